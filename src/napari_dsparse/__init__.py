@@ -1,0 +1,1 @@
+"""Interactive microscopy segmentation from a few painted strokes."""

@@ -1,0 +1,33 @@
+"""What goes wrong, said as one sentence to the person who can act on it.
+
+Every message tells what was got, what is allowed and what to do. All of them are
+`DsparseError`, so that a window or a command line has one thing to catch and show.
+"""
+
+
+class DsparseError(ValueError):
+    """Base of every error this package raises on purpose."""
+
+
+class ShapeError(DsparseError):
+    """A tensor or map is too small, too large or of the wrong rank for an operation."""
+
+
+class ConversionError(DsparseError):
+    """A patch classifier holds a layer that has no exact whole-image form."""
+
+
+class ImageError(DsparseError):
+    """An image cannot be read as pixels with channels."""
+
+
+class LabelsError(DsparseError):
+    """Painted labels cannot be trained on."""
+
+
+class ModelFileError(DsparseError):
+    """A file is not a model this version can load."""
+
+
+class ExportError(DsparseError):
+    """A result cannot be written where or how it was asked for."""

@@ -1,0 +1,56 @@
+"""The built-in patch classifiers, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import nn
+
+from napari_dsparse.errors import DsparseError
+
+
+def _compact(channels: int, classes: int) -> nn.Sequential:
+    """Patch 27, odd kernels throughout, so that all eight symmetries keep the labelled pixel in the middle."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(16, 16, 3),
+        nn.LeakyReLU(0.1),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(16, 32, 3),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(32, 32, 3),
+        nn.LeakyReLU(0.1),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(32, 64, 3),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(64, 64, 1),
+        nn.LeakyReLU(0.1),
+        nn.Dropout(0.3),
+        nn.Conv2d(64, classes, 1),
+    )
+
+
+NETWORKS: Mapping[str, Callable[[int, int], nn.Sequential]] = MappingProxyType({"compact": _compact})
+
+#: What "auto" means today.
+DEFAULT_NETWORK = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Which built-in network, for how many image channels and classes."""
+
+    name: str
+    channels: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.name not in NETWORKS:
+            raise DsparseError(f"Network {self.name!r} is not known; choose one of {', '.join(NETWORKS)}.")
+
+    def build(self) -> nn.Sequential:
+        """The patch classifier with fresh random weights: (N, C, P, P) -> (N, K, 1, 1)."""
+        return NETWORKS[self.name](self.channels, self.classes)

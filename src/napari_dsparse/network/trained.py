@@ -1,0 +1,95 @@
+"""What training leaves behind: one immutable value that predicts, travels and is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.images.normalisation import Normalisation
+from napari_dsparse.network.spec import NetworkSpec
+
+#: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
+DEFAULT_COLORS: tuple[str, ...] = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#999999",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """A class as the user knows it: its name and its colour (``#rrggbb``)."""
+
+    name: str
+    color: str
+
+
+def default_class(number: int) -> ClassInfo:
+    """The class that `number` (1, 2, ...) stands for until the user says otherwise."""
+    if number < 1:
+        raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
+    names = {1: "background", 2: "object"}
+    return ClassInfo(
+        names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)]
+    )
+
+
+def default_classes(count: int) -> tuple[ClassInfo, ...]:
+    """The first `count` default classes."""
+    return tuple(default_class(number) for number in range(1, count + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """How a classifier came to be, for the reader of its file."""
+
+    seed: int
+    steps: int
+    seconds: float
+    strokes: int
+    pixels: int
+    held_out_iou: tuple[float | None, ...]  # by class; None where no stroke of it was held out
+    held_out_strokes: int
+    versions: tuple[tuple[str, str], ...]
+    created: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedClassifier:
+    """A trained patch classifier: the only thing that goes from trainer to predictor to file.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Which built-in network, for how many channels and classes.
+    weights : mapping of str to Tensor
+        The state of `spec.build()`, float32 on the CPU.
+    classes : tuple of ClassInfo
+        Class number i + 1 is entry i.
+    present : tuple of bool
+        Which classes had paint; the others are never predicted.
+    normalisation : Normalisation
+        What turns pixel values into the network's input.
+    channel_axis : int or None
+        Where the training image held its channels; settles which axis is meant where shapes allow several.
+    flips : int
+        Symmetries of the square averaged at prediction: 1, 2, 4 or 8.
+    record : TrainingRecord
+    """
+
+    spec: NetworkSpec
+    weights: Mapping[str, torch.Tensor]
+    classes: tuple[ClassInfo, ...]
+    present: tuple[bool, ...]
+    normalisation: Normalisation
+    channel_axis: int | None
+    flips: int
+    record: TrainingRecord
