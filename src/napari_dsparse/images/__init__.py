@@ -1,1 +1,6 @@
+"""What comes in: arrays and files, their axes and channels, and the range of their values."""
 
+from napari_dsparse.images.normalisation import Normalisation
+from napari_dsparse.images.source import ImageSource, resolve_image
+
+__all__ = ["ImageSource", "Normalisation", "resolve_image"]

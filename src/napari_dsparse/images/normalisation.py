@@ -1,13 +1,153 @@
-"""Placeholder until the images room stands."""
+"""What turns pixel values into the network's input: one offset and one scale a channel."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dsparse.errors import ImageError
+from napari_dsparse.images.source import ImageSource
+
+#: Pixels and values (pixels x channels) looked at, at most, over all images.
+_SAMPLE_PIXELS = 2**20
+_SAMPLE_VALUES = 2**22
+
+#: Edge of a sampled window in pixels: a few chunks of a zarr image are touched, not all of them.
+_WINDOW = 128
+
+#: The R2 sequence (multiples of 1/g and 1/g**2, g**3 = g + 1) spreads any number of points evenly over a
+#: square without ever lining up with the rows and columns of the image.
+_PLASTIC = 1.3247179572447460
 
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Per-channel offset and scale."""
+    """Per channel, value = (pixel - offset) / scale; unknown pixels become 0, the typical value.
+
+    Parameters
+    ----------
+    offset, scale : tuple of float
+        One entry a channel, in the image's intensity units; scales are positive.
+
+    Raises
+    ------
+    ImageError
+        If the entries are not finite, not as many of one as of the other, or a scale is not positive.
+    """
 
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        finite = all(math.isfinite(value) for value in (*self.offset, *self.scale))
+        if not finite or len(self.offset) != len(self.scale) or not all(s > 0 for s in self.scale):
+            raise ImageError(
+                f"A normalisation of offsets {self.offset} and scales {self.scale} is not allowed; "
+                "give one finite offset and one positive scale a channel."
+            )
+
+    def apply(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Normalise pixels.
+
+        Parameters
+        ----------
+        block : ndarray of float32, shape (C, h, w)
+
+        Returns
+        -------
+        ndarray of float32, shape (C, h, w)
+            A new array; NaN and infinite pixels are 0.
+
+        Raises
+        ------
+        ImageError
+            If the block has not as many channels as the normalisation.
+        """
+        if block.shape[0] != len(self.offset):
+            raise ImageError(
+                f"Pixels with {block.shape[0]} channels were given to a normalisation of {len(self.offset)}; "
+                "give an image with as many channels as the classifier was trained on."
+            )
+        column = (-1,) + (1,) * (block.ndim - 1)
+        offset = np.asarray(self.offset, dtype=np.float32).reshape(column)
+        scale = np.asarray(self.scale, dtype=np.float32).reshape(column)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values: npt.NDArray[np.float32] = (block - offset) / scale
+        values[~np.isfinite(values)] = 0.0
+        return values
+
+    @classmethod
+    def measure(cls, sources: Sequence[ImageSource]) -> Normalisation:
+        """The normalisation that suits some images, from an even sample of their pixels.
+
+        Offsets are medians and scales half the range between the 1st and 99th percentile, so that neither
+        hot pixels nor empty borders move them. Where nearly all pixels are equal that range is zero, and half
+        the full range is taken; a constant channel has scale 1. NaN and infinite pixels are not counted.
+
+        Parameters
+        ----------
+        sources : sequence of ImageSource
+            One or more images with equally many channels. At most about a million pixels are read in all.
+
+        Raises
+        ------
+        ImageError
+            If there is no image, the images differ in channels, or a channel has no finite pixel.
+        """
+        if not sources:
+            raise ImageError("No image was given to measure intensities on; give at least one.")
+        channels = sources[0].channels
+        for source in sources:
+            if source.channels != channels:
+                raise ImageError(
+                    f"Image {source.name!r} has {source.channels} channels and image {sources[0].name!r} "
+                    f"has {channels}; images learned from together must have equally many."
+                )
+        budget = max(_WINDOW**2, min(_SAMPLE_PIXELS, _SAMPLE_VALUES // channels) // len(sources))
+        pixels = np.concatenate(
+            [block.reshape(channels, -1) for source in sources for block in _sample(source, budget)], axis=1
+        )
+        names = ", ".join(repr(source.name) for source in sources)
+        pairs = [_median_and_spread(pixels[c], f"Channel {c} of image {names}") for c in range(channels)]
+        return cls(tuple(median for median, _ in pairs), tuple(spread for _, spread in pairs))
+
+
+def _median_and_spread(values: npt.NDArray[np.float32], what: str) -> tuple[float, float]:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if finite.size == 0:
+        raise ImageError(
+            f"{what} holds no finite pixel value; give an image with values, or leave that channel out."
+        )
+    low, median, high = np.percentile(finite, (1.0, 50.0, 99.0))
+    spread = (high - low) / 2 or (finite.max() - finite.min()) / 2
+    # Below this, float32 can no longer hold the scale.
+    if spread < np.finfo(np.float32).tiny:
+        spread = 1.0
+    return float(median), float(spread)
+
+
+def _sample(source: ImageSource, budget: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The whole image where it has at most `budget` pixels, else windows spread evenly over it."""
+    rows, columns = source.shape[-2:]
+    planes = math.prod(source.shape[:-2])
+    if planes * rows * columns <= budget:
+        for plane in source.planes():
+            yield source.read(plane, (0, rows), (0, columns))
+        return
+    height, width = min(_WINDOW, rows), min(_WINDOW, columns)
+    count = max(1, budget // (height * width))
+    for i in range(count):
+        number = int((i + 0.5) / count * planes)
+        plane = tuple(int(n) for n in np.unravel_index(number, source.shape[:-2]))
+        top = _spread(i / _PLASTIC, rows, height)
+        left = _spread(i / _PLASTIC**2, columns, width)
+        yield source.read(plane, (top, top + height), (left, left + width))
+
+
+def _spread(position: float, size: int, window: int) -> int:
+    """Where on an axis of `size` the window at `position` (its fraction counts) starts."""
+    return int((0.5 + position) % 1.0 * (size - window + 1))
