@@ -37,9 +37,7 @@ def default_class(number: int) -> ClassInfo:
     if number < 1:
         raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
     names = {1: "background", 2: "object"}
-    return ClassInfo(
-        names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)]
-    )
+    return ClassInfo(names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)])
 
 
 def default_classes(count: int) -> tuple[ClassInfo, ...]:

@@ -1,0 +1,133 @@
+"""The dependency closure of some output pixels: all a patch classifier must compute, and no more.
+
+Walk back from the wanted pixels: the sites a layer must have are the sites its successor reads. In
+the whole-image form every layer works in the frame of the first (its maps only shrink at the far
+sides), so a site is one number, y * width + x, in all layers, and a tap is one fixed offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_dsparse.errors import ShapeError
+from napari_dsparse.ops import KernelMap
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one layer reads around a site: taps an axis, and their distance in pixels."""
+
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Pixels beyond the first that the window reaches, (k - 1) d, by axis."""
+        return (self.kernel[0] - 1) * self.dilation[0], (self.kernel[1] - 1) * self.dilation[1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure:
+    """Kernel maps from pixels to wanted outputs, one a window, first layer first.
+
+    Parameters
+    ----------
+    pixels : Tensor of int64, shape (M,)
+        Places of the input rows in the frame they were made in: y * width + x.
+    maps : tuple of KernelMap
+        The rows that a layer gives out are those that the next takes in.
+    """
+
+    pixels: Tensor
+    maps: tuple[KernelMap, ...]
+
+    @property
+    def work(self) -> int:
+        """Taps read by all layers: the closure's cost, but for channels."""
+        return sum(kernel_map.rows.numel() for kernel_map in self.maps)
+
+    def to(self, device: torch.device) -> Closure:
+        """The same closure on `device`."""
+        return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps))
+
+
+def dependency_closure(windows: Sequence[Window], sites: Indices, width: int) -> Closure:
+    """The closure of `sites` under `windows`.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        First layer first.
+    sites : array of int64, shape (S,)
+        Wanted outputs, y * width + x: strictly increasing.
+    width : int
+        Columns of the frame: of the (padded) image.
+
+    Returns
+    -------
+    Closure
+        Its last map gives out one row for each wanted output, in their order.
+    """
+    if sites.ndim != 1 or (np.diff(sites) <= 0).any():
+        raise ShapeError("Sites must be one strictly increasing list of y * width + x; sort them first.")
+    maps: list[KernelMap] = []
+    for window in reversed(windows):
+        inputs = _read_sites(window, sites, width)
+        maps.append(_kernel_map(window, inputs, sites, width))
+        sites = inputs
+    return Closure(torch.from_numpy(sites), tuple(reversed(maps)))
+
+
+def _read_sites(window: Window, sites: Indices, width: int) -> Indices:
+    """All sites that `sites` read: the union over rows of taps, then over columns (2 k lists, not k^2)."""
+    for taps, step in zip(window.kernel, (window.dilation[0] * width, window.dilation[1]), strict=True):
+        if taps > 1:
+            sites = np.unique((np.arange(taps)[:, None] * step + sites).ravel())
+    return sites
+
+
+def _kernel_map(window: Window, inputs: Indices, outputs: Indices, width: int) -> KernelMap:
+    taps_y, taps_x = window.kernel
+    count = taps_y * taps_x
+    dtype = np.int32 if max(len(inputs), len(outputs)) < 2**31 - 1 else np.int64
+    rows = np.empty((len(outputs), count), dtype)
+    inverse = np.full((len(inputs), count), len(outputs), dtype)
+    order = np.arange(len(outputs), dtype=dtype)
+    for tap in range(count):
+        offset = (tap // taps_x) * window.dilation[0] * width + (tap % taps_x) * window.dilation[1]
+        found = np.searchsorted(inputs, outputs + offset)
+        rows[:, tap] = found
+        inverse[found, tap] = order
+    return KernelMap(torch.from_numpy(rows), torch.from_numpy(inverse))
+
+
+def join(closures: Sequence[Closure]) -> Closure:
+    """Several closures side by side as one: their rows follow one another in every layer.
+
+    `pixels` are concatenated as they are, each in its own frame.
+    """
+    if len(closures) == 1:
+        return closures[0]
+    layers = zip(*(closure.maps for closure in closures), strict=True)
+    return Closure(torch.cat([c.pixels for c in closures]), tuple(_join_maps(maps) for maps in layers))
+
+
+def _join_maps(maps: Sequence[KernelMap]) -> KernelMap:
+    total = sum(m.outputs for m in maps)
+    rows, inverse = [], []
+    first_input = first_output = 0
+    for m in maps:
+        rows.append(m.rows + first_input)
+        shifted = m.inverse + first_output
+        inverse.append(shifted.masked_fill_(m.inverse == m.outputs, total))
+        first_input += m.inputs
+        first_output += m.outputs
+    return KernelMap(torch.cat(rows), torch.cat(inverse))
