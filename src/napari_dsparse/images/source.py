@@ -111,9 +111,9 @@ class ImageSource:
         index: list[int | slice] = [*plane, row_span, column_span]
         if self.channel_axis is not None:
             index.insert(self.channel_axis, slice(None))
-        with np.errstate(
-            over="ignore"
-        ):  # float64 beyond float32's range becomes infinite, which is not an error
+
+        # float64 beyond float32's range becomes infinite, like what was infinite already; that is no error.
+        with np.errstate(over="ignore"):
             block = np.asarray(self.data[tuple(index)]).astype(np.float32)
         if self.channel_axis is None:
             block = block[np.newaxis]

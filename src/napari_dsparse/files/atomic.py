@@ -1,0 +1,119 @@
+"""Writing so that the final name holds either the complete result or what was there before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_dsparse.errors import ExportError
+
+
+@contextmanager
+def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a file or folder under a temporary name that becomes `path` only when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The final name. Its folder must exist.
+    overwrite : bool
+        Whether something of that name may be replaced, which happens only after all is written.
+
+    Yields
+    ------
+    Path
+        Where to write: a hidden name in the same folder, ending like `path` because writers go by suffix.
+        It is removed if the block fails in any way.
+
+    Raises
+    ------
+    ExportError
+        If `path` exists and may not be replaced (also if it appears while the block runs), is a folder to be
+        replaced by a file or the reverse, its folder does not exist, or the system refuses to write.
+    """
+    final = Path(path)
+    if not final.parent.is_dir():
+        raise ExportError(f"The folder {str(final.parent)!r} does not exist; create it or choose another.")
+    if os.path.lexists(final) and not overwrite:
+        raise _exists(final)
+    partial = final.with_name(f".partial-{uuid.uuid4().hex[:8]}-{final.name}")
+    try:
+        yield partial
+        if partial.is_dir():
+            _place_folder(partial, final, overwrite)
+        else:
+            _place_file(partial, final, overwrite)
+    except FileExistsError as error:
+        raise _exists(final) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExportError(
+            f"{str(final)!r} could not be written ({reason}); free space or choose another folder."
+        ) from error
+    finally:
+        _remove(partial)
+
+
+def _place_file(partial: Path, final: Path, overwrite: bool) -> None:
+    with partial.open("r+b") as written:
+        os.fsync(written.fileno())  # or a power cut could leave the final name with nothing behind it
+    if final.is_dir() and not final.is_symlink():
+        raise ExportError(f"{str(final)!r} is a folder and is not replaced by a file; choose another name.")
+    if overwrite:
+        partial.replace(final)
+        return
+    try:
+        os.link(partial, final)  # the one call that creates a complete file and refuses an existing name
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some network drives): claim the name first, then fill it in one step.
+        final.open("x").close()
+        try:
+            partial.replace(final)
+        except OSError:
+            final.unlink()
+            raise
+
+
+def _place_folder(partial: Path, final: Path, overwrite: bool) -> None:
+    if overwrite and os.path.lexists(final):
+        if not final.is_dir() or final.is_symlink():
+            raise ExportError(
+                f"{str(final)!r} is not a folder and is not replaced by one; choose another name."
+            )
+        former = partial.with_name(f"{partial.name}.former")
+        final.rename(former)
+        try:
+            partial.rename(final)
+        except OSError:
+            former.rename(final)
+            raise
+        shutil.rmtree(former)
+        return
+    if os.name != "posix":
+        partial.rename(final)  # refuses an existing name
+        return
+    final.mkdir()  # refuses an existing name; renaming alone would quietly replace an empty folder
+    try:
+        partial.rename(final)
+    except OSError:
+        final.rmdir()
+        raise
+
+
+def _remove(partial: Path) -> None:
+    if partial.is_dir() and not partial.is_symlink():
+        shutil.rmtree(partial)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def _exists(final: Path) -> ExportError:
+    return ExportError(
+        f"{str(final)!r} already exists and was left as it is; choose another name or allow overwriting."
+    )

@@ -1,0 +1,108 @@
+"""What a model file says about its weights: JSON, written from a classifier and read back into one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+
+from napari_dsparse.errors import DsparseError, ModelFileError
+from napari_dsparse.files.fields import Fields
+from napari_dsparse.images.normalisation import Normalisation
+from napari_dsparse.network.spec import NetworkSpec
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
+
+#: Version of the description. A reader takes its own and older versions and refuses newer ones.
+SCHEMA_VERSION = 1
+
+# What a description may claim, checked before anything is built from it.
+_MOST_CHANNELS = 65_535
+_MOST_CLASSES = 65_535  # labels are at most uint16
+_MOST_AXES = 32
+_LARGEST = 2**63 - 1
+
+_FLIPS = (1, 2, 4, 8)
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def describe(classifier: TrainedClassifier) -> str:
+    """Everything of a classifier but its weights, as JSON."""
+    record = classifier.record
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "network": asdict(classifier.spec),
+        "classes": [
+            {"name": info.name, "color": info.color, "present": present}
+            for info, present in zip(classifier.classes, classifier.present, strict=True)
+        ],
+        "normalisation": asdict(classifier.normalisation),
+        "channel_axis": classifier.channel_axis,
+        "flips": classifier.flips,
+        "training": {**asdict(record), "versions": dict(record.versions)},
+    }
+    return json.dumps(description, ensure_ascii=False, allow_nan=False)
+
+
+def read_description(text: str, file: str) -> TrainedClassifier:
+    """A classifier without weights, as described in model file `file`.
+
+    Raises
+    ------
+    ModelFileError
+        If the text is not a description, a field of it is missing or wrong, or a newer version wrote it.
+    """
+    fields = Fields.parse(text, file)
+    version = fields.whole("schema_version", 1, _LARGEST)
+    if version > SCHEMA_VERSION:
+        raise ModelFileError(
+            f"Model file {file!r} has schema version {version} and this napari-dsparse reads up to "
+            f"{SCHEMA_VERSION}; update napari-dsparse."
+        )
+    network, range_ = fields.inner("network"), fields.inner("normalisation")
+    channels = network.whole("channels", 1, _MOST_CHANNELS)
+    count = network.whole("classes", 1, _MOST_CLASSES)
+    try:
+        spec = NetworkSpec(network.text("name"), channels, count)
+        normalisation = Normalisation(range_.numbers("offset"), range_.numbers("scale"))
+    except ModelFileError:
+        raise
+    except DsparseError as error:  # a network or a normalisation that this version cannot make
+        raise ModelFileError(f"Model file {file!r} cannot be used: {error}") from error
+    classes = fields.each("classes")
+    present = tuple(entry.truth("present") for entry in classes)
+    if len(classes) != spec.classes:
+        fields.refuse("classes", f"{spec.classes} classes, as many as the network tells apart")
+    if len(normalisation.offset) != spec.channels:
+        fields.refuse("normalisation", f"for {spec.channels} channels, as many as the network reads")
+    if not any(present):
+        fields.refuse("classes", "at least one class that is present")
+    flips = fields.whole("flips", min(_FLIPS), max(_FLIPS))
+    if flips not in _FLIPS:
+        fields.refuse("flips", "1, 2, 4 or 8")
+    return TrainedClassifier(
+        spec=spec,
+        weights={},
+        classes=tuple(
+            ClassInfo(entry.text("name"), entry.matching("color", _COLOR, "a colour such as '#0072b2'"))
+            for entry in classes
+        ),
+        present=present,
+        normalisation=normalisation,
+        channel_axis=fields.whole_or_none("channel_axis", -_MOST_AXES, _MOST_AXES - 1),
+        flips=flips,
+        record=_record(fields.inner("training")),
+    )
+
+
+def _record(fields: Fields) -> TrainingRecord:
+    return TrainingRecord(
+        seed=fields.whole("seed", -_LARGEST, _LARGEST),
+        steps=fields.whole("steps", 0, _LARGEST),
+        seconds=fields.number("seconds"),
+        strokes=fields.whole("strokes", 0, _LARGEST),
+        pixels=fields.whole("pixels", 0, _LARGEST),
+        held_out_iou=fields.numbers_or_none("held_out_iou"),
+        held_out_strokes=fields.whole("held_out_strokes", 0, _LARGEST),
+        versions=fields.texts("versions"),
+        created=fields.text("created"),
+    )

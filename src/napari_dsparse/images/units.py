@@ -1,0 +1,92 @@
+"""Units of length and time, under the names napari gives them and the symbols files use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: What an axis is measured in where its physical size is not known.
+PIXEL = "pixel"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit an axis can be measured in.
+
+    Parameters
+    ----------
+    name : str
+        As pint, napari and OME-Zarr spell it: "micrometer".
+    symbol : str
+        As OME-XML spells it: "µm".
+    quantity : str
+        "length" or "time".
+    size : float
+        In metres or seconds.
+    """
+
+    name: str
+    symbol: str
+    quantity: str
+    size: float
+
+
+_UNITS = (
+    Unit("kilometer", "km", "length", 1e3),
+    Unit("meter", "m", "length", 1.0),
+    Unit("centimeter", "cm", "length", 1e-2),
+    Unit("millimeter", "mm", "length", 1e-3),
+    Unit("micrometer", "µm", "length", 1e-6),
+    Unit("nanometer", "nm", "length", 1e-9),
+    Unit("angstrom", "Å", "length", 1e-10),
+    Unit("picometer", "pm", "length", 1e-12),
+    Unit("inch", "in", "length", 0.0254),
+    Unit("day", "d", "time", 86400.0),
+    Unit("hour", "h", "time", 3600.0),
+    Unit("minute", "min", "time", 60.0),
+    Unit("second", "s", "time", 1.0),
+    Unit("millisecond", "ms", "time", 1e-3),
+    Unit("microsecond", "µs", "time", 1e-6),
+    Unit("nanosecond", "ns", "time", 1e-9),
+)
+
+#: Other spellings met in files, ImageJ's first among them.
+_SPELLINGS = {
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "um": "micrometer",
+    "us": "microsecond",
+    "ångström": "angstrom",
+    "sec": "second",
+    "secs": "second",
+    "hr": "hour",
+    '"': "inch",
+}
+
+_BY_NAME = {unit.name: unit for unit in _UNITS}
+_BY_SYMBOL = {unit.symbol: unit for unit in _UNITS}
+
+#: The names `find_unit` gives, for messages.
+UNIT_NAMES = (PIXEL, *_BY_NAME)
+
+
+def is_pixel(text: str) -> bool:
+    """Whether `text` says that the physical size is not known."""
+    return text.strip().lower() in ("", "pixel", "pixels", "px", "dimensionless")
+
+
+def find_unit(text: str) -> Unit | None:
+    """The unit that `text` means, by name, symbol or a common other spelling; None where it means none.
+
+    >>> find_unit("um").name, find_unit("micrometre").symbol
+    ('micrometer', 'µm')
+    """
+    # ImageJ escapes the micro sign, and Unicode has two of them: U+00B5, and Greek mu U+03BC.
+    spelling = text.strip().replace("\\u00B5", "µ").replace("\u03bc", "µ")
+    if spelling in _BY_SYMBOL:  # before the case is dropped: a symbol's case matters
+        return _BY_SYMBOL[spelling]
+    word = spelling.lower()
+    word = _SPELLINGS.get(word, word)
+    for candidate in (word, word.removesuffix("s"), word.removesuffix("s").replace("metre", "meter")):
+        if candidate in _BY_NAME:
+            return _BY_NAME[candidate]
+    return None

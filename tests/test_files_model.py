@@ -1,0 +1,256 @@
+"""Models on disk: what is saved comes back, and what is not a model is refused before it can do harm."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from napari_dsparse.errors import ExportError, ModelFileError
+from napari_dsparse.files.model import read_classifier, save_classifier
+from napari_dsparse.images.normalisation import Normalisation
+from napari_dsparse.network.spec import NETWORKS, NetworkSpec
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord, default_classes
+
+ENTRY = "napari-dsparse"
+
+
+def make_classifier(name: str = "compact", channels: int = 2, classes: int = 3) -> TrainedClassifier:
+    spec = NetworkSpec(name, channels, classes)
+    torch.manual_seed(0)
+    return TrainedClassifier(
+        spec=spec,
+        weights=spec.build().state_dict(),
+        classes=(*default_classes(classes - 1), ClassInfo('Zellkern "µ" 核', "#D55e00")),
+        present=(True,) * (classes - 1) + (False,),
+        normalisation=Normalisation(tuple(map(float, range(channels))), (0.25,) * channels),
+        channel_axis=-1,
+        flips=8,
+        record=TrainingRecord(
+            seed=7,
+            steps=140,
+            seconds=2.5,
+            strokes=9,
+            pixels=1203,
+            held_out_iou=(0.81, None, 0.4)[:classes],
+            held_out_strokes=5,
+            versions=(("napari-dsparse", "0.1.0"), ("torch", "2.13.0")),
+            created="2026-11-01T12:00:00+00:00",
+        ),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    return save_classifier(make_classifier(), tmp_path / "model.safetensors")
+
+
+def rewrite(path: Path, change: Any) -> Path:
+    """The same file with its description changed in place by `change`."""
+    with safe_open(str(path), framework="pt") as opened:
+        description = json.loads(opened.metadata()[ENTRY])
+        tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+    change(description)
+    save_file(tensors, path, metadata={ENTRY: json.dumps(description)})
+    return path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("channels", "classes"), [(1, 2), (5, 3)])
+def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, name: str, channels: int, classes: int) -> None:
+    classifier = make_classifier(name, channels, classes)
+    back = read_classifier(save_classifier(classifier, tmp_path / "m.safetensors"))
+    for field in ("spec", "classes", "present", "normalisation", "channel_axis", "flips", "record"):
+        assert getattr(back, field) == getattr(classifier, field)
+    assert list(back.weights) == list(classifier.weights)
+    for key, tensor in classifier.weights.items():
+        assert back.weights[key].dtype == tensor.dtype
+        assert torch.equal(back.weights[key], tensor)
+    back.spec.build().load_state_dict(dict(back.weights))
+
+
+def test_equal_models_make_equal_bytes(tmp_path: Path) -> None:
+    first = save_classifier(make_classifier(), tmp_path / "a.safetensors")
+    second = save_classifier(make_classifier(), tmp_path / "b.safetensors")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_model_in_memory_outlives_its_file(saved: Path) -> None:
+    back = read_classifier(saved)
+    saved.write_bytes(b"")
+    assert torch.equal(back.weights["0.weight"], make_classifier().weights["0.weight"])
+
+
+def test_an_existing_model_is_replaced_only_when_told_to(saved: Path) -> None:
+    before = saved.read_bytes()
+    other = replace(make_classifier(), flips=1)
+    with pytest.raises(ExportError, match="already exists"):
+        save_classifier(other, saved)
+    assert saved.read_bytes() == before
+    save_classifier(other, saved, overwrite=True)
+    assert read_classifier(saved).flips == 1
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="cannot be opened"):
+        read_classifier(tmp_path / "none.safetensors")
+    with pytest.raises(ModelFileError, match="cannot be opened"):
+        read_classifier(tmp_path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fraction=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_model_is_refused(tmp_path_factory: pytest.TempPathFactory, fraction: float) -> None:
+    path = save_classifier(make_classifier(), tmp_path_factory.mktemp("cut") / "m.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(ModelFileError):
+        read_classifier(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(max_size=200))
+def test_arbitrary_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("noise") / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError):
+        read_classifier(path)
+
+
+class Bomb:
+    """Unpickling this would fail the test."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pytest.fail, ("a pickle was executed",)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_pickle_is_never_loaded(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(pickle.dumps(Bomb(), protocol))
+    with pytest.raises(ModelFileError, match="never loaded"):
+        read_classifier(path)
+
+
+def test_a_torch_archive_is_never_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "m.pt"
+    torch.save({"weight": torch.zeros(2)}, path)
+    with pytest.raises(ModelFileError, match="never loaded"):
+        read_classifier(path)
+
+
+def test_other_safetensors_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"format": "pt"})
+    with pytest.raises(ModelFileError, match="no napari-dsparse model"):
+        read_classifier(path)
+
+
+def write_header(path: Path, header: dict[str, Any], body: bytes = b"") -> Path:
+    encoded = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + body)
+    return path
+
+
+@pytest.mark.parametrize("shape", [[2**40], [2**32, 2**32], [2**63, 4], [10**30]])
+def test_a_claimed_shape_beyond_the_file_takes_no_memory(tmp_path: Path, shape: list[int]) -> None:
+    elements = 1
+    for n in shape:
+        elements *= n
+    tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, min(4 * elements, 2**63)]}
+    with pytest.raises(ModelFileError, match="damaged"):
+        read_classifier(write_header(tmp_path / "m.safetensors", {"weight": tensor}))
+
+
+@pytest.mark.parametrize("header", [2**63, 2**40, 2**24 + 1])
+def test_a_claimed_header_beyond_reason_is_refused(tmp_path: Path, header: int) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", header) + b"{" + b" " * 100)
+    with pytest.raises(ModelFileError):
+        read_classifier(path)
+
+
+@pytest.mark.parametrize(("field", "claim"), [("channels", 60_000), ("classes", 60_000), ("classes", 2**40)])
+def test_a_claimed_network_beyond_the_file_takes_no_memory(saved: Path, field: str, claim: int) -> None:
+    def change(description: dict[str, Any]) -> None:
+        description["network"][field] = claim
+        one = description["classes"][0]
+        description["classes"] = [one] * min(description["network"]["classes"], 60_000)
+        count = description["network"]["channels"]
+        description["normalisation"] = {"offset": [0.0] * count, "scale": [1.0] * count}
+
+    with pytest.raises(ModelFileError, match="shape" if claim == 60_000 else "whole number"):
+        read_classifier(rewrite(saved, change))
+
+
+CHANGES: dict[str, tuple[Any, str]] = {
+    "no version": (lambda d: d.pop("schema_version"), "schema_version"),
+    "newer version": (lambda d: d.update(schema_version=99), "update napari-dsparse"),
+    "version as text": (lambda d: d.update(schema_version="1"), "schema_version"),
+    "unknown network": (lambda d: d["network"].update(name="resnet"), "resnet"),
+    "network of another kind": (lambda d: d.update(network=[1, 2]), "network"),
+    "true as a number": (lambda d: d["network"].update(channels=True), "channels"),
+    "no channels": (lambda d: d["network"].update(channels=0), "channels"),
+    "a class too many": (lambda d: d["classes"].append(d["classes"][0]), "classes"),
+    "a class of another kind": (lambda d: d["classes"].__setitem__(0, "x"), "classes"),
+    "colour in words": (lambda d: d["classes"][1].update(color="red"), r"classes\[1\].color"),
+    "no class present": (lambda d: [c.update(present=False) for c in d["classes"]], "present"),
+    "offset missing": (lambda d: d["normalisation"]["offset"].pop(), "offset"),
+    "offset not finite": (lambda d: d["normalisation"].update(offset=[0.0, float("nan")]), "offset"),
+    "scale of zero": (lambda d: d["normalisation"].update(scale=[1.0, 0.0]), "scale"),
+    "channels of another image": (
+        lambda d: d["normalisation"].update(offset=[0.0] * 9, scale=[1.0] * 9),
+        "normalisation",
+    ),
+    "three symmetries": (lambda d: d.update(flips=3), "flips"),
+    "axis far away": (lambda d: d.update(channel_axis=10**6), "channel_axis"),
+    "no training record": (lambda d: d.pop("training"), "training"),
+    "versions as numbers": (lambda d: d["training"].update(versions={"torch": 2}), "versions.torch"),
+    "a number beyond floats": (lambda d: d["training"].update(seconds=10**400), "seconds"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_wrong_description_is_refused_by_name_in_one_sentence(saved: Path, case: str) -> None:
+    change, word = CHANGES[case]
+    with pytest.raises(ModelFileError, match=word) as caught:
+        read_classifier(rewrite(saved, change))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", "{", "[" * 100_000, '{"schema_version": ' + "9" * 5000 + "}"]
+)
+def test_a_description_that_is_not_an_object_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "m.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={ENTRY: text})
+    with pytest.raises(ModelFileError, match="description"):
+        read_classifier(path)
+
+
+def test_weights_that_do_not_fit_the_network_are_refused(tmp_path: Path) -> None:
+    classifier = make_classifier()
+    name = next(iter(classifier.weights))
+    weights = dict(classifier.weights)
+    cases = {
+        "shape": {**weights, name: weights[name][:1].clone()},
+        "F16": {**weights, name: weights[name].half()},
+        "holds no": {key: tensor for key, tensor in weights.items() if key != name},
+        "unknown": {**weights, "extra": torch.zeros(3)},
+        "finite": {**weights, name: torch.full_like(weights[name], torch.nan)},
+    }
+    for number, (word, changed) in enumerate(cases.items()):
+        path = save_classifier(replace(classifier, weights=changed), tmp_path / f"{number}.safetensors")
+        with pytest.raises(ModelFileError, match=word):
+            read_classifier(path)
