@@ -1,0 +1,19 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+#: Folder with open image sets, larger than what may be bundled; tests that need it skip where it is absent.
+DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def open_data() -> Path:
+    """Folder of open data sets, ``<set>/image_00.png`` and ``<set>/label_00.png``."""
+    if not DATA.is_dir():
+        pytest.skip(f"the open data sets are not at {DATA}; say where they are with DSPARSE_DATA")
+    return DATA
