@@ -83,8 +83,8 @@ class DenseNetwork(nn.Module):
         rows, columns = self.patch
         if x.ndim != 4 or x.shape[2] < rows or x.shape[3] < columns:
             raise ShapeError(
-                f"The image is {tuple(x.shape)}; it must be (N, C, H, W) with H >= {rows} and W >= {columns}, "
-                "the patch of this network."
+                f"The image is {tuple(x.shape)}; it must be (N, C, H, W) with H >= {rows} and "
+                f"W >= {columns}, the patch of this network."
             )
         check_modes(self.geometry)
         for step in self.geometry.steps:
@@ -142,8 +142,8 @@ class DenseNetwork(nn.Module):
         rows, columns = self.patch
         if image.ndim != 3 or image.shape[1] < rows or image.shape[2] < columns:
             raise ShapeError(
-                f"The image is {tuple(image.shape)}; it must be (C, H, W) with H >= {rows} and W >= {columns}, "
-                "the patch of this network."
+                f"The image is {tuple(image.shape)}; it must be (C, H, W) with H >= {rows} and "
+                f"W >= {columns}, the patch of this network."
             )
         return image.shape[1] - rows + 1, image.shape[2] - columns + 1
 
@@ -186,7 +186,7 @@ def _at_own_site(step: Step, x: Tensor) -> Tensor:
 
 
 def _kernel(step: Step) -> tuple[Tensor, Tensor | None, int]:
-    """Weight (K, C / groups, kh, kw), bias and groups; a Linear layer is a convolution as large as its map."""
+    """Weight (K, C / groups, kh, kw), bias and groups; a Linear layer is a convolution over its map."""
     layer, window = step.module, step.window
     assert window is not None
     if isinstance(layer, nn.Linear):

@@ -59,7 +59,7 @@ class Geometry:
     @property
     def windows(self) -> tuple[Window, ...]:
         """Windows of the steps that read more than their own pixel, first layer first."""
-        return tuple(step.window for step in self.steps if reads_neighbours(step))
+        return tuple(step.window for step in self.steps if step.window and reads_neighbours(step))
 
 
 def reads_neighbours(step: Step) -> bool:
@@ -146,7 +146,7 @@ def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> i
 def check_layer(name: str, layer: nn.Module) -> None:
     """Raise ConversionError if `layer`, as it is set now, has no exact whole-image form."""
     kind = next((kind for kind in SUPPORTED if isinstance(layer, kind)), None)
-    if kind is None or type(layer).forward is not kind.forward:
+    if kind is None or getattr(type(layer), "forward", None) is not getattr(kind, "forward", None):
         known = ", ".join(sorted(k.__name__ for k in SUPPORTED))
         raise _refusal(name, layer, f"the layers that can be converted are {known}, nested in Sequential")
     if any(is_lazy(parameter) for parameter in layer.parameters(recurse=False)):

@@ -12,7 +12,7 @@ from napari_dsparse.errors import DsparseError
 
 
 def _compact(channels: int, classes: int) -> nn.Sequential:
-    """Patch 27, odd kernels throughout, so that all eight symmetries keep the labelled pixel in the middle."""
+    """Patch 27; odd kernels throughout keep the labelled pixel in the middle under all eight symmetries."""
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3),
         nn.LeakyReLU(0.1),

@@ -1,0 +1,193 @@
+"""One network learning from batches of strokes: loss, augmentation, schedule, averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
+from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
+from napari_dsparse.sites import Closure
+from napari_dsparse.training.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The fixed training recipe; one for all images.
+
+    Parameters
+    ----------
+    steps, refine_steps : int
+        Length of the first round of training, and of each round after labels changed.
+    peak_rate, refine_rate : float
+        Highest learning rate of AdamW in those rounds.
+    warm_up : float
+        Share of a round in which the rate rises; then it falls as a cosine.
+    weight_decay : float
+    smoothing : float
+        Label smoothing of the cross-entropy.
+    jitter : float
+        Standard deviation of random gain and offset per piece and channel, in normalised units.
+    averaging : float
+        Decay a step of the running average of weights that predicts.
+    flips : int
+        Symmetries averaged at prediction: 1, 2, 4 or 8.
+    """
+
+    steps: int = 200
+    refine_steps: int = 100
+    peak_rate: float = 4e-3
+    refine_rate: float = 2e-3
+    warm_up: float = 0.15
+    weight_decay: float = 1e-2
+    smoothing: float = 0.05
+    jitter: float = 0.2
+    averaging: float = 0.96
+    flips: int = 8
+
+
+class Learner:
+    """A patch classifier with its optimiser.
+
+    Every random draw comes from the seed and the step number, so a run on the CPU repeats bit for bit, and
+    the caller's own random state is left alone.
+    """
+
+    def __init__(self, spec: NetworkSpec, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self.spec = spec
+        self.recipe = recipe
+        self.steps = 0
+        self._seed = seed
+        self._device = device
+        with self._randomness(-1):
+            network = spec.build()
+        self.network = network.to(device).train()
+        self._sites = _AtSites(densify(self.network))
+        self.parameters: dict[str, Tensor] = dict(self.network.named_parameters())
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self._optimiser = torch.optim.AdamW(
+            self.parameters.values(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
+        )
+
+    def grown(self, spec: NetworkSpec) -> Learner:
+        """A learner for more (or fewer) classes that knows all this one knows."""
+        other = Learner(spec, self.recipe, self._seed, self._device)
+        other.steps = self.steps
+        with torch.no_grad():
+            for mine, theirs in ((self.parameters, other.parameters), (self.average, other.average)):
+                for name, weight in mine.items():
+                    rows = min(len(weight), len(theirs[name]))
+                    theirs[name][:rows].copy_(weight[:rows])
+        return other
+
+    def step(self, batch: Batch, present: Sequence[int], rate: float) -> float:
+        """One step of AdamW on `batch` at learning rate `rate`; the loss in nats."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        with self._randomness(self.steps):
+            symmetry = int(torch.randint(SYMMETRIES, ()))
+            pixels = self._jittered(batch)
+            logits = self._logits(turn_kernels(self.parameters, symmetry), pixels, batch.closure)
+        loss = class_balanced_loss(logits, batch.targets, present, self.recipe.smoothing)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        self.steps += 1
+        self._update_average()
+        return float(loss.detach())
+
+    def predict(self, batch: Batch, present: Sequence[int]) -> Tensor:
+        """Class indices (S,) that the averaged weights give to a batch."""
+        self.network.eval()
+        with torch.no_grad():
+            logits = self._logits(self.average, batch.pixels, batch.closure)
+        self.network.train()
+        columns = torch.as_tensor(present, device=logits.device)
+        found: Tensor = columns[logits[:, columns].argmax(1)]
+        return found
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The averaged weights on the CPU, named as in the patch classifier."""
+        return {name: weight.detach().cpu().clone() for name, weight in self.average.items()}
+
+    def _logits(self, weights: Mapping[str, Tensor], pixels: Tensor, closure: Closure) -> Tensor:
+        named = {f"dense.network.{name}": weight for name, weight in weights.items()}
+        logits: Tensor = functional_call(self._sites, named, (pixels, closure))
+        return logits
+
+    def _update_average(self) -> None:
+        # A young average follows closely, so that the first picture is not the random start's.
+        keep = min(self.recipe.averaging, self.steps / (self.steps + 9))
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                self.average[name].lerp_(parameter, 1 - keep)
+
+    def _jittered(self, batch: Batch) -> Tensor:
+        """Pixels with another gain and offset for each piece and channel."""
+        shape = (2, batch.pieces, batch.pixels.shape[1])
+        gain, offset = (torch.randn(shape) * self.recipe.jitter).to(self._device)
+        return batch.pixels * (1 + gain)[batch.piece] + offset[batch.piece]
+
+    def _randomness(self, step: int) -> _Seeded:
+        return _Seeded(self._seed * 1_000_003 + step + 1, self._device)
+
+
+class _AtSites(nn.Module):
+    """A dense network's active-site form as a module of its own, for `functional_call`."""
+
+    def __init__(self, dense: DenseNetwork) -> None:
+        super().__init__()
+        self.dense = dense
+
+    def forward(self, pixels: Tensor, closure: Closure) -> Tensor:
+        return self.dense.on_sites(pixels, closure)
+
+
+class _Seeded:
+    """Random draws within come from `seed`; the state outside is as before."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        devices = [device] if device.type == "cuda" else []
+        self._fork = torch.random.fork_rng(devices=devices)
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        torch.manual_seed(self._seed % 2**63)
+
+    def __exit__(self, *exc: object) -> None:
+        self._fork.__exit__(None, None, None)
+
+
+def class_balanced_loss(logits: Tensor, targets: Tensor, present: Sequence[int], smoothing: float) -> Tensor:
+    """Cross-entropy in which every class present weighs the same, however much of it was painted.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (S, K)
+    targets : Tensor of int64, shape (S,)
+        Class indices, from 0, all of them in `present`.
+    present : sequence of int
+        Class indices that have paint; the other logits take no part.
+    smoothing : float
+        Share of the target probability spread over the present classes, 0..1.
+    """
+    columns = torch.as_tensor(present, device=logits.device)
+    place = torch.searchsorted(columns, targets)
+    counts = torch.bincount(place, minlength=len(columns)).to(logits.dtype)
+    weight = (1 / counts.clamp(min=1))[place]
+    losses = F.cross_entropy(logits[:, columns], place, label_smoothing=smoothing, reduction="none")
+    return (losses * weight).sum() / weight.sum()
+
+
+def learning_rate(done: float, peak: float, warm_up: float) -> float:
+    """Learning rate when `done` (0..1) of a round has passed: a linear rise, then half a cosine."""
+    if done < warm_up:
+        return peak * (0.1 + 0.9 * done / warm_up)
+    return peak * max(0.01, 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / (1 - warm_up)))))

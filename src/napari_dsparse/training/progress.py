@@ -1,0 +1,37 @@
+"""What the trainer says while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """What the trainer says after a step; the only thing a view needs to draw.
+
+    Parameters
+    ----------
+    step : int
+        Steps taken since the trainer was made.
+    planned_steps : int
+        Where `step` will stand when the present round of training ends; an estimate under a time limit.
+    loss : float
+        Class-balanced cross-entropy of this step, in nats.
+    held_out_iou : mapping of int to float
+        Intersection over union by class on held-out strokes, 0..1; empty while there are too few strokes.
+    held_out_strokes : int
+        How many strokes those figures rest on.
+    seconds : float
+        Time spent in steps so far.
+    steady : bool
+        Nothing is left to gain until the labels change.
+    """
+
+    step: int
+    planned_steps: int
+    loss: float
+    held_out_iou: Mapping[int, float]
+    held_out_strokes: int
+    seconds: float
+    steady: bool

@@ -1,0 +1,130 @@
+"""From painted labels to strokes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from napari_dsparse.errors import LabelsError
+
+#: Pixels of a labels plane looked at in one go: other threads run in between.
+_SCAN_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stroke:
+    """Touching pixels of one class in one plane: what a user painted in one place.
+
+    Parameters
+    ----------
+    image : int
+        Which of the training images.
+    plane : tuple of int
+        Leading index of the plane; () for a 2-D image.
+    label : int
+        Class number, from 1.
+    yx : array of int32, shape (n, 2)
+        Rows and columns, in row-major order.
+    key : bytes
+        Equal for two strokes exactly when all of the above is.
+    """
+
+    image: int
+    plane: tuple[int, ...]
+    label: int
+    yx: NDArray[np.int32]
+    key: bytes
+
+    def part(self, chosen: NDArray[np.bool_]) -> Stroke:
+        """The stroke's pixels where `chosen` is true, as a stroke of its own."""
+        yx = self.yx[chosen]
+        return Stroke(self.image, self.plane, self.label, yx, _key(self.image, self.plane, self.label, yx))
+
+
+def find_strokes(labels: Any, image: int = 0) -> tuple[Stroke, ...]:
+    """Strokes of a label array: connected pixels (8 neighbours) of one class, plane by plane.
+
+    Parameters
+    ----------
+    labels : array of integers, shape (..., Y, X)
+        0 = not annotated, 1..K = classes. Numpy, dask or zarr; it is scanned a block of rows at a time.
+    image : int
+        Number of the image that the strokes belong to.
+
+    Raises
+    ------
+    LabelsError
+        If the labels are not integers, are negative, or have fewer than two axes.
+    """
+    dtype = np.dtype(labels.dtype)
+    if dtype.kind not in "bui":
+        raise LabelsError(
+            f"Labels are {dtype}; they must be integers: 0 = not annotated, 1, 2, ... = classes. "
+            "Convert them before training."
+        )
+    shape = tuple(int(n) for n in labels.shape)
+    if len(shape) < 2:
+        raise LabelsError(f"Labels have shape {shape}; they need rows and columns, like their image.")
+    strokes: list[Stroke] = []
+    for plane in np.ndindex(shape[:-2]):
+        places, values = _painted(labels, plane, (shape[-2], shape[-1]))
+        strokes.extend(_components(places, values, shape[-1], image, plane))
+    return tuple(strokes)
+
+
+def _painted(
+    labels: Any, plane: tuple[int, ...], shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places (y * width + x, increasing) and values of the painted pixels of a plane."""
+    rows = max(1, _SCAN_PIXELS // shape[1])
+    places, values = [], []
+    for start in range(0, shape[0], rows):
+        block = np.asarray(labels[(*plane, slice(start, start + rows))]).ravel()
+        painted = np.flatnonzero(block)
+        places.append(painted + start * shape[1])
+        values.append(block[painted].astype(np.int64))
+    found = np.concatenate(values)
+    if found.size and found.min() < 0:
+        raise LabelsError(f"Labels hold {found.min()}; classes are numbered from 1, 0 is not annotated.")
+    return np.concatenate(places), found
+
+
+def _components(
+    places: NDArray[np.int64], values: NDArray[np.int64], width: int, image: int, plane: tuple[int, ...]
+) -> Iterator[Stroke]:
+    """Connected components among painted pixels only: the cost follows the paint, not the plane."""
+    count = len(places)
+    if not count:
+        return
+    columns = places % width
+    pairs = []
+    for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
+        inside = np.flatnonzero((columns + dx >= 0) & (columns + dx < width))
+        wanted = places[inside] + dy * width + dx
+        found = np.minimum(np.searchsorted(places, wanted), count - 1)
+        touching = (places[found] == wanted) & (values[found] == values[inside])
+        pairs.append(np.stack([inside[touching], found[touching]]))
+    ends = np.concatenate(pairs, 1)
+    graph = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(count, count))
+    number, component = connected_components(graph, directed=False)
+    order = np.argsort(component, kind="stable")
+    bounds = np.searchsorted(component[order], np.arange(number + 1))
+    for start, stop in pairwise(bounds):
+        members = order[start:stop]
+        yx = np.stack([places[members] // width, columns[members]], 1).astype(np.int32)
+        label = int(values[members[0]])
+        yield Stroke(image, plane, label, yx, _key(image, plane, label, yx))
+
+
+def _key(image: int, plane: tuple[int, ...], label: int, yx: NDArray[np.int32]) -> bytes:
+    digest = hashlib.blake2b(repr((image, plane, label)).encode(), digest_size=16)
+    digest.update(yx.tobytes())
+    return digest.digest()

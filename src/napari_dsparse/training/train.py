@@ -1,0 +1,118 @@
+"""Training in one call: images and labels in, a classifier out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from napari_dsparse.errors import LabelsError
+from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.network import ClassInfo, TrainedClassifier, default_class, default_classes
+from napari_dsparse.training.progress import TrainingProgress
+from napari_dsparse.training.strokes import Stroke, find_strokes
+from napari_dsparse.training.trainer import Trainer
+
+
+class StopFlag(Protocol):
+    """Anything like `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether to stop before the next step."""
+
+
+def train_classifier(
+    images: Any,
+    labels: Any,
+    *,
+    classes: Sequence[str | ClassInfo] | None = None,
+    network: str = "auto",
+    seconds: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[TrainingProgress], None] | None = None,
+    stop: StopFlag | Callable[[], bool] | None = None,
+    channel_axis: int | Literal["auto"] | None = "auto",
+    names: Sequence[str] | None = None,
+    hold_out: bool = True,
+) -> TrainedClassifier:
+    """Train a patch classifier on sparse labels.
+
+    Parameters
+    ----------
+    images : array, or list of arrays
+        (Y, X) grey, with a channel axis anywhere, or stacks of these; numpy, dask or zarr; any numeric dtype.
+        NaN and infinite pixels are unknown: they are read as the image's median.
+    labels : integer array, or list of arrays
+        The image's shape without the channel axis; 0 = not annotated, 1..K = classes.
+    classes : sequence of str or ClassInfo, optional
+        Names of classes 1..K; default names otherwise.
+    network : str
+        Name of a built-in network, or "auto".
+    seconds, steps : optional
+        When to end, whichever comes first; the recipe's length if neither is given.
+    seed : int
+        Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    progress : callable, optional
+        Called with a TrainingProgress after every step.
+    stop : threading.Event or callable, optional
+        Checked before every step; the classifier learned so far is returned.
+    channel_axis : int, None or "auto"
+        Which axis of the images holds the channels.
+    names : sequence of str, optional
+        What messages call the images.
+    hold_out : bool
+        Whether to measure accuracy on held-out strokes (a second model learns beside the first).
+
+    Returns
+    -------
+    TrainedClassifier
+
+    Raises
+    ------
+    LabelsError, ImageError, DsparseError
+        If labels do not fit their image, fewer than two classes are painted, or an image cannot be read.
+    """
+    sources, strokes = _gather(images, labels, channel_axis, names)
+    known = _named_classes(classes, strokes)
+    trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
+    trainer.update(strokes, steps=steps, seconds=seconds)
+    stopped = stop if callable(stop) else stop.is_set if stop is not None else lambda: False
+    while not trainer.steady and not stopped():
+        state = trainer.step()
+        if progress:
+            progress(state)
+    return trainer.snapshot()
+
+
+def _gather(
+    images: Any, labels: Any, channel_axis: int | Literal["auto"] | None, names: Sequence[str] | None
+) -> tuple[list[ImageSource], list[Stroke]]:
+    several = isinstance(images, list | tuple)
+    if several != isinstance(labels, list | tuple) or (several and len(images) != len(labels)):
+        got = [f"{len(v)}" if isinstance(v, list | tuple) else "one" for v in (images, labels)]
+        raise LabelsError(
+            f"There are {got[0]} images and {got[1]} label arrays; "
+            "give one of each, or two lists of equal length."
+        )
+    pairs = list(zip(images, labels, strict=True)) if several else [(images, labels)]
+    titles = list(names) if names else [f"image {i + 1}" if several else "image" for i in range(len(pairs))]
+    sources: list[ImageSource] = []
+    strokes: list[Stroke] = []
+    for number, ((image, paint), title) in enumerate(zip(pairs, titles, strict=True)):
+        sources.append(resolve_image(image, labels_shape=paint.shape, channel_axis=channel_axis, name=title))
+        strokes += find_strokes(paint, number)
+    return sources, strokes
+
+
+def _named_classes(
+    classes: Sequence[str | ClassInfo] | None, strokes: Sequence[Stroke]
+) -> tuple[ClassInfo, ...]:
+    if classes is None:
+        return default_classes(max((stroke.label for stroke in strokes), default=0))
+    return tuple(
+        entry if isinstance(entry, ClassInfo) else ClassInfo(entry, default_class(i).color)
+        for i, entry in enumerate(classes, start=1)
+    )

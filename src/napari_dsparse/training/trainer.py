@@ -1,0 +1,266 @@
+"""Training that follows the paint: strokes in, steps, an immutable classifier out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import numpy as np
+
+from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network import (
+    DEFAULT_NETWORK,
+    ClassInfo,
+    NetworkSpec,
+    TrainedClassifier,
+    TrainingRecord,
+    trace,
+)
+from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.training.batch import Batch, Pieces, make_batches
+from napari_dsparse.training.learner import Learner, Recipe, learning_rate
+from napari_dsparse.training.progress import TrainingProgress
+from napari_dsparse.training.strokes import Stroke
+from napari_dsparse.training.validation import Validation
+
+#: Steps between two measurements on held-out strokes.
+MEASURE_EVERY = 10
+
+
+class Trainer:
+    """Learns from strokes, step by step; lives in one thread.
+
+    `update` takes the strokes as they are now and starts a round of training; `step` takes one step of it;
+    `steady` tells when the round is over; `snapshot` is the result at any moment.
+
+    Parameters
+    ----------
+    sources : sequence of ImageSource
+        Training images, all with the same number of channels.
+    classes : sequence of ClassInfo
+        Class i + 1 is entry i.
+    network : str
+        Name of a built-in network, or "auto".
+    seed : int
+        Same seed, same strokes, same steps: the same weights, bit for bit on a CPU.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1" or "mps".
+    hold_out : bool
+        Whether to measure on held-out strokes (see `Validation`); costs about as much time again.
+    recipe : Recipe, optional
+
+    Raises
+    ------
+    DsparseError
+        If there is no image, or their channels differ, or network or device are not known.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        classes: Sequence[ClassInfo],
+        *,
+        network: str = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        hold_out: bool = True,
+        recipe: Recipe | None = None,
+    ) -> None:
+        channels = sorted({source.channels for source in sources})
+        if len(channels) != 1:
+            got = f"images with {' and '.join(map(str, channels))} channels" if channels else "no image"
+            raise DsparseError(f"There is {got} to train on; give images that all have the same channels.")
+        self._sources = tuple(sources)
+        self._classes = tuple(classes)
+        self._seed = seed
+        self._device = pick_device(device)
+        self._recipe = recipe or Recipe()
+        self._rng = np.random.default_rng((seed, 0))
+        self._normalisation = Normalisation.measure(self._sources)
+        spec = NetworkSpec(
+            DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes))
+        )
+        self._learner = Learner(spec, self._recipe, seed, self._device)
+        self._validation = Validation(spec, self._recipe, seed, self._device) if hold_out else None
+        self._pieces = Pieces(self._sources, self._normalisation, trace(spec.build().eval()))
+        self._strokes: tuple[Stroke, ...] = ()
+        self._present: tuple[int, ...] = ()
+        self._batches: tuple[Batch, ...] = ()
+        self._round = _Round(0, self._recipe.steps, None, self._recipe.peak_rate)
+        self._held_out_iou: Mapping[int, float] = {}
+        self._loss = float("nan")
+        self._seconds = 0.0
+
+    def update(
+        self,
+        strokes: Sequence[Stroke],
+        classes: Sequence[ClassInfo] | None = None,
+        *,
+        steps: int | None = None,
+        seconds: float | None = None,
+    ) -> bool:
+        """Take the strokes (and classes) as they are now, and start a round of training if they changed.
+
+        Parameters
+        ----------
+        strokes : sequence of Stroke
+            All of them; those that have not changed cost next to nothing.
+        classes : sequence of ClassInfo, optional
+            If names, colours or the number of classes changed.
+        steps, seconds : optional
+            Length of the round instead of the recipe's; whichever ends first.
+
+        Returns
+        -------
+        bool
+            Whether there is something new to learn.
+
+        Raises
+        ------
+        LabelsError
+            If fewer than two classes are painted, or a stroke's class is not among the classes. The trainer
+            is then as it was before.
+        """
+        classes = self._classes if classes is None else tuple(classes)
+        present = _check_classes(strokes, classes)
+        grew = len(classes) != self._learner.spec.classes
+        self._classes = classes
+        if not grew and [s.key for s in strokes] == [s.key for s in self._strokes]:
+            return False
+        if grew:
+            spec = self._learner.spec
+            self._learner = self._learner.grown(NetworkSpec(spec.name, spec.channels, len(classes)))
+        pieces = self._pieces.of(strokes, self._rng)
+        self._batches = make_batches([p for own in pieces.values() for p in own], self._rng, self._device)
+        self._strokes, self._present = tuple(strokes), present
+        if self._validation:
+            self._validation.update(self._learner.spec, self._strokes, pieces)
+            self._held_out_iou = {}
+        self.train_more(steps=steps, seconds=seconds)
+        return True
+
+    def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
+        """Start another round on the same strokes: of `steps`, or `seconds`, or the recipe's length."""
+        first = self._learner.steps == 0
+        recipe = self._recipe
+        if steps is None and seconds is None:
+            steps = recipe.steps if first else recipe.refine_steps
+        self._round = _Round(
+            self._learner.steps,
+            steps,
+            None if seconds is None else (self._seconds, seconds),
+            recipe.peak_rate if first else recipe.refine_rate,
+        )
+
+    @property
+    def steady(self) -> bool:
+        """Whether the present round is over: nothing is left to gain until the labels change."""
+        return self._done() >= 1
+
+    def step(self) -> TrainingProgress:
+        """One step on the next batch.
+
+        Raises
+        ------
+        LabelsError
+            If no strokes have been given yet.
+        """
+        if not self._batches:
+            raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
+        started = time.perf_counter()
+        rate = learning_rate(self._done(), self._round.peak_rate, self._recipe.warm_up)
+        batch = self._batches[self._learner.steps % len(self._batches)]
+        self._loss = self._learner.step(batch, self._present, rate)
+        if self._validation:
+            self._validation.step(self._present, rate)
+        self._seconds += time.perf_counter() - started
+        if self._validation and (self._learner.steps % MEASURE_EVERY == 0 or self.steady):
+            self._held_out_iou = self._validation.measure(self._present)
+        return self._progress()
+
+    def snapshot(self) -> TrainedClassifier:
+        """The classifier as it stands: a value of its own, untouched by further steps."""
+        iou = self._held_out_iou
+        axis = self._sources[0].channel_axis
+        return TrainedClassifier(
+            spec=self._learner.spec,
+            weights=self._learner.weights(),
+            classes=self._classes,
+            present=tuple(i in self._present for i in range(len(self._classes))),
+            normalisation=self._normalisation,
+            # Counted from the end, it means the same for planes and stacks where channels come last.
+            channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
+            flips=self._recipe.flips,
+            record=TrainingRecord(
+                seed=self._seed,
+                steps=self._learner.steps,
+                seconds=round(self._seconds, 3),
+                strokes=len(self._strokes),
+                pixels=sum(len(stroke.yx) for stroke in self._strokes),
+                held_out_iou=tuple(iou.get(i + 1) for i in range(len(self._classes))),
+                held_out_strokes=self._held_out_strokes,
+                versions=tuple((name, version(name)) for name in ("napari-dsparse", "torch", "numpy")),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+            ),
+        )
+
+    @property
+    def _held_out_strokes(self) -> int:
+        return self._validation.strokes if self._validation else 0
+
+    def _done(self) -> float:
+        """Share of the present round that has passed, 0..1."""
+        return self._round.done(self._learner.steps, self._seconds)
+
+    def _progress(self) -> TrainingProgress:
+        return TrainingProgress(
+            step=self._learner.steps,
+            planned_steps=self._round.planned_steps(self._learner.steps, self._seconds),
+            loss=self._loss,
+            held_out_iou=dict(self._held_out_iou),
+            held_out_strokes=self._held_out_strokes,
+            seconds=self._seconds,
+            steady=self.steady,
+        )
+
+
+class _Round:
+    """From one change of the labels to the next calm: how long, and how fast to learn."""
+
+    def __init__(
+        self, start: int, steps: int | None, clock: tuple[float, float] | None, peak_rate: float
+    ) -> None:
+        self._start = start
+        self._steps = steps
+        self._clock = clock  # (seconds at the start, seconds allowed)
+        self.peak_rate = peak_rate
+
+    def done(self, step: int, seconds: float) -> float:
+        shares = [1.0] if self._steps == 0 else []
+        if self._steps:
+            shares.append((step - self._start) / self._steps)
+        if self._clock:
+            shares.append((seconds - self._clock[0]) / self._clock[1] if self._clock[1] > 0 else 1.0)
+        return min(1.0, max(shares))
+
+    def planned_steps(self, step: int, seconds: float) -> int:
+        done = self.done(step, seconds)
+        estimate = self._start + round((step - self._start) / done) if done else step
+        return self._start + self._steps if self._steps and not self._clock else max(step, estimate)
+
+
+def _check_classes(strokes: Sequence[Stroke], classes: Sequence[ClassInfo]) -> tuple[int, ...]:
+    """Class indices with paint, from 0."""
+    labels = sorted({stroke.label for stroke in strokes})
+    if len(labels) < 2:
+        got = f"only class {labels[0]} is" if labels else "no class is"
+        raise LabelsError(f"There is nothing to tell apart: {got} painted; paint at least two classes.")
+    if labels[-1] > len(classes):
+        raise LabelsError(
+            f"Class {labels[-1]} is painted, but there are {len(classes)} classes; "
+            f"add it to the classes, or paint with 1 to {len(classes)}."
+        )
+    return tuple(label - 1 for label in labels)
