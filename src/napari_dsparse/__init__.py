@@ -1,1 +1,41 @@
-"""Interactive microscopy segmentation from a few painted strokes."""
+"""Interactive microscopy segmentation from a few painted strokes.
+
+`train` learns from sparse labels and gives a `Model`; `densify` turns any ordinary patch classifier into
+its exact whole-image form (arXiv:1412.4526). Importing this package needs neither Qt nor napari, and
+imports torch only when something is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_dsparse import ops
+    from napari_dsparse.errors import DsparseError
+    from napari_dsparse.model import Model, load_model, train
+    from napari_dsparse.network import densify, patch_size
+
+#: Where each public name lives.
+_HOMES = {
+    "DsparseError": "errors",
+    "Model": "model",
+    "densify": "network",
+    "load_model": "model",
+    "patch_size": "network",
+    "train": "model",
+}
+
+__all__ = ["DsparseError", "Model", "densify", "load_model", "ops", "patch_size", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ops":
+        return import_module("napari_dsparse.ops")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 from torch import nn
 
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.network.geometry import trace
 
 
 def _compact(channels: int, classes: int) -> nn.Sequential:
@@ -54,3 +56,16 @@ class NetworkSpec:
     def build(self) -> nn.Sequential:
         """The patch classifier with fresh random weights: (N, C, P, P) -> (N, K, 1, 1)."""
         return NETWORKS[self.name](self.channels, self.classes)
+
+    @property
+    def patch(self) -> int:
+        """Rows and columns of the patch that the network looks at: square, and odd."""
+        return _patch(self.name)
+
+
+@cache
+def _patch(name: str) -> int:
+    rows, columns = trace(NETWORKS[name](1, 2).eval()).patch
+    if rows != columns or rows % 2 == 0:
+        raise DsparseError(f"Network {name!r} has a patch of {rows} x {columns}; it must be square and odd.")
+    return rows

@@ -109,8 +109,7 @@ class Learner:
             logits = self._logits(self.average, batch.pixels, batch.closure)
         self.network.train()
         columns = torch.as_tensor(present, device=logits.device)
-        found: Tensor = columns[logits[:, columns].argmax(1)]
-        return found
+        return columns[logits[:, columns].argmax(1)]
 
     def weights(self) -> Mapping[str, Tensor]:
         """The averaged weights on the CPU, named as in the patch classifier."""
@@ -132,7 +131,8 @@ class Learner:
         """Pixels with another gain and offset for each piece and channel."""
         shape = (2, batch.pieces, batch.pixels.shape[1])
         gain, offset = (torch.randn(shape) * self.recipe.jitter).to(self._device)
-        return batch.pixels * (1 + gain)[batch.piece] + offset[batch.piece]
+        jittered: Tensor = batch.pixels * (1 + gain)[batch.piece] + offset[batch.piece]
+        return jittered
 
     def _randomness(self, step: int) -> _Seeded:
         return _Seeded(self._seed * 1_000_003 + step + 1, self._device)

@@ -1,0 +1,217 @@
+"""The same tiles, the same bytes, computed by the workers of a dask scheduler.
+
+The image is read here; every task carries one tile's pixels with their halo, so workers need neither the file
+nor shared storage, and only as many tiles as keep them busy are on their way at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.images import ImageSource
+from napari_dsparse.network import TrainedClassifier, trace
+from napari_dsparse.prediction.predictor import Predictor, StopFlag, TilePrediction, label_dtype
+from napari_dsparse.prediction.tiles import Tile, plan_tiles
+
+#: Tiles on their way for every thread of a worker: one that is computed, one that waits.
+TILES_PER_THREAD = 2
+
+#: Seconds to wait for the scheduler, and then for its first worker.
+PATIENCE = 30
+
+
+class ClusterPredictor:
+    """`Predictor`, with the computing done by the workers of a dask scheduler.
+
+    A context manager: the connection lives inside the `with` block.
+
+    Parameters
+    ----------
+    classifier : TrainedClassifier
+    address : str
+        The scheduler's, such as ``tcp://host:8786``.
+    device : str
+        What each worker computes on: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+    Raises
+    ------
+    DsparseError
+        On entering: if dask.distributed is not installed, the scheduler does not answer, has no workers, or
+        they lack this version of the package.
+    """
+
+    def __init__(self, classifier: TrainedClassifier, address: str, device: str = "auto") -> None:
+        self.classifier = classifier
+        self.patch = trace(classifier.spec.build().eval()).patch
+        self._address = address
+        self._device = device
+        self._client: Any = None
+        self._shared: Any = None  # the classifier, sent to every worker once
+        self._token = uuid.uuid4().hex
+
+    def __enter__(self) -> ClusterPredictor:
+        self._client = _connect(self._address)
+        try:
+            _check_workers(self._client, self._address)
+            self._shared = self._client.scatter(self.classifier, broadcast=True, hash=False)
+        except BaseException:
+            self._client.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def stream(
+        self, source: ImageSource, tiles: Iterable[Tile], stop: StopFlag | None = None
+    ) -> Iterator[TilePrediction]:
+        """Predictions of `tiles` in their order, until `stop` is set.
+
+        Raises
+        ------
+        ImageError
+            If the image has other channels than those the classifier was trained on.
+        DsparseError
+            If workers die over a tile.
+        """
+        underway: deque[Any] = deque()
+        most = TILES_PER_THREAD * sum(self._client.nthreads().values())
+        try:
+            for tile in tiles:
+                if stop is not None and stop.is_set():
+                    return
+                underway.append(self._submit(source, tile))
+                if len(underway) >= most:
+                    yield _result(underway.popleft())
+            while underway and not (stop is not None and stop.is_set()):
+                yield _result(underway.popleft())
+        finally:
+            self._client.cancel(list(underway))
+
+    def _submit(self, source: ImageSource, tile: Tile) -> Any:
+        pixels = source.read(tile.plane, *tile.window(self.patch))
+        return self._client.submit(
+            _predict_block, self._shared, self._token, self._device, pixels, tile, pure=False
+        )
+
+
+def predict_on_cluster(
+    classifier: TrainedClassifier,
+    source: ImageSource,
+    address: str,
+    *,
+    device: str = "auto",
+    progress: Callable[[float], None] | None = None,
+    stop: StopFlag | None = None,
+) -> NDArray[np.unsignedinteger]:
+    """Most probable class of every pixel, computed by a cluster; see `predict_labels` and `ClusterPredictor`.
+
+    Parameters
+    ----------
+    classifier : TrainedClassifier
+    source : ImageSource
+    address : str
+        The scheduler's, such as ``tcp://host:8786``.
+    device : str
+        What each worker computes on.
+    progress : callable, optional
+        Called with the share done, 0..1, after every tile.
+    stop : threading.Event, optional
+        Checked between tiles; what is not predicted yet is 0 in the result.
+
+    Returns
+    -------
+    array of uint8 or uint16, shape (..., Y, X), in 1..K
+    """
+    out = np.zeros(source.shape, label_dtype(len(classifier.classes)))
+    with ClusterPredictor(classifier, address, device) as predictor:
+        tiles = plan_tiles(source.shape, predictor.patch)
+        for number, prediction in enumerate(predictor.stream(source, tiles, stop), start=1):
+            out[prediction.tile.slices] = prediction.labels
+            if progress:
+                progress(number / len(tiles))
+    return out
+
+
+class _WorkerMemory(threading.local):
+    """The predictor a worker's thread used last, so that a model is set up once and not for every tile."""
+
+    token: str | None = None
+    predictor: Predictor | None = None
+
+
+_memory = _WorkerMemory()
+
+
+def _predict_block(
+    classifier: TrainedClassifier, token: str, device: str, pixels: NDArray[np.float32], tile: Tile
+) -> TilePrediction:
+    """What a worker runs."""
+    if _memory.predictor is None or _memory.token != token:
+        _memory.predictor, _memory.token = Predictor(classifier, device), token
+    return _memory.predictor.block(np.array(pixels), tile)  # what arrives over the wire is read-only
+
+
+def _installed_version() -> str:
+    return version("napari-dsparse")
+
+
+def _connect(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise DsparseError(
+            'Computing on a cluster needs dask.distributed; run pip install "napari-dsparse[cluster]".'
+        ) from error
+    try:
+        return Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise DsparseError(
+            f"No dask scheduler answers at {address!r}; give the address that it prints when it starts, "
+            "such as tcp://host:8786."
+        ) from error
+
+
+def _check_workers(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError as error:
+        raise DsparseError(
+            f"The scheduler at {address!r} has no workers after {PATIENCE} s; start some with dask worker {address}."
+        ) from error
+    ours = _installed_version()
+    try:
+        theirs = set(client.run(_installed_version).values())
+    except ImportError as error:
+        raise DsparseError(
+            f"A worker of {address!r} lacks napari-dsparse; install version {ours} on every worker."
+        ) from error
+    if theirs != {ours}:
+        raise DsparseError(
+            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, but here is {ours}; "
+            "install one version everywhere, or the tiles may differ."
+        )
+
+
+def _result(future: Any) -> TilePrediction:
+    from distributed import KilledWorker
+
+    try:
+        prediction: TilePrediction = future.result()
+    except KilledWorker as error:
+        raise DsparseError(
+            f"Several workers died over one tile ({error}); look at their logs, most often memory ran out."
+        ) from error
+    return prediction

@@ -1,0 +1,115 @@
+"""How a whole image is cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import ceil
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.network import NetworkSpec
+
+#: Edge of a tile's input in pixels, halo included, where the patch leaves room for it. A widest map of 32
+#: float32 channels is then 8 MB: it stays in a desktop processor's cache, and a tile takes tens of
+#: milliseconds, which is how soon a user's stop is heard.
+TILE_INPUT = 256
+#: A tile is at least this many times its halo, so that the halo never costs more than the tile.
+TILE_OVER_HALO = 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tile:
+    """Pixels of the output that are computed together.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        Leading index; () in a 2-D image.
+    rows, columns : (int, int)
+        Start and stop.
+    """
+
+    plane: tuple[int, ...]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[int | slice, ...]:
+        """Index of the tile in an array of the image's spatial shape."""
+        return (*self.plane, slice(*self.rows), slice(*self.columns))
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
+
+    def window(self, patch: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns of the input that the tile's patches read; may reach outside the image.
+
+        A pixel's patch reaches P // 2 before it and P - 1 - P // 2 behind it.
+        """
+        before, behind = patch // 2, patch - 1 - patch // 2
+        return (
+            (self.rows[0] - before, self.rows[1] + behind),
+            (self.columns[0] - before, self.columns[1] + behind),
+        )
+
+
+def plan_tiles(shape: Sequence[int], spec: NetworkSpec) -> tuple[Tile, ...]:
+    """Tiles that cover an image, from its shape and the model's patch alone.
+
+    So a window, a command line and a cluster cut the same tiles and write the same bytes.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Spatial shape, (..., Y, X).
+    spec : NetworkSpec
+        The model's network.
+
+    Returns
+    -------
+    tuple of Tile
+        In order of planes, then rows, then columns; nearly equal sizes along each axis.
+    """
+    if len(shape) < 2 or min(shape) < 1:
+        raise DsparseError(f"An image of shape {tuple(shape)} cannot be cut into tiles; give (..., Y, X).")
+    rows, columns = (_cuts(length, spec.patch - 1) for length in shape[-2:])
+    planes = product(*(range(n) for n in shape[:-2]))
+    return tuple(Tile(plane, r, c) for plane in planes for r in rows for c in columns)
+
+
+def nearest_first(
+    tiles: Sequence[Tile], plane: tuple[int, ...], rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[Tile, ...]:
+    """Tiles in the order a viewer wants them: those in view from its middle outwards, then the others.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+    plane : tuple of int
+        The plane on screen.
+    rows, columns : (int, int)
+        Start and stop of what is on screen, in pixels; may reach outside the image.
+    """
+    middle = (rows[0] + rows[1]) / 2, (columns[0] + columns[1]) / 2
+
+    def distance(tile: Tile) -> tuple[int, bool, float, Tile]:
+        planes = sum(abs(a - b) for a, b in zip(tile.plane, plane, strict=True))
+        hidden = not (_meet(tile.rows, rows) and _meet(tile.columns, columns))
+        y, x = sum(tile.rows) / 2 - middle[0], sum(tile.columns) / 2 - middle[1]
+        return planes, hidden, y * y + x * x, tile
+
+    return tuple(sorted(tiles, key=distance))
+
+
+def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] < b[1] and b[0] < a[1]
+
+
+def _cuts(length: int, halo: int) -> list[tuple[int, int]]:
+    largest = max(TILE_INPUT - halo, TILE_OVER_HALO * halo)
+    number = ceil(length / largest)
+    edges = [length * i // number for i in range(number + 1)]
+    return list(pairwise(edges))
