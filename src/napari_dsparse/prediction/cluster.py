@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import TrainedClassifier, trace
+from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.predictor import Predictor, StopFlag, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 
@@ -52,7 +52,6 @@ class ClusterPredictor:
 
     def __init__(self, classifier: TrainedClassifier, address: str, device: str = "auto") -> None:
         self.classifier = classifier
-        self.patch = trace(classifier.spec.build().eval()).patch
         self._address = address
         self._device = device
         self._client: Any = None
@@ -101,7 +100,7 @@ class ClusterPredictor:
             self._client.cancel(list(underway))
 
     def _submit(self, source: ImageSource, tile: Tile) -> Any:
-        pixels = source.read(tile.plane, *tile.window(self.patch))
+        pixels = source.read(tile.plane, *tile.window(self.classifier.spec.patch))
         return self._client.submit(
             _predict_block, self._shared, self._token, self._device, pixels, tile, pure=False
         )
@@ -137,7 +136,7 @@ def predict_on_cluster(
     """
     out = np.zeros(source.shape, label_dtype(len(classifier.classes)))
     with ClusterPredictor(classifier, address, device) as predictor:
-        tiles = plan_tiles(source.shape, predictor.patch)
+        tiles = plan_tiles(source.shape, classifier.spec)
         for number, prediction in enumerate(predictor.stream(source, tiles, stop), start=1):
             out[prediction.tile.slices] = prediction.labels
             if progress:

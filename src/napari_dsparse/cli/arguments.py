@@ -1,0 +1,170 @@
+"""What can be typed after ``napari-dsparse``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from importlib.metadata import version
+from typing import Literal, NoReturn
+
+from napari_dsparse.cli.report import failure_line
+
+PROGRAM = "napari-dsparse"
+
+#: Values of ``predict --format``.
+FORMATS = ("ome-tiff", "ome-zarr", "png")
+
+#: Folder that ``demo`` writes to unless told otherwise.
+DEMO_FOLDER = "demo-output"
+
+ChannelAxis = int | Literal["auto"] | None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of printing the usage of every option."""
+
+    def error(self, message: str) -> NoReturn:
+        sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help."
+        if "--json" in sys.argv:
+            print(failure_line(self.prog.removeprefix(PROGRAM).strip() or None, sentence, []))
+        self.exit(2, f"{self.prog}: {sentence}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; the parsed `command` names the module that runs it."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Paint a few strokes, get an exact full-resolution segmentation.",
+        epilog="Every command exits non-zero and says why in one line if it fails; see COMMAND --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    for add in (_add_train, _add_predict, _add_demo, _add_doctor):
+        add(commands)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse gives it no public name
+
+
+def _add_train(commands: _Commands) -> None:
+    parser = _command(commands, "train", "learn a model from images and painted labels")
+    parser.add_argument(
+        "--image", "-i", nargs="+", required=True, metavar="FILE", help="image(s) to learn from"
+    )
+    parser.add_argument(
+        "--labels", "-l", nargs="+", required=True, metavar="FILE",
+        help="painted labels, one file an image, in the same order: 0 = not painted, 1..K = classes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", "-o", required=True, metavar="MODEL", help="model to write (.safetensors)"
+    )
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of classes 1, 2, ...")
+    parser.add_argument("--network", default="auto", metavar="NAME", help="patch classifier (default: auto)")
+    parser.add_argument("--seconds", type=_positive_number, metavar="S", help="stop learning after this time")
+    parser.add_argument("--steps", type=_positive_count, metavar="N", help="stop learning after this many steps")
+    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="seed of all randomness (default: 0)")
+    _add_device(parser)
+    _add_channel_axis(parser)
+    _add_overwrite(parser)
+
+
+def _add_predict(commands: _Commands) -> None:
+    parser = _command(commands, "predict", "segment images with a model")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image(s) to segment")
+    parser.add_argument("--model", "-m", required=True, metavar="MODEL", help="model that `train` or napari saved")
+    parser.add_argument(
+        "--output", "-o", required=True, metavar="OUT",
+        help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images",
+    )  # fmt: skip
+    parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
+    parser.add_argument("--probabilities", action="store_true", help="also write class probabilities (OME-TIFF)")
+    parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map (OME-TIFF)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="compute on the workers of this dask scheduler (tcp://...; extra `cluster`)",
+    )  # fmt: skip
+    _add_device(parser)
+    _add_channel_axis(parser)
+    _add_overwrite(parser)
+
+
+def _add_demo(commands: _Commands) -> None:
+    parser = _command(commands, "demo", "learn from the strokes of a bundled image and show the result")
+    parser.add_argument("--headless", action="store_true", help="write the files, open no window")
+    parser.add_argument(
+        "--output", "-o", default=DEMO_FOLDER, metavar="DIR", help=f"folder to write to (default: {DEMO_FOLDER})"
+    )
+    parser.add_argument(
+        "--sample", default="nuclei", metavar="NAME", help="nuclei (default), tissue or phase"
+    )
+    _add_device(parser)
+    _add_overwrite(parser)
+
+
+def _add_doctor(commands: _Commands) -> None:
+    _command(commands, "doctor", "say what this machine can do, and why it cannot do the rest")
+
+
+def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}."
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from (for developers)")
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:1, mps"
+    )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_channel_axis(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--channel-axis", type=_channel_axis, default="auto", metavar="AXIS",
+        help="axis that holds the channels (0, -1, ...), none, or auto (default: what the file says)",
+    )  # fmt: skip
+
+
+def _channel_axis(text: str) -> ChannelAxis:
+    if text == "auto":
+        return "auto"
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no axis; give a whole number, none or auto") from None
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _positive_count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _count(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)

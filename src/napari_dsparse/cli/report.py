@@ -1,0 +1,93 @@
+"""What a command says: lines for a person, one line of JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Report:
+    """Collects what a command did while telling the person at the terminal.
+
+    Lines and the closing JSON go to standard output; progress and errors to standard error, progress only
+    where a person looks on.
+
+    Parameters
+    ----------
+    command : str
+    json_line : bool
+        Whether to end with one line of JSON.
+    """
+
+    #: Seconds between two redraws of the progress line.
+    REDRAW = 0.1
+
+    def __init__(self, command: str, *, json_line: bool = False) -> None:
+        self._command = command
+        self._json_line = json_line
+        self._facts: dict[str, Any] = {}
+        self._outputs: list[str] = []
+        self._shows_progress = sys.stderr.isatty()
+        self._drawn = 0.0
+        self._width = 0
+
+    def say(self, line: str) -> None:
+        """One line for the person."""
+        self._clear()
+        print(line, flush=True)
+
+    def add(self, **facts: Any) -> None:
+        """Facts for the closing JSON."""
+        self._facts.update(facts)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts so far, with the files that are complete."""
+        return {**self._facts, "outputs": list(self._outputs)}
+
+    def wrote(self, path: Path, what: str) -> None:
+        """A file stands complete under its final name."""
+        self._outputs.append(str(path))
+        self.say(f"{what}: {path}")
+
+    def progress(self, line: str) -> None:
+        """Replace the progress line, at most ten times a second."""
+        now = time.monotonic()
+        if not self._shows_progress or now - self._drawn < self.REDRAW:
+            return
+        self._drawn = now
+        sys.stderr.write(f"\r{line:<{self._width}}")
+        sys.stderr.flush()
+        self._width = len(line)
+
+    def finish(self) -> None:
+        """All went well."""
+        self._clear()
+        if self._json_line:
+            print(_line({"command": self._command, "ok": True, **self.facts}))
+
+    def fail(self, sentence: str) -> None:
+        """It did not; `sentence` says why."""
+        self._clear()
+        print(f"napari-dsparse {self._command}: {sentence}", file=sys.stderr, flush=True)
+        if self._json_line:
+            print(failure_line(self._command, sentence, self._outputs), flush=True)
+
+    def _clear(self) -> None:
+        if self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0
+
+
+def failure_line(command: str | None, sentence: str, outputs: Sequence[str]) -> str:
+    """The closing JSON of a command that failed; `outputs` were complete before it did."""
+    return _line({"command": command, "ok": False, "error": sentence, "outputs": list(outputs)})
+
+
+def _line(facts: dict[str, Any]) -> str:
+    return json.dumps(facts, ensure_ascii=False, allow_nan=False)
