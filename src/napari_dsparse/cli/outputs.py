@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
-
-#: File suffixes by the value of ``--format``; the first is the one we write.
-SUFFIXES = {
-    "ome-tiff": (".ome.tif", ".ome.tiff", ".tif", ".tiff"),
-    "ome-zarr": (".ome.zarr", ".zarr"),
-    "png": (".png",),
-}
+from napari_dsparse.files.export import SUFFIXES
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")

@@ -126,10 +126,16 @@ def write(
     export_labels(outputs.labels, prediction.labels, classes=classifier.classes, **place)
     report.wrote(outputs.labels, "Labels")
     if outputs.probabilities is not None and prediction.probabilities is not None:
-        export_array(outputs.probabilities, prediction.probabilities, classes=classifier.classes, **place)
+        export_array(
+            outputs.probabilities,
+            prediction.probabilities,
+            name="probability",
+            channels=classifier.classes,
+            **place,
+        )
         report.wrote(outputs.probabilities, "Probabilities")
     if outputs.uncertainty is not None and prediction.uncertainty is not None:
-        export_array(outputs.uncertainty, prediction.uncertainty, **place)
+        export_array(outputs.uncertainty, prediction.uncertainty, name="uncertainty", **place)
         report.wrote(outputs.uncertainty, "Uncertainty")
 
 

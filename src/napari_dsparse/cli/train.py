@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         read_input(path, arguments.channel_axis, labels_shape=painted.shape)
         for path, painted in zip(image_paths, labels, strict=True)
     ]
+    report.say(f"Learning from {', '.join(path.name for path in image_paths)} on {device}")
     classifier = train_classifier(
         [image.source.data for image in images],
         labels,
