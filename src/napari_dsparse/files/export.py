@@ -15,6 +15,7 @@ from napari_dsparse.files.indexed_png import write_label_png
 from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
 from napari_dsparse.files.ome_zarr import write_intensity_zarr, write_label_zarr
 from napari_dsparse.files.pixels import Pixels, Window, intensity_pixels, label_pixels
+from napari_dsparse.images.zarr_file import STORE_MARKS
 from napari_dsparse.network.trained import ClassInfo
 
 #: Suffixes of the formats, the usual one first.
@@ -28,9 +29,6 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _LABEL_WRITERS = {"ome-tiff": write_label_tiff, "ome-zarr": write_label_zarr, "png": write_label_png}
 _INTENSITY_WRITERS = {"ome-tiff": write_intensity_tiff, "ome-zarr": write_intensity_zarr}
-
-#: One of these in a folder shows that it is a Zarr store and may be replaced by another.
-_STORE_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 
 def export_labels(
@@ -76,8 +74,8 @@ def export_labels(
     Raises
     ------
     ExportError
-        If the labels are not whole numbers from 0, the format cannot hold them, the name's suffix is not known,
-        the file exists, or it cannot be written. Nothing is left under that name then.
+        If the labels are not whole numbers from 0, the format cannot hold them, the suffix is not known, the
+        file exists, or it cannot be written. Nothing is left under that name then.
     """
     final = Path(path)
     writer = _LABEL_WRITERS[_find_format(final, format, _LABEL_WRITERS)]
@@ -183,7 +181,7 @@ def _find_format(path: Path, format: str | None, able: Mapping[str, object]) -> 
 
 def _check_replaceable(path: Path, overwrite: bool) -> None:
     """Refuse to replace a folder that is not a Zarr store, whatever is allowed: it holds somebody's files."""
-    if overwrite and path.is_dir() and not any((path / mark).exists() for mark in _STORE_MARKS):
+    if overwrite and path.is_dir() and not any((path / mark).exists() for mark in STORE_MARKS):
         raise ExportError(
             f"The folder {str(path)!r} is not a Zarr store and is not replaced; choose another name."
         )
