@@ -77,7 +77,7 @@ def max_pool2d(x: Tensor, kernel_size: Pair, dilation: Pair = 1) -> Tensor:
     check_map(x, k, d)
     if k == (1, 1):
         return x.clone()
-    result: Tensor = _MaxPool.apply(x, k, d)
+    result: Tensor = _MaxPool.apply(x, k, d)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -142,7 +142,7 @@ class _MaxPool(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
         x, out = ctx.saved_tensors
         kernel, dilation = ctx.window
         rows, columns = out.shape[2:]

@@ -83,7 +83,7 @@ def site_conv2d(
     for rows, kernels in zip(x.chunk(groups, 1), weight.chunk(groups, 0), strict=True):
         # (K, C, kh, kw) -> (T C, K): the gathered taps of a site lie tap by tap, channels innermost.
         matrix = kernels.permute(2, 3, 1, 0).reshape(-1, kernels.shape[0])
-        part: Tensor = _GatherProduct.apply(rows, matrix, kernel_map.rows, kernel_map.inverse)
+        part: Tensor = _GatherProduct.apply(rows, matrix, kernel_map.rows, kernel_map.inverse)  # type: ignore[no-untyped-call]
         parts.append(part)
     out = parts[0] if groups == 1 else torch.cat(parts, 1)
     return out if bias is None else out + bias
@@ -92,14 +92,14 @@ def site_conv2d(
 def site_max_pool2d(x: Tensor, kernel_map: KernelMap) -> Tensor:
     """Max over the taps of each site: (M, C) -> (S, C); the first largest tap takes the gradient."""
     _check_sites(x, kernel_map, kernel_map.rows.shape[1])
-    out: Tensor = _SiteMaxPool.apply(x, kernel_map.rows, kernel_map.inverse)
+    out: Tensor = _SiteMaxPool.apply(x, kernel_map.rows, kernel_map.inverse)  # type: ignore[no-untyped-call]
     return out
 
 
 def site_avg_pool2d(x: Tensor, kernel_map: KernelMap, divisor: int | None = None) -> Tensor:
     """Mean over the taps of each site: (M, C) -> (S, C), or their sum over `divisor`."""
     _check_sites(x, kernel_map, kernel_map.rows.shape[1])
-    out: Tensor = _SiteSum.apply(x, kernel_map.rows, kernel_map.inverse)
+    out: Tensor = _SiteSum.apply(x, kernel_map.rows, kernel_map.inverse)  # type: ignore[no-untyped-call]
     return out / (divisor or kernel_map.rows.shape[1])
 
 
@@ -144,9 +144,7 @@ class _GatherProduct(torch.autograd.Function):
         return _gather_matmul(x, rows, matrix)
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, matrix, rows, inverse = ctx.saved_tensors
         grad = grad.contiguous()
         taps, channels = rows.shape[1], x.shape[1]
@@ -184,7 +182,7 @@ class _SiteMaxPool(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         winner, inverse = ctx.saved_tensors
         padded = _with_zero_row(grad)
         winners = torch.cat([winner, winner.new_zeros(1, winner.shape[1])])
@@ -207,7 +205,7 @@ class _SiteSum(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (inverse,) = ctx.saved_tensors
         padded = _with_zero_row(grad)
         grad_x = padded.index_select(0, inverse[:, 0])
