@@ -131,8 +131,9 @@ class ClassTable(QTableWidget):
     def _fit_height(self) -> None:
         """As tall as the rows it has, up to a point."""
         rows = min(max(self.rowCount(), 2), MOST_ROWS_SHOWN)
-        height = self.horizontalHeader().sizeHint().height() + rows * self.verticalHeader().defaultSectionSize()
-        self.setFixedHeight(height + 2 * self.frameWidth() + 2)
+        rows_height = rows * self.verticalHeader().defaultSectionSize()
+        header_height = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(header_height + rows_height + 2 * self.frameWidth() + 2)
 
 
 def _swatch(color: str) -> QIcon:

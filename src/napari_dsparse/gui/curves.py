@@ -16,7 +16,7 @@ from napari_dsparse.training.progress import TrainingProgress
 MOST_POINTS = 600
 
 
-class LearningCurves(pg.GraphicsLayoutWidget):  # type: ignore[misc]
+class LearningCurves(pg.GraphicsLayoutWidget):
     """Loss on the left, held-out IoU on the right, by step."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -41,6 +41,10 @@ class LearningCurves(pg.GraphicsLayoutWidget):  # type: ignore[misc]
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Narrow enough for the narrowest dock."""
         return QSize(200, 112)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As wide as the dock."""
+        return QSize(300, 112)
 
     def add(self, progress: TrainingProgress) -> None:
         """Draw one more point; a step that lies before the last starts the curves anew."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def show_demo(sample: str, model: Path) -> None:
-    """Open a bundled image with its strokes and the dock, the model loaded; returns when the window is closed.
+    """Open a bundled image with its strokes and the dock, the model loaded, until it is closed.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.controller import Controller
@@ -52,10 +52,10 @@ class SegmentationDock(QWidget):
         self.setMinimumWidth(264)
 
         self._connect()
-        self.controller.session_changed.connect(self._render)
+        self.controller.store.changed.connect(self._render)
         self._viewer.events.theme.connect(self._on_theme)
         self._on_theme()
-        self._render(self.controller.session)
+        self._render(self.controller.store.now)
         self.reset_choices()
 
     # -- layers ---------------------------------------------------------------------------------------------
@@ -118,17 +118,17 @@ class SegmentationDock(QWidget):
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
         panel.new_labels_button.clicked.connect(self._new_strokes)
         panel.class_table.edited.connect(controller.set_classes)
-        panel.class_table.picked.connect(controller.pick_class)
+        panel.class_table.picked.connect(controller.learning.pick_class)
         panel.add_class_button.clicked.connect(controller.add_class)
-        panel.live_check.toggled.connect(controller.set_live)
-        panel.train_button.clicked.connect(controller.train)
-        panel.pause_button.toggled.connect(controller.pause)
+        panel.live_check.toggled.connect(controller.learning.set_live)
+        panel.train_button.clicked.connect(controller.learning.train)
+        panel.pause_button.toggled.connect(controller.learning.pause)
         panel.stop_button.clicked.connect(controller.stop)
-        panel.predict_button.clicked.connect(controller.predict_whole)
+        panel.predict_button.clicked.connect(controller.segmenting.predict_whole)
         panel.cancel_button.clicked.connect(controller.cancel)
-        panel.uncertainty_check.toggled.connect(controller.show_uncertainty)
-        panel.probabilities_check.toggled.connect(controller.show_probabilities)
-        panel.next_spot_button.clicked.connect(controller.next_spot)
+        panel.uncertainty_check.toggled.connect(controller.segmenting.show_uncertainty)
+        panel.probabilities_check.toggled.connect(controller.segmenting.show_probabilities)
+        panel.next_spot_button.clicked.connect(controller.segmenting.next_spot)
         panel.export_button.clicked.connect(self._export)
         panel.save_model_button.clicked.connect(self._save_model)
         panel.load_model_button.clicked.connect(self._load_model)
@@ -215,7 +215,7 @@ class SegmentationDock(QWidget):
         if self._closed:
             return
         self._closed = True
-        self.controller.session_changed.disconnect(self._render)
+        self.controller.store.changed.disconnect(self._render)
         self._viewer.events.theme.disconnect(self._on_theme)
         self.controller.shutdown()
 
@@ -228,6 +228,10 @@ class SegmentationDock(QWidget):
                 self.shutdown()
         return bool(super().event(event))
 
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As wide as it needs to be, and no wider: the picture is what matters."""
+        return QSize(320, 720)
+
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         """Hear of the whole window being closed, which closes no docks."""
         self.window().removeEventFilter(self)
@@ -235,14 +239,12 @@ class SegmentationDock(QWidget):
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
-        """End the threads when the window around the dock is deleted or hidden for good."""
-        if event.type() == QEvent.Type.DeferredDelete:
-            self.shutdown()
+        """Let the threads end when the window around the dock is closed; they start again when needed."""
+        if event.type() == QEvent.Type.Hide and not event.spontaneous() and not self._closed:
+            self.controller.rest()
         return bool(super().eventFilter(watched, event))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         """End the threads when shown as a window of its own."""
         self.shutdown()
         super().closeEvent(event)
-
-

@@ -128,7 +128,8 @@ def frame_of(layer: Image, choice: ChannelChoice) -> ImageFrame:
     if choice.axis == 0:  # napari lines layers up at their last axis, so a leading one can simply go
         return ImageFrame(source, source.shape, None, _placement(layer, without_first=True))
     shape = tuple(1 if axis == choice.axis else int(n) for axis, n in enumerate(data.shape))
-    return ImageFrame(source, shape, choice.axis, _stretched(layer, choice.axis, int(data.shape[choice.axis])))
+    channels = int(data.shape[choice.axis])
+    return ImageFrame(source, shape, choice.axis, _stretched(layer, choice.axis, channels))
 
 
 def _placement(layer: Image, *, without_first: bool = False) -> dict[str, Any]:

@@ -21,7 +21,7 @@ METADATA_KEY = "napari_dsparse"
 
 
 def unwrapped(thing: T) -> T:
-    """The object itself where napari handed out its public-only proxy: proxies have no identity to compare."""
+    """The object itself where napari handed out a proxy of it: proxies have no identity to compare."""
     return getattr(thing, "__wrapped__", thing)
 
 
@@ -42,7 +42,8 @@ def mark_ours(layer: Layer, role: str) -> None:
 
 def our_role(layer: Layer) -> str | None:
     """What we made `layer` as; None if it is the user's own."""
-    return layer.metadata.get(METADATA_KEY, {}).get("role")
+    role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
+    return role
 
 
 def disown(layer: Layer) -> None:

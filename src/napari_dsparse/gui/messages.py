@@ -120,6 +120,8 @@ class PredictionJob:
     done : frozenset of Tile
         Tiles this classifier has already segmented; they are left out.
     device : str
+    quick : bool
+        For a preview that the next snapshot will replace: without the average over symmetries.
     uncertainty, probabilities : bool
         Send these maps along with the labels.
     """
@@ -131,6 +133,7 @@ class PredictionJob:
     whole: bool
     done: frozenset[Tile]
     device: str
+    quick: bool
     uncertainty: bool
     probabilities: bool
 
@@ -195,6 +198,8 @@ class TileDone:
     Parameters
     ----------
     generation : int
+    quick : bool
+        As the job had it.
     tile : Tile
     labels : ndarray of uint8 or uint16, shape (h, w)
     block_uncertainty : ndarray of float32
@@ -208,6 +213,7 @@ class TileDone:
     """
 
     generation: int
+    quick: bool
     tile: Tile
     labels: npt.NDArray[Any]
     block_uncertainty: npt.NDArray[np.float32]
@@ -223,7 +229,6 @@ class PredictionEnded:
     """No more tiles of this job will come."""
 
     generation: int
-    whole: bool
     complete: bool
     seconds: float
 

@@ -38,7 +38,8 @@ def block_means(
     sums = np.add.reduceat(np.add.reduceat(values, row_starts, axis=0), column_starts, axis=1)
     heights = np.diff(np.append(row_starts, values.shape[0]))
     widths = np.diff(np.append(column_starts, values.shape[1]))
-    return (sums / np.outer(heights, widths)).astype(np.float32)
+    means: npt.NDArray[np.float32] = (sums / np.outer(heights, widths)).astype(np.float32)
+    return means
 
 
 def _starts(start: int, stop: int) -> npt.NDArray[np.intp]:
@@ -98,21 +99,21 @@ def find_spot(
         blocked |= _near(_painted_blocks(labels, grid.shape))
     marks = np.zeros(grid.shape, dtype=bool)
     for spot in visited:
-        marks[(*spot[:-2], spot[-2] // BLOCK, spot[-1] // BLOCK)] = True
+        marks[spot[:-2]][spot[-2] // BLOCK, spot[-1] // BLOCK] = True
     blocked |= _near(marks)
     smooth[blocked] = -1
     best = np.unravel_index(int(smooth.argmax()), grid.shape)
     if smooth[best] < WORTH_A_STROKE:
         return None
-    *plane, row, column = (int(i) for i in best)
-    return (*plane, row * BLOCK + BLOCK // 2, column * BLOCK + BLOCK // 2)
+    *where, row, column = (int(i) for i in best)
+    return (*where, row * BLOCK + BLOCK // 2, column * BLOCK + BLOCK // 2)
 
 
 def _painted_blocks(labels: npt.NDArray[Any], blocks: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     painted = np.zeros(blocks, dtype=bool)
     for plane in np.ndindex(*labels.shape[:-2]):
         rows, columns = np.nonzero(labels[plane])
-        painted[(*plane, rows // BLOCK, columns // BLOCK)] = True
+        painted[plane][rows // BLOCK, columns // BLOCK] = True
     return painted
 
 

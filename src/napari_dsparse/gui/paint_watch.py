@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: The signal comes this long after the last change.
 DEBOUNCE_MILLISECONDS = 120
 
-#: Together these cover painting, fill and polygons (`paint`), undo and redo (`set_data`), and ``layer.data =``
+#: Together these cover painting, fill and polygons (`paint`), undo and redo (`set_data`) and ``data = x``
 #: (`data`). Some of them also come without a change, on slicing for one; whoever listens compares strokes.
 _EVENTS = ("paint", "set_data", "data")
 

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 
+#: A section's title is a quiet line to fold it by, not a button that looks pressed.
+SECTION_STYLE = """
+    QPushButton, QPushButton:checked { background: transparent; text-align: left; font-weight: bold; padding: 2px; }
+    QPushButton:hover { text-decoration: underline; }
+"""
+
+
 class Panel(QWidget):
     """Every control, under the object names that scripts and tests rely on."""
 
@@ -183,6 +190,7 @@ def _section(title: str, content: QWidget) -> QCollapsible:
     section = QCollapsible(title)
     section.setDuration(0)
     section.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+    section.toggleButton().setStyleSheet(SECTION_STYLE)
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.content().layout().setContentsMargins(0, 2, 0, 2)
     section.addWidget(content)

@@ -54,7 +54,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._stopped_through = -1
         self._in_flight = threading.Semaphore(TILES_IN_FLIGHT)
         self._predictor: Predictor | None = None
-        self._predicts_with: tuple[TrainedClassifier, str] | None = None
+        self._predicts_with: tuple[TrainedClassifier, str, bool] | None = None
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class PredictorThread(Worker[PredictorJob]):
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()
         self._cores.settle()
-        predictor = self._predictor_for(job.classifier, job.device)
+        predictor = self._predictor_for(job)
         tiles = _tiles_of(job)
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
@@ -112,12 +112,12 @@ class PredictorThread(Worker[PredictorJob]):
             prediction = predictor.tile(job.source, tile)
             done += tile.pixels
             seconds = max(time.monotonic() - started, 1e-6)
-            event = _describe(job, prediction, done / pixels, done / seconds, (pixels - done) * seconds / done)
-            if not self._hand_over(event):
+            speed = done / seconds
+            if not self._hand_over(_describe(job, prediction, done / pixels, speed, (pixels - done) / speed)):
                 break
             self._cores.settle()
         complete = done == pixels
-        self._post(PredictionEnded(job.generation, job.whole, complete, time.monotonic() - started))
+        self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
 
     def _hand_over(self, event: TileDone) -> bool:
         """Post a tile once the window has room for it; False if the thread is to close."""
@@ -142,10 +142,11 @@ class PredictorThread(Worker[PredictorJob]):
         for job in spots:
             self._work(job)
 
-    def _predictor_for(self, classifier: TrainedClassifier, device: str) -> Predictor:
-        if self._predictor is None or self._predicts_with != (classifier, device):
-            self._predictor = Predictor(classifier, device=device)
-            self._predicts_with = (classifier, device)
+    def _predictor_for(self, job: PredictionJob) -> Predictor:
+        wanted = (job.classifier, job.device, job.quick)
+        if self._predictor is None or self._predicts_with != wanted:
+            self._predictor = Predictor(job.classifier, device=job.device, flips=1 if job.quick else None)
+            self._predicts_with = wanted
         return self._predictor
 
 
@@ -165,6 +166,7 @@ def _describe(
     uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
     return TileDone(
         generation=job.generation,
+        quick=job.quick,
         tile=tile,
         labels=prediction.labels,
         block_uncertainty=block_means(uncertainty, tile.rows, tile.columns),
@@ -174,4 +176,3 @@ def _describe(
         pixels_per_second=speed,
         seconds_left=seconds_left,
     )
-

@@ -144,7 +144,7 @@ class ResultLayers(QObject):
             self._segmentation = None
 
     def _redraw_part(self, layer: Labels, index: tuple[int | slice, ...], labels: npt.NDArray[Any]) -> None:
-        """Send only the tile to the graphics card, as napari's own brush does; redrawing all takes too long."""
+        """Send only the tile to the graphics card, as napari's brush does; redrawing all takes too long."""
         dims = self._viewer.dims
         offset = dims.ndim - layer.ndim
         shown = [axis - offset for axis in dims.displayed]

@@ -132,25 +132,22 @@ def _short(number: float) -> str:
 
 
 def _what_to_paint(session: Session) -> str:
+    painted = {number for number, (_, pixels) in enumerate(session.counts, start=1) if pixels}
     missing = [
         f"'{info.name}' (key {number})"
-        for number, (info, (_, pixels)) in enumerate(zip(session.classes, _padded(session), strict=True), start=1)
-        if not pixels
+        for number, info in enumerate(session.classes, start=1)
+        if number not in painted
     ]
     if session.painted_classes == 0:
         return f"Paint a stroke of {' and one of '.join(missing[:2])}."
     return f"Now paint a stroke of {missing[0]}: learning takes two classes."
 
 
-def _padded(session: Session) -> tuple[tuple[int, int], ...]:
-    return session.counts + ((0, 0),) * (len(session.classes) - len(session.counts))
-
-
 def _progress(session: Session) -> str:
     progress = session.progress
     if progress is None:
         return "0 steps"
-    text = f"{progress.step} steps"
+    text = f"{progress.step} step" + ("s" if progress.step != 1 else "")
     if progress.held_out_iou:
         mean = sum(progress.held_out_iou.values()) / len(progress.held_out_iou)
         strokes = "stroke" if progress.held_out_strokes == 1 else "strokes"

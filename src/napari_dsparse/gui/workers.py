@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from collections.abc import Callable
 
 from qtpy.QtCore import QObject, Qt, Signal
@@ -14,6 +16,16 @@ from napari_dsparse.gui.worker import warn_to_log
 
 #: A thread that does not end in this time (seconds) is left to die with the program; it can do no harm.
 JOIN_SECONDS = 5.0
+
+
+_alive: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """A program that ends while a window is open must not tear torch down under a working thread."""
+    for workers in list(_alive):
+        workers.shutdown()
 
 
 class _Mouth(QObject):
