@@ -75,7 +75,10 @@ def train_arguments(folder: Path, output: Path, *more: str) -> list[str]:
 
 def test_training_twice_with_one_seed_gives_the_same_weights(folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        assert main(train_arguments(folder, tmp_path / f"{name}.safetensors", "--steps", "3", "--seed", "7")) == 0
+        assert (
+            main(train_arguments(folder, tmp_path / f"{name}.safetensors", "--steps", "3", "--seed", "7"))
+            == 0
+        )
     one, two = (load_model(tmp_path / f"{name}.safetensors").classifier for name in ("one", "two"))
     assert one.weights.keys() == two.weights.keys()
     assert all(bool((one.weights[key] == two.weights[key]).all()) for key in one.weights)
@@ -95,7 +98,14 @@ def test_train_says_what_it_learned_from(run: Any, folder: Path, tmp_path: Path)
 
 
 def test_labels_equal_those_of_the_python_api(run: Any, folder: Path, tmp_path: Path) -> None:
-    ran = run("predict", "--model", folder / "model.safetensors", "--output", tmp_path / "l.tif", folder / "other.png")
+    ran = run(
+        "predict",
+        "--model",
+        folder / "model.safetensors",
+        "--output",
+        tmp_path / "l.tif",
+        folder / "other.png",
+    )
     assert ran.code == 0
     expected = load_model(folder / "model.safetensors").predict(SAMPLE.image[::-1])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "l.tif"), expected)
@@ -174,16 +184,42 @@ def test_nothing_is_overwritten_unasked(run: Any, folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["predict", "--model", "none.safetensors", "--output", "o.tif", "{folder}/other.png"], "none.safetensors"),
-        (["predict", "--model", "{folder}/other.png", "--output", "o.tif", "{folder}/other.png"], "other.png"),
-        (["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "none.png"], "none.png"),
-        (["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "{folder}/strokes.png"], "channel"),
         (
-            ["train", "--image", "{folder}/other.png", "--labels", "{folder}/other.png", "-o", "m.safetensors"],
+            ["predict", "--model", "none.safetensors", "--output", "o.tif", "{folder}/other.png"],
+            "none.safetensors",
+        ),
+        (
+            ["predict", "--model", "{folder}/other.png", "--output", "o.tif", "{folder}/other.png"],
+            "other.png",
+        ),
+        (["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "none.png"], "none.png"),
+        (
+            ["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "{folder}/strokes.png"],
+            "channel",
+        ),
+        (
+            [
+                "train",
+                "--image",
+                "{folder}/other.png",
+                "--labels",
+                "{folder}/other.png",
+                "-o",
+                "m.safetensors",
+            ],
             "other.png",
         ),
         (
-            ["train", "-i", "{folder}/other.png", "-l", "{folder}/strokes.png", "a.png", "-o", "m.safetensors"],
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "a.png",
+                "-o",
+                "m.safetensors",
+            ],
             "1 images and 2 label files",
         ),
         (
@@ -191,11 +227,31 @@ def test_nothing_is_overwritten_unasked(run: Any, folder: Path, tmp_path: Path) 
             ".safetensors",
         ),
         (
-            ["train", "-i", "{folder}/other.png", "-l", "{folder}/strokes.png", "-o", "m.safetensors", "--device", "tpu"],
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "-o",
+                "m.safetensors",
+                "--device",
+                "tpu",
+            ],
             "tpu",
         ),
         (
-            ["train", "-i", "{folder}/other.png", "-l", "{folder}/strokes.png", "-o", "m.safetensors", "--network", "x"],
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "-o",
+                "m.safetensors",
+                "--network",
+                "x",
+            ],
             "'x'",
         ),
         (["demo", "--headless", "--sample", "cells"], "nuclei, tissue, phase"),
@@ -236,7 +292,9 @@ def test_developers_can_have_the_traceback(folder: Path, tmp_path: Path) -> None
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
-def test_interrupted_training_ends_clean(folder: Path, tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_interrupted_training_ends_clean(
+    folder: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     arguments = train_arguments(folder, tmp_path / "m.safetensors", "--seconds", "60", "--json")
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_dsparse", *arguments],

@@ -12,7 +12,9 @@ from napari_dsparse.errors import ExportError
 from napari_dsparse.files.export import SUFFIXES
 
 
-def plan(images: list[str], output: str, chosen: str | None = None, *, extras: bool = False) -> list[list[str]]:
+def plan(
+    images: list[str], output: str, chosen: str | None = None, *, extras: bool = False
+) -> list[list[str]]:
     planned = plan_outputs(
         [Path(name) for name in images], Path(output), chosen, probabilities=extras, uncertainty=extras
     )
@@ -34,7 +36,9 @@ def test_images_go_into_a_folder_under_their_own_names() -> None:
     ]
 
 
-@pytest.mark.parametrize(("chosen", "suffix"), [("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr"), ("png", ".png")])
+@pytest.mark.parametrize(
+    ("chosen", "suffix"), [("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr"), ("png", ".png")]
+)
 def test_the_format_decides_the_suffix_in_a_folder(chosen: str, suffix: str) -> None:
     assert plan(["one.tif"], "out", chosen) == [[f"out/one_segmentation{suffix}"]]
 

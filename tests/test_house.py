@@ -31,7 +31,18 @@ STOREYS = (
 )
 STOREY = {room: height for height, rooms in enumerate(STOREYS) for room in rooms}
 
-WINDOWS = {"napari", "qtpy", "superqt", "magicgui", "pyqtgraph", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy"}
+WINDOWS = {
+    "napari",
+    "qtpy",
+    "superqt",
+    "magicgui",
+    "pyqtgraph",
+    "PyQt5",
+    "PyQt6",
+    "PySide2",
+    "PySide6",
+    "vispy",
+}
 
 
 def room_of(module: Path) -> str:
@@ -80,7 +91,7 @@ def test_import_brings_neither_qt_nor_napari(statement: str) -> None:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    statement = "from napari_dsparse.cli.arguments import build_parser; build_parser().format_help(); import napari_dsparse.cli"
+    statement = "from napari_dsparse.cli import build_parser; build_parser().format_help()"
     assert "torch" not in modules_after(statement)
 
 

@@ -58,7 +58,9 @@ def plan_outputs(
         labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
     else:
         if chosen_format not in (None, named):
-            raise ExportError(f"Output {output} is {named} by its name, not {chosen_format}; drop one of the two.")
+            raise ExportError(
+                f"Output {output} is {named} by its name, not {chosen_format}; drop one of the two."
+            )
         if len(images) > 1:
             raise ExportError(f"{len(images)} images cannot go into the one file {output}; name a folder.")
         bases = [output.with_name(_stem(output))]

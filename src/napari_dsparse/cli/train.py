@@ -88,9 +88,7 @@ def say_record(report: Report, classifier: TrainedClassifier) -> None:
     )
 
 
-def _check_names(
-    output: Path, images: Sequence[Path], labels: Sequence[Path], *, overwrite: bool
-) -> None:
+def _check_names(output: Path, images: Sequence[Path], labels: Sequence[Path], *, overwrite: bool) -> None:
     if len(images) != len(labels):
         raise LabelsError(
             f"{len(images)} images and {len(labels)} label files were given; "

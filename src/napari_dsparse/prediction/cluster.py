@@ -187,7 +187,8 @@ def _check_workers(client: Any, address: str) -> None:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
         raise DsparseError(
-            f"The scheduler at {address!r} has no workers after {PATIENCE} s; start some with dask worker {address}."
+            f"The scheduler at {address!r} has no workers after {PATIENCE} s; "
+            f"start some with: dask worker {address}"
         ) from error
     ours = _installed_version()
     try:
@@ -198,8 +199,8 @@ def _check_workers(client: Any, address: str) -> None:
         ) from error
     if theirs != {ours}:
         raise DsparseError(
-            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, but here is {ours}; "
-            "install one version everywhere, or the tiles may differ."
+            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, "
+            f"but here is {ours}; install one version everywhere, or the tiles may differ."
         )
 
 
