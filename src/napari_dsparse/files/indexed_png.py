@@ -50,10 +50,12 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     colors += [default_class(number).color for number in range(len(colors) + 1, highest + 1)]
 
     image = Image.fromarray(pixels.read((slice(None), slice(None))).astype(np.uint8))
-    image.putpalette(b"".join(bytes.fromhex(color.removeprefix("#")) for color in ("#000000", *colors)))
+    palette = b"".join(bytes.fromhex(color.removeprefix("#")) for color in ("#000000", *colors))
+    # A full palette, because Pillow packs several pixels into a byte with a short one, which not every reader
+    # unpacks.
+    image.putpalette(palette.ljust(3 * (_LARGEST_INDEX + 1), b"\0"))
     per_inch = tuple(
         0.0254 / (axis.scale * axis.unit.size) for axis in reversed(axes) if axis.unit is not None
     )
     resolution = {"dpi": per_inch} if len(per_inch) == 2 else {}
-    # 8 bits a pixel whatever the number of classes: not every reader unpacks fewer.
-    image.save(path, format="PNG", bits=8, **resolution)
+    image.save(path, format="PNG", **resolution)

@@ -70,8 +70,8 @@ def label_pixels(labels: Any) -> Pixels:
     Parameters
     ----------
     labels : numpy, dask or zarr array of booleans or integers
-        uint8, uint16 and uint32 stay what they are, booleans become uint8, and others (int64, say) the smallest
-        unsigned type that holds the largest label.
+        uint8, uint16 and uint32 stay what they are, booleans become uint8, and others (int64, say) the
+        smallest unsigned type that holds the largest label.
 
     Raises
     ------
