@@ -38,7 +38,7 @@ TILES_IN_FLIGHT = 4
 class PredictorThread(Worker[PredictorJob]):
     """Segments what is on screen, or the whole image, with the newest classifier it was given.
 
-    A view job gives way to any newer job; a whole-image job goes on until done or stopped, so that the image
+    A view job gives way to a better one; a whole-image job goes on until done or stopped, so that the image
     is segmented by one classifier throughout.
 
     Parameters
@@ -131,7 +131,7 @@ class PredictorThread(Worker[PredictorJob]):
         if self._closing.is_set() or job.generation <= self._stopped_through:
             return True
         self._answer_spots()
-        return not job.whole and any(isinstance(waiting, PredictionJob) for waiting in tuple(self._jobs))
+        return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
 
     def _answer_spots(self) -> None:
         """Answer what takes no time without waiting for the last tile."""
@@ -148,6 +148,17 @@ class PredictorThread(Worker[PredictorJob]):
             self._predictor = Predictor(job.classifier, device=job.device, flips=1 if job.quick else None)
             self._predicts_with = wanted
         return self._predictor
+
+
+def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
+    """Whether to leave `job` unfinished for `waiting`.
+
+    The next preview of the same view is no reason: with a new one every half second, the tiles at the edge of
+    the screen would never get their turn.
+    """
+    if not isinstance(waiting, PredictionJob):
+        return False
+    return waiting.whole or not waiting.quick or waiting.view != job.view or waiting.source is not job.source
 
 
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
