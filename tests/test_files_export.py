@@ -205,6 +205,12 @@ def test_a_scale_without_a_unit_keeps_the_ratio_of_the_axes(tmp_path: Path) -> N
     assert set(read_image(path).units) == {"pixel"}
 
 
+def test_a_view_turned_over_keeps_its_pixel_size(tmp_path: Path) -> None:
+    path = tmp_path / "out.ome.tif"
+    export_labels(path, random_labels((4, 5)), classes=CLASSES, scale=(-0.5, 0.5), units=("um", "um"))
+    assert read_image(path).scale == (0.5, 0.5)
+
+
 def test_one_length_for_all_axes_says_nothing_about_time(tmp_path: Path) -> None:
     path = tmp_path / "out.ome.tif"
     labels = random_labels((2, 3, 4, 5))
@@ -246,6 +252,23 @@ def test_large_planes_are_tiled_and_small_ones_are_for_every_reader(tmp_path: Pa
         with tifffile.TiffFile(path) as tiff:
             assert tiff.pages.first.is_tiled == tiled
         np.testing.assert_array_equal(read_labels(path), labels)
+
+
+def test_large_planes_have_a_pyramid_whose_levels_are_labels(tmp_path: Path) -> None:
+    labels = np.zeros((2, 600, 4500), np.uint8)
+    labels[1, :, 1000:] = np.random.default_rng(0).integers(0, 3, (600, 3500))
+    path = export_labels(tmp_path / "out.ome.tif", labels, classes=CLASSES, **sizes("ZYX"))
+    with tifffile.TiffFile(path) as tiff:
+        (series,) = tiff.series
+        assert len(series.levels) == 5
+        for number, level in enumerate(series.levels):
+            step = 2**number
+            np.testing.assert_array_equal(level.asarray(), labels[:, ::step, ::step])
+            x, unit = (level.keyframe.tags.valueof(name) for name in ("XResolution", "ResolutionUnit"))
+            assert (np.divide(*x), unit) == (pytest.approx(1e4 / 0.2 / step), 3)
+        assert max(level.shape[1:]) <= 512
+    np.testing.assert_array_equal(read_labels(path), labels)
+    assert read_image(path).scale == (1.5, 0.25, 0.2)
 
 
 class Blank:
@@ -459,6 +482,7 @@ REFUSED: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "scale of another image": ("o.tif", np.zeros((4, 5), int), {"scale": (1, 1, 1)}, "scale"),
     "units of another image": ("o.tif", np.zeros((4, 5), int), {"units": ("um",)}, "units"),
     "scale of zero": ("o.tif", np.zeros((4, 5), int), {"scale": (0, 1)}, "positive"),
+    "scale without an end": ("o.tif", np.zeros((4, 5), int), {"scale": (np.inf, 1)}, "positive"),
     "scale not known": ("o.tif", np.zeros((4, 5), int), {"scale": (np.nan, 1)}, "positive"),
     "unknown unit": ("o.tif", np.zeros((4, 5), int), {"units": ("parsec", "parsec")}, "parsec"),
     "axes of another image": ("o.tif", np.zeros((4, 5), int), {"axes": "ZYX"}, "2 axes"),

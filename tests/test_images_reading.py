@@ -130,7 +130,7 @@ def test_labels_settle_an_axis_the_file_names_wrongly(tmp_path: Path) -> None:
     assert (image.axes, image.channel_axis) == ("YX", 0)
     with pytest.raises(ImageError, match="labels have shape"):
         read_image(path, labels_shape=(9, 9))
-    with pytest.raises(ImageError, match="3 are expected"):
+    with pytest.raises(ImageError, match="3 channels are expected"):
         read_image(path, channels=3)
 
 

@@ -187,7 +187,7 @@ RESOLVED = [
     ((9, 8), (8, 9), None, "labels have shape"),
     ((9, 8, 3), (9, 8, 3, 1), None, "labels have shape"),
     ((9, 8, 3), (9, 8), 3, 2),
-    ((9, 8, 3), (9, 8), 2, "2 are expected"),
+    ((9, 8, 3), (9, 8), 2, "2 channels are expected"),
     ((9, 8), None, 1, None),
     ((5, 9, 8), None, 1, None),
     ((9, 8, 1), None, 1, 2),
@@ -240,6 +240,8 @@ def test_where_images_of_a_kind_hold_their_channels_settles_a_tie() -> None:
     with pytest.raises(ImageError, match="channel_axis"):
         resolve_image(square, channels=5, usual_axis=-1)
     assert resolve_image(np.zeros((9, 8, 3)), channels=3, usual_axis=0).channel_axis == 2
+    assert resolve_image(np.zeros((1, 9, 8)), channels=1, usual_axis=-3).channel_axis == 0
+    assert resolve_image(np.zeros((9, 8)), channels=1, usual_axis=-3).channel_axis is None
 
 
 def test_a_channel_axis_that_is_given_is_taken() -> None:
@@ -253,7 +255,7 @@ def test_a_channel_axis_that_is_given_is_taken() -> None:
         resolve_image(image, channel_axis=-4)
     with pytest.raises(ImageError, match="labels have shape"):
         resolve_image(image, channel_axis=1, labels_shape=(9, 8))
-    with pytest.raises(ImageError, match="2 are expected"):
+    with pytest.raises(ImageError, match="2 channels are expected"):
         resolve_image(image, channel_axis=0, channels=2)
     with pytest.raises(ImageError, match="rows and columns"):
         resolve_image(np.zeros((9, 8)), channel_axis=1)

@@ -50,7 +50,8 @@ def resolve_axes(
         A letter an axis, ending in YX with T and Z before it. By default (Y, X), (Z, Y, X) and (T, Z, Y, X);
         the first of three axes is T if its unit is one of time.
     scale : sequence of float, optional
-        Size of a pixel along each axis; 1 by default.
+        Size of a pixel along each axis; 1 by default. A sign, with which napari turns the view over, is no
+        part of a size and is left out.
     units : sequence of str, optional
         Unit of each axis, as napari and pint spell them, or "pixel" (the default) where it is not known. A
         length for T, or a time for space, counts as not known: napari gives one unit to all axes of a layer.
@@ -58,10 +59,10 @@ def resolve_axes(
     Raises
     ------
     ExportError
-        If there is not one entry an axis, an axis or a unit is not known, or a scale is not positive.
+        If there is not one entry an axis, an axis or unit is not known, or a scale is 0 or not finite.
     """
     count = len(shape)
-    scales = (1.0,) * count if scale is None else tuple(float(value) for value in scale)
+    scales = (1.0,) * count if scale is None else tuple(abs(float(value)) for value in scale)
     names = (PIXEL,) * count if units is None else tuple(str(unit) for unit in units)
     for what, entries in (("scale", scales), ("units", names)):
         if len(entries) != count:
@@ -71,7 +72,7 @@ def resolve_axes(
             )
     for value in scales:
         if not (math.isfinite(value) and value > 0):
-            raise ExportError(f"A pixel size of {value} is not allowed; give positive numbers as scale.")
+            raise ExportError(f"A pixel size of {value} is not possible; give positive numbers as scale.")
     known = tuple(_resolve_unit(name) for name in names)
     letters = _resolve_letters(count, axes, known)
     return tuple(

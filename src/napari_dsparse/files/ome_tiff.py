@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tifffile
 
 from napari_dsparse.files.axes import Axis
@@ -19,7 +18,8 @@ from napari_dsparse.network.trained import ClassInfo
 NAMES_NAMESPACE = "napari-dsparse/class-names"
 COLORS_NAMESPACE = "napari-dsparse/class-colors"
 
-#: Planes up to this edge are written in strips, which every reader takes (ImageJ itself reads no tiles).
+#: Planes up to this edge are written in strips, which every reader takes (ImageJ itself reads no tiles);
+#: larger ones in tiles, as a pyramid.
 _LARGEST_STRIPPED = 4096
 _TILE = 512
 
@@ -83,27 +83,30 @@ def write_intensity_tiff(
 def _write(
     path: Path, pixels: Pixels, axes: Sequence[Axis], metadata: Mapping[str, Any], compression: str | None
 ) -> None:
-    tiled = max(pixels.shape[-2:]) > _LARGEST_STRIPPED
-    with tifffile.TiffWriter(path, bigtiff=pixels.bytes > _LARGEST_CLASSIC, ome=True) as tiff:
-        tiff.write(
-            _blocks(pixels, _TILE if tiled else _LARGEST_STRIPPED),
-            shape=pixels.shape,
-            dtype=pixels.dtype,
-            tile=(_TILE, _TILE) if tiled else None,
-            photometric="minisblack",
-            compression=compression,
-            metadata={
-                "axes": "".join(axis.letter for axis in axes),
-                "UUID": str(uuid.uuid5(_UUID_SPACE, pixels.digest())),
-                **_physical_sizes(axes),
-                **metadata,
-            },
-            **_resolution(axes),
-        )
-
-
-def _blocks(pixels: Pixels, edge: int) -> Iterator[npt.NDArray[Any]]:
-    return (pixels.read(window) for window in pixels.windows(edge))
+    large = max(pixels.shape[-2:]) > _LARGEST_STRIPPED
+    ome = {
+        "axes": "".join(axis.letter for axis in axes),
+        "UUID": str(uuid.uuid5(_UUID_SPACE, pixels.digest())),
+        **_physical_sizes(axes),
+        **metadata,
+    }
+    levels = [pixels.every(2**level) for level in range(pixels.levels if large else 1)]
+    stored = sum(level.bytes for level in levels)
+    with tifffile.TiffWriter(path, bigtiff=stored > _LARGEST_CLASSIC, ome=True) as tiff:
+        for number, level in enumerate(levels):
+            tiff.write(
+                (level.read(window) for window in level.windows(_TILE if large else _LARGEST_STRIPPED)),
+                shape=level.shape,
+                dtype=level.dtype,
+                tile=(_TILE, _TILE) if large else None,
+                photometric="minisblack",
+                compression=compression,
+                # The coarser levels hang below the pages of the first, unseen where pyramids are not known.
+                subifds=len(levels) - 1 if number == 0 else None,
+                subfiletype=1 if number > 0 else None,
+                metadata=ome if number == 0 else None,
+                **_resolution(axes, 2**number),
+            )
 
 
 def _physical_sizes(axes: Sequence[Axis]) -> dict[str, Any]:
@@ -121,12 +124,12 @@ def _physical_sizes(axes: Sequence[Axis]) -> dict[str, Any]:
     return sizes
 
 
-def _resolution(axes: Sequence[Axis]) -> dict[str, Any]:
+def _resolution(axes: Sequence[Axis], step: int) -> dict[str, Any]:
     """The same in plain TIFF, pixels per centimetre, for readers that do not look at OME-XML."""
     rows, columns = axes[-2:]
     if rows.unit is None or columns.unit is None:
         return {}
-    per_cm = tuple(0.01 / (axis.scale * axis.unit.size) for axis in (columns, rows) if axis.unit is not None)
+    per_cm = tuple(0.01 / (axis.scale * axis.unit.size * step) for axis in (columns, rows) if axis.unit)
     return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
 
 

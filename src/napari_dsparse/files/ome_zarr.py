@@ -14,9 +14,8 @@ from napari_dsparse.network.trained import ClassInfo
 
 _VERSION = "0.5"
 
-#: Edge of a chunk in pixels, and of the coarsest level of the pyramid at most.
+#: Edge of a chunk in pixels.
 _CHUNK = 1024
-_COARSEST = 512
 
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
@@ -81,13 +80,10 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
             "move that axis to the front or choose OME-TIFF."
         )
     root = zarr.create_group(store=str(path), zarr_format=3)
-    levels = _levels(pixels.shape)
     source = pixels
-    for level in range(levels):
+    for level in range(pixels.levels):
         if level > 0:
-            # Every second pixel of a label image is a label image: nothing is mixed, and its pixel centres
-            # stay where they were, so that a level needs a scale and no translation.
-            source = Pixels(_EverySecond(root[str(level - 1)]), pixels.dtype)
+            source = Pixels(root[str(level - 1)], pixels.dtype).every(2)
         array = root.create_array(
             str(level),
             shape=source.shape,
@@ -108,33 +104,12 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
                         "path": str(level),
                         "coordinateTransformations": [{"type": "scale", "scale": _scale(axes, 2**level)}],
                     }
-                    for level in range(levels)
+                    for level in range(pixels.levels)
                 ],
             }
         ],
         **more,
     }
-
-
-class _EverySecond:
-    """Every second row and column of an array, sliced lazily."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-        self.dtype = data.dtype
-        self.shape = (*data.shape[:-2], *((n + 1) // 2 for n in data.shape[-2:]))
-
-    def __getitem__(self, window: tuple[Any, ...]) -> Any:
-        *plane, rows, columns = window
-        wide = [slice(2 * part.start, 2 * part.stop) for part in (rows, columns)]
-        return self._data[(*plane, *wide)][::2, ::2]
-
-
-def _levels(shape: Sequence[int]) -> int:
-    edge, levels = max(shape[-2:]), 1
-    while edge > _COARSEST:
-        edge, levels = (edge + 1) // 2, levels + 1
-    return levels
 
 
 def _describe(axis: Axis) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from napari_dsparse.errors import ExportError
 
 #: Edge of a window in pixels where the writer has no wish of its own.
 _WINDOW = 4096
+
+#: Edge of the coarsest level of a pyramid, at most.
+_COARSEST = 512
 
 Window = tuple[int | slice, ...]
 
@@ -43,6 +47,11 @@ class Pixels:
         """Size of the whole array as written, uncompressed."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
+    @property
+    def levels(self) -> int:
+        """How many levels a pyramid of it has, each half as large as the one before; 1 where it is small."""
+        return 1 + max(0, math.ceil(math.log2(max(self.shape[-2:]) / _COARSEST)))
+
     def windows(self, edge: int = _WINDOW) -> Iterator[Window]:
         """Indices of windows of at most `edge` x `edge` pixels, plane after plane, row after row."""
         *leading, rows, columns = self.shape
@@ -56,12 +65,35 @@ class Pixels:
         """The pixels of a window, contiguous and in the dtype they are written as."""
         return np.ascontiguousarray(np.asarray(self.data[window]), dtype=self.dtype)
 
+    def every(self, step: int) -> Pixels:
+        """A coarser level of a pyramid: every `step`-th row and column.
+
+        Picked, not averaged: what comes of a label image is a label image, and the centres of its pixels are
+        where they were, so that a scale alone places the level.
+        """
+        return Pixels(_Strided(self.data, step), self.dtype)
+
     def digest(self) -> str:
         """A hash of shape, dtype and every pixel, in hexadecimal."""
         digest = hashlib.blake2b(f"{self.shape} {self.dtype}".encode(), digest_size=16)
         for window in self.windows():
             digest.update(self.read(window).data)
         return digest.hexdigest()
+
+
+class _Strided:
+    """Every `step`-th row and column of an array, sliced lazily."""
+
+    def __init__(self, data: Any, step: int) -> None:
+        self._data = data
+        self._step = step
+        self.shape = (*data.shape[:-2], *(-(-n // step) for n in data.shape[-2:]))
+
+    def __getitem__(self, window: Any) -> Any:
+        *plane, rows, columns = window
+        step = self._step
+        wide = (slice(part.start * step, part.stop * step, step) for part in (rows, columns))
+        return self._data[(*plane, *wide)]
 
 
 def label_pixels(labels: Any) -> Pixels:

@@ -188,8 +188,8 @@ def resolve_image(
 
     if channels is not None and source.channels != channels:
         raise ImageError(
-            f"Image {name!r} has shape {shape} and so {_count(source.channels, 'channel')}, "
-            f"but {channels} are expected; give an image with {_count(channels, 'channel')}."
+            f"Image {name!r} has shape {shape} and so {_count(source.channels)}, but "
+            f"{_expected(channels)}; give an image with {_count(channels)}."
         )
     return source
 
@@ -214,14 +214,16 @@ def _axis_from_channels(shape: tuple[int, ...], channels: int, usual: int | None
         if _looks_like_colour(shape):
             # Read as a stack, each row of a colour image would be a plane of its own: never what was meant.
             raise ImageError(
-                f"Image {name!r} has shape {shape}, which looks like colour, but 1 channel is expected; "
+                f"Image {name!r} has shape {shape}, which looks like colour, but {_expected(1)}; "
                 "give one channel of it, or channel_axis=None if it is a stack."
             )
-        return len(shape) - 1 if len(shape) > 2 and shape[-1] == 1 else None
+        likely = -1 if usual is None else usual
+        axis = _non_negative(likely, len(shape))
+        return axis if len(shape) > 2 and 0 <= axis < len(shape) and shape[axis] == 1 else None
     fitting = [axis for axis, n in enumerate(shape) if n == channels] if len(shape) > 2 else []
     if not fitting:
         raise ImageError(
-            f"Image {name!r} has shape {shape}, but {channels} channels are expected; "
+            f"Image {name!r} has shape {shape}, but {_expected(channels)}; "
             f"give an image with an axis of {channels} beside rows and columns."
         )
     return _settle(fitting, shape, usual, name, f"{channels} channels")
@@ -314,8 +316,12 @@ def _labels_misfit(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], r
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def _expected(channels: int) -> str:
+    return f"{_count(channels)} {'is' if channels == 1 else 'are'} expected"
 
 
 def _tuple(shape: Sequence[int]) -> tuple[int, ...]:

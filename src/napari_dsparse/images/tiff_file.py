@@ -12,8 +12,8 @@ import tifffile
 from napari_dsparse.images.file_content import UNNAMED, FileContent
 from napari_dsparse.images.units import find_unit
 
-#: tifffile's letters for axes that a file holds but does not name.
-_UNNAMED_LETTERS = "QI"
+#: tifffile's letters that mean the same here; it has more, for positions, lifetimes, angles and axes unnamed.
+_NAMED_LETTERS = "TCZYXS"
 
 #: TIFF's codes for a last sample that is transparency: associated and unassociated alpha.
 _ALPHA = (1, 2)
@@ -32,7 +32,7 @@ def read_tiff(path: Path) -> FileContent:
     """
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
-        letters = "".join(UNNAMED if letter in _UNNAMED_LETTERS else letter for letter in series.axes)
+        letters = "".join(letter if letter in _NAMED_LETTERS else UNNAMED for letter in series.axes)
         data: Any = tifffile.memmap(path, mode="r") if _is_one_piece(series) else series.asarray()
         if letters.endswith("S") and any(code in _ALPHA for code in series.keyframe.extrasamples):
             data = data[..., :-1]
