@@ -284,6 +284,28 @@ def test_labels_come_as_they_are_stored(tmp_path: Path, suffix: str, save: Any, 
     np.testing.assert_array_equal(labels, data)
 
 
+def test_labels_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.create_group(str(tmp_path / "labels.zarr"))
+    group.create_array("0", shape=(1, 9, 8), dtype="uint8")[...] = 2
+    axes = [{"name": "c", "type": "channel"}, *({"name": name, "type": "space"} for name in "yx")]
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    labels = read_labels(tmp_path / "labels.zarr")
+    assert labels.shape == (9, 8)
+    assert (labels == 2).all()
+
+
+def test_labels_with_a_damaged_chunk_are_refused(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / "labels.zarr"
+    zarr.create_array(str(path), shape=(9, 8), dtype="uint8")[...] = 2
+    for chunk in (path / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"damaged")
+    with pytest.raises(LabelsError, match="cannot be read"):
+        read_labels(path)
+
+
 def test_a_mask_of_truths_is_one_class(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.array([[True, False]]))
     labels = read_labels(tmp_path / "labels.npy")
@@ -304,6 +326,7 @@ def test_of_indexed_colours_the_indices_are_the_labels(tmp_path: Path) -> None:
         (np.zeros((9, 8), np.float32), "float32"),
         (np.zeros((9, 8), complex), "complex128"),
         (np.full((9, 8), -1), "-1"),
+        (np.zeros(9, np.uint8), "rows and columns"),
     ],
 )
 def test_values_that_are_no_labels_are_refused(tmp_path: Path, data: np.ndarray, word: str) -> None:

@@ -169,6 +169,15 @@ def test_an_empty_window_is_refused(rows: tuple[int, int]) -> None:
         ImageSource(np.zeros((4, 5))).read((), rows, (0, 1))
 
 
+def test_a_drive_that_is_gone_is_said_in_one_sentence() -> None:
+    class Gone(Watched):
+        def __getitem__(self, index: Any) -> np.ndarray:
+            raise OSError("Input/output\nerror")
+
+    with pytest.raises(ImageError, match=r"Image .cells. could not be read at plane .*Input/output error"):
+        ImageSource(Gone(np.zeros((4, 5))), name="cells").read((), (0, 1), (0, 1))
+
+
 # Axes: shape, labels, channels -> channel axis, or a word of the refusal.
 RESOLVED = [
     ((9, 8), (9, 8), None, None),

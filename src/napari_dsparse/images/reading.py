@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ _DAMAGE = (
     KeyError,
     IndexError,
     TypeError,
-    SyntaxError,  # Pillow, of broken PNG
+    SyntaxError,  # Pillow, of a broken PNG
+    RuntimeError,  # numcodecs, of a broken Zarr chunk
     TiffFileError,
     zlib.error,
     struct.error,
@@ -117,17 +118,19 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         from 0 with one value a pixel.
     """
     file = Path(path)
-    content = _read(file, LabelsError, _read_indices)
-    if any(letter in _CHANNEL_LETTERS for letter in content.letters):
+    content = _read(file, LabelsError, _read_indices, in_memory=True)
+    channels = tuple(_channel_axes(content))
+    if any(content.data.shape[axis] > 1 for axis in channels):
         raise LabelsError(
-            f"Label file {str(file)!r} has {content.data.shape[_channel_axes(content)[0]]} values a pixel; "
+            f"Label file {str(file)!r} has {content.data.shape[channels[0]]} values a pixel; "
             "save it with one whole number a pixel, not as colours."
         )
-    if content.data.dtype.kind not in "bui":
+    labels: npt.NDArray[Any] = np.squeeze(content.data, channels)
+    if labels.dtype.kind not in "bui" or labels.ndim < 2:
         raise LabelsError(
-            f"Label file {str(file)!r} holds {content.data.dtype} values; save it with whole numbers."
+            f"Label file {str(file)!r} holds {labels.dtype} values of shape {labels.shape}; "
+            "save it with whole numbers in rows and columns."
         )
-    labels = np.array(content.data[...])
     if labels.dtype.kind == "b":
         labels = labels.astype(np.uint8)
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
@@ -138,7 +141,13 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     return labels
 
 
-def _read(file: Path, error: type[DsparseError], read_picture: Callable[[Path], FileContent]) -> FileContent:
+def _read(
+    file: Path,
+    error: type[DsparseError],
+    read_picture: Callable[[Path], FileContent],
+    *,
+    in_memory: bool = False,
+) -> FileContent:
     """Read a file by its suffix; what goes wrong becomes one sentence."""
     readers: dict[str, Callable[[Path], FileContent]] = {
         **dict.fromkeys((".tif", ".tiff"), read_tiff),
@@ -155,13 +164,15 @@ def _read(file: Path, error: type[DsparseError], read_picture: Callable[[Path], 
             f"File {str(file)!r} is of a format that is not read; choose one of {', '.join(readers)}."
         )
     try:
-        return reader(file)
+        content = reader(file)
+        return replace(content, data=np.array(content.data)) if in_memory else content
     except DsparseError as known:
         raise error(str(known)) from known
     except _DAMAGE as damage:
         reason = " ".join(str(damage).split()) or type(damage).__name__
         raise error(
-            f"File {str(file)!r} cannot be read ({reason}); open and save it in Fiji, say."
+            f"File {str(file)!r} cannot be read ({reason}); "
+            "install what that says is missing, or save the file again from the program that made it."
         ) from damage
 
 

@@ -97,7 +97,7 @@ class ImageSource:
         Raises
         ------
         ImageError
-            If the plane is not one of the image's, or the window is empty.
+            If the plane is not one of the image's, the window is empty, or the file behind it cannot be read.
         """
         shape = self.shape
         if len(plane) != len(shape) - 2 or any(not 0 <= i < n for i, n in zip(plane, shape, strict=False)):
@@ -113,8 +113,15 @@ class ImageSource:
             index.insert(self.channel_axis, slice(None))
 
         # float64 beyond float32's range becomes infinite, like what was infinite already; that is no error.
-        with np.errstate(over="ignore"):
-            block = np.asarray(self.data[tuple(index)]).astype(np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                block = np.asarray(self.data[tuple(index)]).astype(np.float32)
+        except (OSError, RuntimeError) as error:  # a drive that is gone, a damaged chunk
+            reason = " ".join(str(error).split())
+            raise ImageError(
+                f"Image {self.name!r} could not be read at plane {plane}, rows {rows}, columns {columns} "
+                f"({reason}); check that its file is whole and in reach."
+            ) from error
         if self.channel_axis is None:
             block = block[np.newaxis]
         else:
