@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,10 @@ WINDOWS = {
     "PySide6",
     "vispy",
 }
+
+
+#: Distributions by the module they bring, where the names differ.
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 
 
 def room_of(module: Path) -> str:
@@ -84,6 +89,24 @@ def test_only_the_gui_knows_windows(module: Path) -> None:
     assert not found, f"{module.relative_to(ROOT)} imports {', '.join(found)}"
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_imported_is_what_pip_installs(module: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    always = {re.split(r"[\[<>=~ ;]", entry)[0] for entry in project["dependencies"]}
+    # Only the gui may take napari for granted; other extras are imported where they are used, in a function.
+    always |= {"napari", "napari_dsparse"} if room_of(module) == "gui" else {"napari_dsparse"}
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+        for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names:
+            assert DISTRIBUTIONS.get(top, top) in always, f"{module.relative_to(ROOT)} imports {top}"
+
+
 @pytest.mark.parametrize("statement", ["import napari_dsparse", "from napari_dsparse import densify, train"])
 def test_import_brings_neither_qt_nor_napari(statement: str) -> None:
     brought = modules_after(statement) & WINDOWS
@@ -117,7 +140,7 @@ LEFTOVERS = {
 
 
 def project_texts() -> list[Path]:
-    folders = [ROOT / name for name in ("src", "tests", "script", ".ci", "docs", "benchmarks")]
+    folders = [ROOT / name for name in ("src", "tests", "script", ".ci", "docs", "bench")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.suffix in {".md", ".toml", ".txt", ".yaml"}]
     return [path for path in files if path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".json", ""}]
