@@ -37,9 +37,9 @@ def sizes(axes: str) -> dict[str, Any]:
     return {"axes": axes, "scale": scale, "units": units}
 
 
-def pixels_of(path: Path) -> ET.Element:
+def ome_of(path: Path, element: str = "Pixels") -> ET.Element:
     with tifffile.TiffFile(path) as tiff:
-        found = ET.fromstring(tiff.ome_metadata).find(f".//{OME}Pixels")
+        found = ET.fromstring(tiff.ome_metadata).find(f".//{OME}{element}")
     assert found is not None
     return found
 
@@ -131,7 +131,7 @@ def test_ome_tiff_states_physical_size_and_units(tmp_path: Path, axes: str) -> N
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_ome
         assert tiff.series[0].axes == axes
-    found = pixels_of(path).attrib
+    found = ome_of(path).attrib
     assert (found["PhysicalSizeX"], found["PhysicalSizeXUnit"]) == ("0.2", "µm")
     assert (found["PhysicalSizeY"], found["PhysicalSizeYUnit"]) == ("0.25", "µm")
     if "Z" in axes:
@@ -177,7 +177,7 @@ def test_units_are_known_by_the_names_people_use(
 ) -> None:
     path = tmp_path / "out.ome.tif"
     export_labels(path, random_labels((4, 5)), classes=CLASSES, scale=(0.5, 0.5), units=(spelling, spelling))
-    assert pixels_of(path).get("PhysicalSizeXUnit") == symbol
+    assert ome_of(path).get("PhysicalSizeXUnit") == symbol
     assert read_image(path).units == (name, name)
 
 
@@ -194,7 +194,7 @@ def test_units_of_napari_itself_are_taken(tmp_path: Path) -> None:
 def test_a_pixel_of_unknown_size_gets_none(tmp_path: Path) -> None:
     path = tmp_path / "out.ome.tif"
     export_labels(path, random_labels((3, 4, 5)), classes=CLASSES, scale=(1, 1, 1), units=("pixel",) * 3)
-    assert not [name for name in pixels_of(path).attrib if name.startswith("Physical")]
+    assert not [name for name in ome_of(path).attrib if name.startswith("Physical")]
     assert read_image(path).scale == (1.0, 1.0, 1.0)
     assert read_image(path).units == ("pixel",) * 3
 
@@ -215,7 +215,7 @@ def test_one_length_for_all_axes_says_nothing_about_time(tmp_path: Path) -> None
     path = tmp_path / "out.ome.tif"
     labels = random_labels((2, 3, 4, 5))
     export_labels(path, labels, classes=CLASSES, scale=(1, 2, 0.5, 0.5), units=("micrometer",) * 4)
-    assert "TimeIncrement" not in pixels_of(path).attrib
+    assert "TimeIncrement" not in ome_of(path).attrib
     assert read_image(path).units == ("pixel", *("micrometer",) * 3)
 
 
@@ -241,6 +241,12 @@ def test_ome_tiff_holds_names_and_colours_of_the_classes(tmp_path: Path) -> None
     description = root.find(f"{OME}Image/{OME}Description")
     assert description is not None
     assert description.text == f"Class of every pixel: 0 = none, 1 = {CLASSES[0].name}, 2 = {CLASSES[1].name}"
+
+
+def test_names_with_characters_that_xml_lacks_do_no_harm(tmp_path: Path) -> None:
+    classes = (ClassInfo("a\x00b\ud800<c>", "#102030"),)
+    path = export_labels(tmp_path / "out.ome.tif", random_labels((4, 5)), classes=classes)
+    assert "1 = a b <c>" in "".join(ome_of(path, "Image").itertext())
 
 
 def test_large_planes_are_tiled_and_small_ones_are_for_every_reader(tmp_path: Path) -> None:
@@ -438,7 +444,7 @@ def test_probabilities_have_a_named_channel_a_class(tmp_path: Path, suffix: str,
         block = source.read(plane, (0, 40), (0, 50))
         np.testing.assert_array_equal(block, array[(slice(None), *plane)])
     if suffix == ".ome.tif":
-        named = pixels_of(path).findall(f"{OME}Channel")
+        named = ome_of(path).findall(f"{OME}Channel")
         assert [channel.get("Name") for channel in named] == [info.name for info in CLASSES]
         assert [int(channel.get("Color", "")) & 0xFFFFFFFF for channel in named] == [0x102030FF, 0xE69F00FF]
 
@@ -449,7 +455,7 @@ def test_uncertainty_is_one_plane_a_plane(tmp_path: Path) -> None:
     back = tifffile.imread(path)
     assert back.dtype == np.float32
     np.testing.assert_array_equal(back, array.astype(np.float32))
-    channel = pixels_of(path).find(f"{OME}Channel")
+    channel = ome_of(path).find(f"{OME}Channel")
     assert channel is not None
     assert channel.get("Name") == "uncertainty"
 
@@ -503,7 +509,8 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(tmp_path: Path, case:
 
 def test_a_name_without_a_suffix_takes_the_format_asked_for(tmp_path: Path) -> None:
     path = export_labels(tmp_path / "labels", random_labels((4, 5)), classes=CLASSES, format="ome-tiff")
-    assert tifffile.TiffFile(path).is_ome
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_ome
 
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".png", ".ome.zarr"])

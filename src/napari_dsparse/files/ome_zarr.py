@@ -57,7 +57,7 @@ def write_intensity_zarr(
         A folder that does not exist yet.
     pixels : Pixels
     axes : sequence of Axis
-        One an axis of `pixels`; the first is C if there are channels.
+        One an axis of `pixels`, with C among them if there are channels.
     name : str
         What the values are.
     channels : sequence of ClassInfo

@@ -198,7 +198,7 @@ def _open_picture(file: Path) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns of large pictures; microscopy has them. What it takes for an attack it still refuses.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file)
+        return Image.open(file, formats=("PNG", "JPEG", "BMP"))
 
 
 def _plane(picture: Image.Image) -> FileContent:
