@@ -18,7 +18,10 @@ from PIL import Image
 from napari_dsparse import load_model, samples
 from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
 
-SAMPLE = samples.load("tissue")
+#: A corner of a bundled image with strokes of both classes: small, since many commands run on it.
+CORNER = (slice(160, 256), slice(120, 232))
+IMAGE = samples.load("tissue").image[CORNER]
+STROKES = samples.load("tissue").strokes[CORNER]
 
 
 class Ran:
@@ -52,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     tifffile.imwrite(
         folder / "image.ome.tif",
-        SAMPLE.image,
+        IMAGE,
         photometric="rgb",
         metadata={
             "axes": "YXS",
@@ -62,8 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "PhysicalSizeYUnit": "µm",
         },
     )
-    Image.fromarray(SAMPLE.image[::-1].copy()).save(folder / "other.png")
-    Image.fromarray(SAMPLE.strokes).save(folder / "strokes.png")
+    Image.fromarray(IMAGE[::-1].copy()).save(folder / "other.png")
+    Image.fromarray(STROKES).save(folder / "strokes.png")
     assert main(train_arguments(folder, folder / "model.safetensors", "--steps", "5")) == 0
     return folder
 
@@ -92,7 +95,7 @@ def test_train_says_what_it_learned_from(run: Any, folder: Path, tmp_path: Path)
     assert ran.facts["ok"] is True
     assert ran.facts["outputs"] == [str(output)]
     assert ran.facts["steps"] == 2
-    assert ran.facts["pixels"] == int((SAMPLE.strokes > 0).sum())
+    assert ran.facts["pixels"] == int((STROKES > 0).sum())
     assert ran.facts["classes"] == ["slide", "nucleus"]
     assert [info.name for info in load_model(output).classes] == ["slide", "nucleus"]
 
@@ -107,7 +110,7 @@ def test_labels_equal_those_of_the_python_api(run: Any, folder: Path, tmp_path: 
         folder / "other.png",
     )
     assert ran.code == 0
-    expected = load_model(folder / "model.safetensors").predict(SAMPLE.image[::-1])
+    expected = load_model(folder / "model.safetensors").predict(IMAGE[::-1])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "l.tif"), expected)
 
 
