@@ -55,6 +55,7 @@ class Controller(QObject):
         self._leave_image()
         self.store.set(image=None, problem=None, note=None)
         if layer is None or choice is None:
+            self._workers.dismiss()  # nothing to work on, perhaps for good: napari empties a viewer it closes
             return
         try:
             self.frame = frame_of(layer, choice)

@@ -55,6 +55,7 @@ class Workers(QObject):
         self._mouth.said.connect(self._hear, Qt.ConnectionType.QueuedConnection)
         self._trainer: TrainerThread | None = None
         self._predictor: PredictorThread | None = None
+        self._ending: list[TrainerThread | PredictorThread] = []
         self._undo_warnings: Callable[[], None] | None = None
         self._paused = False
         self._generation = 0
@@ -105,14 +106,19 @@ class Workers(QObject):
         if self._predictor is not None:
             self._predictor.tile_taken()
 
+    def dismiss(self) -> None:
+        """Tell both threads to end, without waiting; the next job starts new ones."""
+        for thread in (self._trainer, self._predictor):
+            if thread is not None:
+                thread.close()
+                self._ending.append(thread)
+        self._trainer = self._predictor = None
+
     def shutdown(self) -> None:
         """End both threads and wait for them."""
-        threads = [thread for thread in (self._trainer, self._predictor) if thread is not None]
-        for thread in threads:
-            thread.close()
-        for thread in threads:
-            thread.join(JOIN_SECONDS)
-        self._trainer = self._predictor = None
+        self.dismiss()
+        while self._ending:
+            self._ending.pop().join(JOIN_SECONDS)
         if self._undo_warnings is not None:
             self._undo_warnings()
             self._undo_warnings = None
