@@ -8,7 +8,6 @@ from enum import Enum
 from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 
-
 #: The first steps are slower than the rest and say little about the time that is left.
 STEPS_TO_ESTIMATE = 10
 
