@@ -155,6 +155,20 @@ def test_a_stop_between_tiles_leaves_the_rest_unpredicted():
     assert (labels == 0).any()
 
 
+def test_a_stop_is_heard_within_a_tile():
+    classifier = classifier_for(flips=8)
+    source = ImageSource(np.full((60, 60), 10, np.float32))
+    (tile,) = plan_tiles(source.shape, classifier.spec)
+    asked = []
+
+    def stopped() -> bool:
+        asked.append(True)
+        return len(asked) == 3
+
+    assert Predictor(classifier).tile(source, tile, stopped) is None
+    assert len(asked) == 3
+
+
 def test_an_image_with_other_channels_is_refused():
     with pytest.raises(ImageError, match="3 channels"):
         predict_labels(classifier_for(1), ImageSource(np.zeros((40, 40, 3)), 2))

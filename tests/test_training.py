@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -19,6 +21,7 @@ from napari_dsparse.images import ImageSource, Normalisation, resolve_image
 from napari_dsparse.network import NetworkSpec, default_classes, densify, trace
 from napari_dsparse.prediction import predict_labels, predict_probabilities
 from napari_dsparse.training import Trainer, find_strokes, train_classifier
+from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import PIXELS_KEPT, PIXELS_PER_STEP, Pieces, make_batches
 from napari_dsparse.training.holdout import HoldOut
 from napari_dsparse.training.learner import class_balanced_loss
@@ -314,6 +317,33 @@ def test_strokes_held_out_stay_so_while_new_ones_are_painted():
     _, second = holdout.split(find_strokes(paint(*rows, (60, 1), (70, 2))))
     assert {s.key for s in first} <= {s.key for s in second}
     assert len(first) == 2
+
+
+def test_the_optimiser_is_pytorchs_adamw():
+    torch.manual_seed(0)
+    start, gradients = torch.randn(50, dtype=torch.float64), torch.randn(12, 50, dtype=torch.float64)
+    theirs = torch.nn.Parameter(start.clone())
+    plain = torch.optim.AdamW([theirs], weight_decay=0.05)
+    ours = start.clone()
+    own = AdamW(ours, weight_decay=0.05)
+    for step, gradient in enumerate(gradients):
+        rate = 1e-2 / (1 + step)
+        plain.param_groups[0]["lr"] = rate
+        theirs.grad = gradient
+        plain.step()
+        own.step(gradient, rate)
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-12, atol=1e-14)
+
+
+def test_learning_does_not_load_pytorchs_compiler():
+    """It takes seconds, which a first stroke would wait for."""
+    program = (
+        "import sys, numpy as np; from napari_dsparse.training import train_classifier;"
+        "labels = np.zeros((40, 40), int); labels[5, 5:9] = 1; labels[30, 5:9] = 2;"
+        "train_classifier(np.random.rand(40, 40), labels, steps=1);"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_every_class_weighs_the_same_however_much_was_painted():

@@ -59,7 +59,7 @@ class PredictorThread(Worker[PredictorJob]):
     # -- called by the window's thread ----------------------------------------------------------------------
 
     def stop(self, generation: int) -> None:
-        """End the prediction of `generation` and all before it after the tile at hand."""
+        """End the prediction of `generation` and all before it, in the middle of a tile if need be."""
         self._stopped_through = max(self._stopped_through, generation)
 
     def tile_taken(self) -> None:
@@ -109,7 +109,9 @@ class PredictorThread(Worker[PredictorJob]):
         for tile in tiles:
             if self._is_over(job):
                 break
-            prediction = predictor.tile(job.source, tile)
+            prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_stopped(job))
+            if prediction is None:
+                break
             done += tile.pixels
             seconds = max(time.monotonic() - started, 1e-6)
             speed = done / seconds
@@ -128,10 +130,14 @@ class PredictorThread(Worker[PredictorJob]):
         return True
 
     def _is_over(self, job: PredictionJob) -> bool:
-        if self._closing.is_set() or job.generation <= self._stopped_through:
+        if self._is_stopped(job):
             return True
         self._answer_spots()
         return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
+
+    def _is_stopped(self, job: PredictionJob) -> bool:
+        """Whether the user wants no more of `job`; a newer job lets a tile come to its end."""
+        return self._closing.is_set() or job.generation <= self._stopped_through
 
     def _answer_spots(self) -> None:
         """Answer what takes no time without waiting for the last tile."""

@@ -79,8 +79,10 @@ class Predictor:
         shares = torch.tensor(classifier.shares, device=self._device)
         self._shares = shares[self._present][:, None, None]
 
-    def tile(self, source: ImageSource, tile: Tile) -> TilePrediction:
-        """Read a tile's patches and classify its pixels.
+    def tile(
+        self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False
+    ) -> TilePrediction | None:
+        """Read a tile's patches and classify its pixels; None if `stopped()` came true meanwhile.
 
         Raises
         ------
@@ -88,14 +90,25 @@ class Predictor:
             If the image has other channels than those the classifier was trained on.
         """
         self._check(source)
-        return self.block(source.read(tile.plane, *tile.window(self.patch)), tile)
+        return self._block(source.read(tile.plane, *tile.window(self.patch)), tile, stopped)
 
     def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
+        prediction = self._block(pixels, tile, lambda: False)
+        assert prediction is not None
+        return prediction
+
+    def _block(
+        self, pixels: NDArray[np.float32], tile: Tile, stopped: Callable[[], bool]
+    ) -> TilePrediction | None:
         classes = len(self.classifier.classes)
         x = torch.from_numpy(self.classifier.normalisation.apply(pixels)).to(self._device)[None]
         with torch.inference_mode():
-            painted = sum(form(x)[0, self._present].softmax(0) for form in self._forms)
+            painted = torch.zeros((), device=self._device)
+            for form in self._forms:
+                if stopped():
+                    return None
+                painted = painted + form(x)[0, self._present].softmax(0)
             painted = painted * self._shares
             painted = (painted / painted.sum(0)).cpu()
         probabilities = np.zeros((classes, *painted.shape[1:]), np.float32)
@@ -106,11 +119,13 @@ class Predictor:
     def stream(
         self, source: ImageSource, tiles: Iterable[Tile], stop: StopFlag | None = None
     ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` in their order, until `stop` is set."""
+        """Predictions of `tiles` in their order, until `stop` is set: heard within a tile."""
+        stopped = stop.is_set if stop is not None else lambda: False
         for tile in tiles:
-            if stop is not None and stop.is_set():
+            prediction = self.tile(source, tile, stopped)
+            if prediction is None:
                 return
-            yield self.tile(source, tile)
+            yield prediction
 
     def _turned(self, symmetry: int) -> DenseNetwork:
         network = self.classifier.spec.empty()

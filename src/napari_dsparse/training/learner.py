@@ -14,6 +14,7 @@ from torch.func import functional_call
 from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
 from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
 from napari_dsparse.sites import Closure
+from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import Batch
 
 
@@ -67,48 +68,49 @@ class Learner:
         self._device = device
         with self._randomness(-1):
             network = spec.build()
-        self.network = network.to(device).train()
-        self._dense = densify(self.network)
+        parameters = dict(network.named_parameters())
+        self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
+        # The network lends its structure; what learns is one vector, in the order of its parameters.
+        self._network = network.to(device).train()
+        self._dense = densify(self._network)
         self._sites = _AtSites(self._dense)
-        self.parameters: dict[str, Tensor] = dict(self.network.named_parameters())
-        self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
-        self._optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay
-        )
+        self._vector = torch.cat([p.detach().flatten() for p in parameters.values()]).to(device)
+        self._vector.requires_grad_()
+        self._average = self._vector.detach().clone()
+        self._optimiser = AdamW(self._vector, recipe.weight_decay)
 
     def grown(self, spec: NetworkSpec) -> Learner:
         """A learner for more (or fewer) classes that knows all this one knows."""
         other = Learner(spec, self.recipe, self._seed, self._device)
         other.steps = self.steps
-        with torch.no_grad():
-            for mine, theirs in ((self.parameters, other.parameters), (self.average, other.average)):
-                for name, weight in mine.items():
-                    rows = min(len(weight), len(theirs[name]))
-                    theirs[name][:rows].copy_(weight[:rows])
+        for mine, theirs in ((self._vector, other._vector), (self._average, other._average)):
+            known, unknown = self._named(mine.detach()), other._named(theirs.detach())
+            for name, weight in known.items():
+                rows = min(len(weight), len(unknown[name]))
+                unknown[name][:rows].copy_(weight[:rows])
         return other
 
     def step(self, batch: Batch, present: Sequence[int], rate: float) -> float:
         """One step of AdamW on `batch` at learning rate `rate`; the loss in nats."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         with self._randomness(self.steps):
             symmetry = int(torch.randint(SYMMETRIES, ()))
             pixels = self._jittered(batch)
-            logits = self._logits(turn_kernels(self.parameters, symmetry), pixels, batch.closure)
+            logits = self._logits(turn_kernels(self._named(self._vector), symmetry), pixels, batch.closure)
         loss = class_balanced_loss(logits, batch.targets, present, self.recipe.smoothing)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        (gradient,) = torch.autograd.grad(loss, self._vector)
+        self._optimiser.step(gradient, rate)
         self.steps += 1
-        self._update_average()
+        # A young average follows closely, so that the first picture is not the random start's.
+        keep = min(self.recipe.averaging, self.steps / (self.steps + 9))
+        self._average.lerp_(self._vector.detach(), 1 - keep)
         return float(loss.detach())
 
     def predict(self, batch: Batch, present: Sequence[int]) -> Tensor:
         """Class indices (S,) that the averaged weights give to a batch."""
-        self.network.eval()
+        self._network.eval()
         with torch.no_grad():
-            logits = self._logits(self.average, batch.pixels, batch.closure)
-        self.network.train()
+            logits = self._logits(self._named(self._average), batch.pixels, batch.closure)
+        self._network.train()
         columns = torch.as_tensor(present, device=logits.device)
         return columns[logits[:, columns].argmax(1)]
 
@@ -123,32 +125,31 @@ class Learner:
             Class indices that have paint.
         """
         columns = torch.as_tensor(present, device=self._device)
-        named = {f"network.{name}": weight for name, weight in self.average.items()}
+        named = {f"network.{name}": weight for name, weight in self._named(self._average).items()}
         total, pixels = torch.zeros(len(present), device=self._device), 0
-        self.network.eval()
+        self._network.eval()
         with torch.no_grad():
             for scene in scenes:
                 scores = functional_call(self._dense, named, (scene.to(self._device)[None],))[0, columns]
                 total += scores.softmax(0).sum((1, 2))
                 pixels += scores[0].numel()
-        self.network.train()
+        self._network.train()
         return [float(value) for value in (total / pixels).cpu()]
 
     def weights(self) -> Mapping[str, Tensor]:
         """The averaged weights on the CPU, named as in the patch classifier."""
-        return {name: weight.detach().cpu().clone() for name, weight in self.average.items()}
+        return {name: weight.clone() for name, weight in self._named(self._average.cpu()).items()}
+
+    def _named(self, vector: Tensor) -> dict[str, Tensor]:
+        """A vector's parts by parameter name, as views."""
+        parts = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
+        named = zip(self._shapes.items(), parts, strict=True)
+        return {name: part.view(shape) for (name, shape), part in named}
 
     def _logits(self, weights: Mapping[str, Tensor], pixels: Tensor, closure: Closure) -> Tensor:
         named = {f"dense.network.{name}": weight for name, weight in weights.items()}
         logits: Tensor = functional_call(self._sites, named, (pixels, closure))
         return logits
-
-    def _update_average(self) -> None:
-        # A young average follows closely, so that the first picture is not the random start's.
-        keep = min(self.recipe.averaging, self.steps / (self.steps + 9))
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                self.average[name].lerp_(parameter, 1 - keep)
 
     def _jittered(self, batch: Batch) -> Tensor:
         """Pixels with another gain and offset for each piece and channel."""
