@@ -109,7 +109,7 @@ class PredictorThread(Worker[PredictorJob]):
         for tile in tiles:
             if self._is_over(job):
                 break
-            prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_stopped(job))
+            prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_unwanted(job))
             if prediction is None:
                 break
             done += tile.pixels
@@ -130,12 +130,12 @@ class PredictorThread(Worker[PredictorJob]):
         return True
 
     def _is_over(self, job: PredictionJob) -> bool:
-        if self._is_stopped(job):
+        if self._is_unwanted(job):
             return True
         self._answer_spots()
         return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
 
-    def _is_stopped(self, job: PredictionJob) -> bool:
+    def _is_unwanted(self, job: PredictionJob) -> bool:
         """Whether the user wants no more of `job`; a newer job lets a tile come to its end."""
         return self._closing.is_set() or job.generation <= self._stopped_through
 
