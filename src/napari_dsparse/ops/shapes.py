@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from napari_dsparse.errors import ShapeError
@@ -33,3 +34,10 @@ def check_map(x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> 
             f"The map is {x.shape[2]} x {x.shape[3]}, but a {kernel[0]} x {kernel[1]} window with taps "
             f"{dilation[0]} x {dilation[1]} apart spans {rows} x {columns}; give a map at least that large."
         )
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Layout of what an operator makes of the map `x`: channels-last if `x` is that and nothing else."""
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format
