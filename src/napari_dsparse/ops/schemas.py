@@ -57,15 +57,11 @@ SCHEMAS: Mapping[str, str] = {
     # (N, K, Ho, Wo), (K, C / groups, kh, kw) -> (N, C, H, W)
     "conv2d_input_grad": "(Tensor grad, Tensor weight, int[2] dilation, int groups) -> Tensor",
     # (N, C, H, W), (N, K, Ho, Wo) -> (K, C / groups, kh, kw)
-    "conv2d_weight_grad": (
-        "(Tensor x, Tensor grad, int[2] kernel, int[2] dilation, int groups) -> Tensor"
-    ),
+    "conv2d_weight_grad": ("(Tensor x, Tensor grad, int[2] kernel, int[2] dilation, int groups) -> Tensor"),
     # (N, C, H, W) -> out (N, C, Ho, Wo), winners (N, C, Ho, Wo) uint8
     "max_pool2d": "(Tensor x, int[2] kernel, int[2] dilation, bool record) -> (Tensor, Tensor)",
     # (N, C, Ho, Wo), (N, C, Ho, Wo) uint8 -> (N, C, H, W)
-    "max_pool2d_backward": (
-        "(Tensor grad, Tensor winners, int[2] kernel, int[2] dilation) -> Tensor"
-    ),
+    "max_pool2d_backward": ("(Tensor grad, Tensor winners, int[2] kernel, int[2] dilation) -> Tensor"),
     # (N, C, H, W) -> (N, C, Ho, Wo)
     "avg_pool2d": "(Tensor x, int[2] kernel, int[2] dilation, int divisor) -> Tensor",
     # (N, C, Ho, Wo) -> (N, C, H, W)
@@ -86,13 +82,15 @@ SCHEMAS: Mapping[str, str] = {
     # (M, C), (S, T), (M, T) -> out (S, C), winners (S, C) uint8
     "site_max_pool2d": "(Tensor x, Tensor rows, Tensor inverse, bool record) -> (Tensor, Tensor)",
     # (S, C), (S, C) uint8, (S, T), (M, T) -> (M, C)
-    "site_max_pool2d_backward": (
-        "(Tensor grad, Tensor winners, Tensor rows, Tensor inverse) -> Tensor"
-    ),
+    "site_max_pool2d_backward": ("(Tensor grad, Tensor winners, Tensor rows, Tensor inverse) -> Tensor"),
     # (M, C), (S, T), (M, T) -> (S, C)
     "site_avg_pool2d": "(Tensor x, Tensor rows, Tensor inverse, int divisor) -> Tensor",
     # (S, C), (S, T), (M, T) -> (M, C)
-    "site_avg_pool2d_backward": (
-        "(Tensor grad, Tensor rows, Tensor inverse, int divisor) -> Tensor"
-    ),
+    "site_avg_pool2d_backward": ("(Tensor grad, Tensor rows, Tensor inverse, int divisor) -> Tensor"),
 }
+
+
+def argument_names(operator: str) -> tuple[str, ...]:
+    """Names of an operator's arguments, in order."""
+    arguments = SCHEMAS[operator].partition("(")[2].partition(")")[0]
+    return tuple(argument.split()[-1] for argument in arguments.split(", "))
