@@ -35,6 +35,8 @@ from napari_dsparse.ops.shapes import layout_of
 VARIABLE = "DSPARSE_KERNELS"
 MODES = ("auto", "require", "off")
 
+#: Kernels that could not be compiled or loaded: not tried again, since the next step would fail as slowly.
+_failed: dict[tuple[str, torch.dtype, torch.device], str] = {}
 _told: set[str] = set()
 _telling = threading.Lock()
 
@@ -89,19 +91,17 @@ def run(operator: str, *args: Any) -> Any:
         return getattr(reference, operator)(*args)
     args = _dense(operator, args)
     launch = _launch()
-    reason = launch.unavailable(_device(args))
-    missing = reason is not None
-    if reason is None:
-        reason = launch.can_run(operator, *args)
+    missing = _none_to_be_had(operator, args)
+    reason = missing or launch.can_run(operator, *args)
     if reason is None:
         try:
             return getattr(launch, operator)(*args)
         except KernelError as error:
-            reason, missing = str(error), True
+            reason = missing = _failed[_kind(operator, args)] = str(error)
     if mode == "require":
         raise KernelError(f"{VARIABLE}=require, but this dsparse::{operator} has no kernel: {reason}")
     if missing:
-        _warn_once(reason)
+        _warn_once(missing)
     return getattr(reference, operator)(*args)
 
 
@@ -114,8 +114,8 @@ def why_not(operator: str, *args: Any) -> str | None:
         return f"{VARIABLE} is set to off."
     if _nothing_to_do(args):
         return "The result is empty, or a sum over nothing."
-    launch = _launch()
-    reason: str | None = launch.unavailable(device) or launch.can_run(operator, *_dense(operator, args))
+    args = _dense(operator, args)
+    reason: str | None = _none_to_be_had(operator, args) or _launch().can_run(operator, *args)
     return reason
 
 
@@ -137,6 +137,16 @@ def services(device: torch.device) -> tuple[Service, ...]:
 
 def _launch() -> ModuleType:
     return import_module("napari_dsparse.ops.cuda.launch")
+
+
+def _none_to_be_had(operator: str, args: tuple[Any, ...]) -> str | None:
+    """Why no kernel can be had here, whatever the call asks for."""
+    reason: str | None = _launch().unavailable(_device(args))
+    return reason or _failed.get(_kind(operator, args))
+
+
+def _kind(operator: str, args: tuple[Any, ...]) -> tuple[str, torch.dtype, torch.device]:
+    return operator, args[0].dtype, _device(args)
 
 
 def _no_kernels_for(device: torch.device) -> str:

@@ -24,20 +24,22 @@ Max-pool
     first of equal taps wins and NaN comes through, as in `torch.nn.MaxPool2d`. Winners are uint8: a window
     has at most 256 taps. With ``record=False`` winners come out empty, shape (0,), uint8.
 Average-pool
-    The sum of the taps in tap order, divided by `divisor`.
+    The sum of the taps divided by `divisor`, which is any integer but 0.
 Kernel maps
     rows (S, T): input row of tap t at output site s, in 0 .. M - 1; no row occurs twice under one tap.
     inverse (M, T): output site that reads input row m through tap t; S where there is none.
     Both int32 or both int64, contiguous.
     Weights meet taps in row-major order: tap ty kw + tx is weight[:, :, ty, tx].
 Precision
-    float64, float32, float16, bfloat16. Sums of the 16-bit types are kept in float32 at least within a tap
-    block. Results repeat bit for bit on one device: no atomics, and a fixed order of summation.
+    float64, float32, float16, bfloat16; all floating arguments of a call have one type, and so have its
+    results. Sums of the 16-bit types are kept in float32. Results repeat bit for bit on one device: no
+    atomics, and a fixed order of summation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 NAMESPACE = "dsparse"
 
@@ -90,6 +92,7 @@ SCHEMAS: Mapping[str, str] = {
 }
 
 
+@cache
 def argument_names(operator: str) -> tuple[str, ...]:
     """Names of an operator's arguments, in order."""
     arguments = SCHEMAS[operator].partition("(")[2].partition(")")[0]

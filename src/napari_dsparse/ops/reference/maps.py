@@ -135,7 +135,7 @@ def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Tw
 
 def avg_pool2d(x: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
     """Sums over taps, axis by axis, divided by `divisor`."""
-    total = x.to(sum_dtype(x.dtype))
+    total = x
     for axis in (ROWS, COLUMNS):
         total = _window_sum(total, kernel[axis - ROWS], dilation[axis - ROWS], axis)
     return (total / divisor).to(x.dtype).contiguous(memory_format=layout_of(x))
@@ -145,7 +145,7 @@ def _window_sum(x: Tensor, taps: int, dilation: int, axis: int) -> Tensor:
     if taps == 1:
         return x
     length = x.shape[axis] - (taps - 1) * dilation
-    total = x.narrow(axis, 0, length) + x.narrow(axis, dilation, length)
+    total = x.narrow(axis, 0, length).to(sum_dtype(x.dtype)) + x.narrow(axis, dilation, length)
     for tap in range(2, taps):
         total += x.narrow(axis, tap * dilation, length)
     return total

@@ -73,8 +73,9 @@ def site_conv2d_weight_grad(
     x: Tensor, grad: Tensor, rows: Tensor, inverse: Tensor, kernel: Two, groups: int
 ) -> Tensor:
     """Gradient to the weights: gathered taps against output gradients, chunk after chunk."""
-    parts = []
-    for rows_of_group, some_grad in zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True):
+    out = x.new_empty(grad.shape[1], x.shape[1] // groups, *kernel)
+    parts = zip(x.chunk(groups, 1), grad.chunk(groups, 1), out.chunk(groups), strict=True)
+    for rows_of_group, some_grad, result in parts:
         shape = (rows.shape[1] * rows_of_group.shape[1], some_grad.shape[1])
         total = torch.zeros(shape, dtype=sum_dtype(x.dtype), device=x.device)
         for some, gathered in _gathered(rows_of_group, rows):
@@ -82,8 +83,8 @@ def site_conv2d_weight_grad(
                 total.addmm_(gathered.t(), some_grad[some])
             else:
                 total += gathered.t() @ some_grad[some]
-        parts.append(total.view(*kernel, rows_of_group.shape[1], -1).permute(3, 2, 0, 1))
-    return torch.cat(parts).to(x.dtype).contiguous()
+        result.copy_(total.view(*kernel, rows_of_group.shape[1], -1).permute(3, 2, 0, 1))
+    return out
 
 
 def site_max_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, record: bool) -> tuple[Tensor, Tensor]:
