@@ -32,24 +32,15 @@ def site_conv2d(
 ) -> Tensor:
     """Sum of products over the taps of each site, plus bias, then the activation."""
     out = x.new_empty(rows.shape[0], weight.shape[0])
-    parts = zip(
-        x.chunk(groups, 1),
-        weight.chunk(groups),
-        [None] * groups if bias is None else bias.chunk(groups),
-        out.chunk(groups, 1),
-        strict=True,
-    )
-    for rows_of_group, kernels, offsets, total in parts:
+    parts = zip(x.chunk(groups, 1), weight.chunk(groups), out.chunk(groups, 1), strict=True)
+    for rows_of_group, kernels, total in parts:
         # (K, C, kh, kw) -> (T C, K): the gathered taps of a site lie tap by tap, channels innermost.
         matrix = kernels.permute(2, 3, 1, 0).reshape(-1, kernels.shape[0])
         for some, gathered in _gathered(rows_of_group, rows):
-            part = total[some]
-            if offsets is None:
-                torch.mm(gathered, matrix, out=part)
-            else:
-                torch.addmm(offsets, gathered, matrix, out=part)
-            activate_(part, activation, slope)
-    return out
+            torch.mm(gathered, matrix, out=total[some])
+    if bias is not None:
+        out += bias
+    return activate_(out, activation, slope)
 
 
 def site_conv2d_input_grad(
@@ -101,9 +92,13 @@ def site_max_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, record: bool) -> t
 
 
 def site_max_pool2d_backward(grad: Tensor, winners: Tensor, rows: Tensor, inverse: Tensor) -> Tensor:
-    """Gradient to the input rows: each site's gradient goes to its winner, gathered by the inverse map."""
-    padded, won = _with_zero_row(grad), _with_zero_row(winners)
+    """Gradient to the input rows: each site's gradient goes to its winner."""
     total = torch.zeros(inverse.shape[0], grad.shape[1], dtype=sum_dtype(grad.dtype), device=grad.device)
+    if grad.device.type == "cpu":
+        # One pass, and in a fixed order: on the CPU a scatter is sequential.
+        winning_rows = rows.long().gather(1, winners.long())
+        return total.scatter_add_(0, winning_rows, grad.to(total.dtype)).to(grad.dtype)
+    padded, won = _with_zero_row(grad), _with_zero_row(winners)
     for tap in range(inverse.shape[1]):
         readers = inverse[:, tap]
         share = won_by(won.index_select(0, readers), tap).to(total.dtype)
