@@ -13,7 +13,7 @@ ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.SiLU, nn.PReLU)
 
 @st.composite
 def patch_networks(draw, max_patch: int = 14, floats: torch.dtype = torch.float64) -> nn.Sequential:
-    """A small patch classifier: rectangular kernels, strides, dilations, pools with k != s, BatchNorm, Linear."""
+    """Rectangular kernels, strides, dilations, groups, pools with k != s, BatchNorm, Linear."""
     torch.manual_seed(draw(st.integers(0, 2**16)))
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     channels = first = draw(st.integers(1, 3))

@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from importlib.metadata import version
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 from napari_dsparse.cli.report import failure_line
 
@@ -39,15 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Every command exits non-zero and says why in one line if it fails; see COMMAND --help.",
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for add in (_add_train, _add_predict, _add_demo, _add_doctor):
         add(commands)
     return parser
 
 
-_Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # argparse gives it no public name
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _add_train(commands: _Commands) -> None:
@@ -65,8 +63,12 @@ def _add_train(commands: _Commands) -> None:
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of classes 1, 2, ...")
     parser.add_argument("--network", default="auto", metavar="NAME", help="patch classifier (default: auto)")
     parser.add_argument("--seconds", type=_positive_number, metavar="S", help="stop learning after this time")
-    parser.add_argument("--steps", type=_positive_count, metavar="N", help="stop learning after this many steps")
-    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="seed of all randomness (default: 0)")
+    parser.add_argument(
+        "--steps", type=_positive_count, metavar="N", help="stop learning after this many steps"
+    )
+    parser.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="seed of all randomness (default: 0)"
+    )
     _add_device(parser)
     _add_channel_axis(parser)
     _add_overwrite(parser)
@@ -75,14 +77,20 @@ def _add_train(commands: _Commands) -> None:
 def _add_predict(commands: _Commands) -> None:
     parser = _command(commands, "predict", "segment images with a model")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image(s) to segment")
-    parser.add_argument("--model", "-m", required=True, metavar="MODEL", help="model that `train` or napari saved")
+    parser.add_argument(
+        "--model", "-m", required=True, metavar="MODEL", help="model that `train` or napari saved"
+    )
     parser.add_argument(
         "--output", "-o", required=True, metavar="OUT",
         help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
-    parser.add_argument("--probabilities", action="store_true", help="also write class probabilities (OME-TIFF)")
-    parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map (OME-TIFF)")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="also write class probabilities (OME-TIFF)"
+    )
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="also write the uncertainty map (OME-TIFF)"
+    )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS",
         help="compute on the workers of this dask scheduler (tcp://...; extra `cluster`)",
@@ -96,7 +104,11 @@ def _add_demo(commands: _Commands) -> None:
     parser = _command(commands, "demo", "learn from the strokes of a bundled image and show the result")
     parser.add_argument("--headless", action="store_true", help="write the files, open no window")
     parser.add_argument(
-        "--output", "-o", default=DEMO_FOLDER, metavar="DIR", help=f"folder to write to (default: {DEMO_FOLDER})"
+        "--output",
+        "-o",
+        default=DEMO_FOLDER,
+        metavar="DIR",
+        help=f"folder to write to (default: {DEMO_FOLDER})",
     )
     parser.add_argument(
         "--sample", default="nuclei", metavar="NAME", help="nuclei (default), tissue or phase"
@@ -114,7 +126,9 @@ def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentPars
         name, help=what, description=f"{what[0].upper()}{what[1:]}."
     )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from (for developers)")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error came from (for developers)"
+    )
     return parser
 
 

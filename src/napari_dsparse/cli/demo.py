@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     report.say(f"Done in {time.perf_counter() - started:.1f} s; see {files.overlay.resolve()}")
 
     if not arguments.headless:
-        _show(sample, prediction.labels, files, report)
+        _show(sample, files.model, report)
 
 
 def _write_summary(facts: dict[str, Any], path: Path, *, overwrite: bool) -> None:
@@ -117,13 +117,13 @@ def _write_summary(facts: dict[str, Any], path: Path, *, overwrite: bool) -> Non
         unfinished.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _show(sample: Sample, labels: np.ndarray, files: DemoFiles, report: Report) -> None:
+def _show(sample: Sample, model: Path, report: Report) -> None:
     """Open napari at this state, or say why not."""
     reason = why_no_window()
     if reason is not None:
         report.say(f"No window: {reason}")
         return
-    from napari_dsparse.cli.show import show_state
+    from napari_dsparse.gui.demo_window import show_demo
 
     report.say("Opening napari; close its window to end")
-    show_state(sample, labels, files.model)
+    show_demo(sample.name, model)

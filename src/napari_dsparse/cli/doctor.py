@@ -22,8 +22,8 @@ from napari_dsparse.ops.devices import available_devices, pick_device
 PACKAGES: Mapping[str, Sequence[str]] = {
     "": ("numpy", "torch", "scikit-image", "tifffile", "safetensors"),
     "all": ("napari", "PyQt6", "superqt", "pyqtgraph", "magicgui"),
-    "zarr": ("zarr", "dask"),
-    "cluster": ("distributed",),
+    "zarr": ("zarr",),
+    "cluster": ("dask", "distributed"),
 }
 
 
@@ -55,9 +55,7 @@ def _versions(report: Report) -> None:
             else ""
         )
         report.say(f"{title}: {present}{absent}")
-    report.add(
-        version=ours, python=platform.python_version(), platform=platform.platform(), packages=found
-    )
+    report.add(version=ours, python=platform.python_version(), platform=platform.platform(), packages=found)
 
 
 def _version(name: str) -> str | None:
@@ -93,8 +91,8 @@ def _why_no_device() -> dict[str, str]:
             reasons["cuda"] = f"this build of torch, {torch.__version__}, is for the CPU only"
         else:
             reasons["cuda"] = (
-                f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, but finds no usable NVIDIA "
-                "driver or GPU"
+                f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, "
+                "but finds no usable NVIDIA driver or GPU"
             )
     if not torch.backends.mps.is_available():
         if platform.system() != "Darwin":
@@ -137,7 +135,9 @@ def largest_disagreement() -> float:
     with torch.inference_mode():
         dense = exact(image[None])[0].flatten(1).T
         at_sites = exact.at(image, sites)
-        patches = torch.stack([network(image[None, :, y : y + 6, x : x + 6]).flatten() for y, x in sites.tolist()])
+        patches = torch.stack(
+            [network(image[None, :, y : y + 6, x : x + 6]).flatten() for y, x in sites.tolist()]
+        )
     return max(float((dense - patches).abs().max()), float((at_sites - patches).abs().max()))
 
 
@@ -148,5 +148,9 @@ def _window(report: Report) -> None:
     registered = "napari-dsparse" in entry_points.names
     report.say("Window: napari can open here" if reason is None else f"Window: not available. {reason}")
     report.say(f"Qt: {qt.words}" if qt.works else f"Qt: does not start. {qt.words}")
-    report.say(f"Plugin: {'registered with napari' if registered else 'not registered; reinstall the package'}")
-    report.add(window=reason is None, window_reason=reason, qt=qt.words if qt.works else None, plugin=registered)
+    report.say(
+        f"Plugin: {'registered with napari' if registered else 'not registered; reinstall the package'}"
+    )
+    report.add(
+        window=reason is None, window_reason=reason, qt=qt.words if qt.works else None, plugin=registered
+    )

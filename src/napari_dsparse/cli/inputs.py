@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from napari_dsparse.cli.arguments import ChannelAxis
 from napari_dsparse.images import ImageSource, resolve_image
@@ -25,15 +26,24 @@ class InputImage:
         One an axis of `source.shape`; 1.0 where the file does not say.
     units : tuple of str
         Unit of each scale, ``"pixel"`` where the file does not say.
+    axes : str, optional
+        Letter of each, such as "ZYX"; None where it is not known.
     """
 
     path: Path
     source: ImageSource
     scale: tuple[float, ...]
     units: tuple[str, ...]
+    axes: str | None = None
 
 
-def read_input(path: Path, channel_axis: ChannelAxis, **expected: Any) -> InputImage:
+def read_input(
+    path: Path,
+    channel_axis: ChannelAxis,
+    *,
+    labels_shape: Sequence[int] | None = None,
+    channels: int | None = None,
+) -> InputImage:
     """Open the image at `path`.
 
     Parameters
@@ -41,12 +51,25 @@ def read_input(path: Path, channel_axis: ChannelAxis, **expected: Any) -> InputI
     path : Path
     channel_axis : int, None or "auto"
         What the user said; "auto" leaves it to the file and, where that does not say, to what is expected.
-    **expected
-        `labels_shape`, `channels` and `usual_axis` of `resolve_image`.
+    labels_shape : sequence of int, optional
+        Shape of the labels that belong to the image.
+    channels : int, optional
+        Number of channels that is expected.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read or is not as expected.
     """
+    if channel_axis == "auto":
+        file = read_image(path, labels_shape=labels_shape, channels=channels)
+        return InputImage(path, file.source(), file.scale, file.units, file.axes)
     file = read_image(path)
-    axis = file.channel_axis if channel_axis == "auto" and file.channel_axis is not None else channel_axis
-    source = resolve_image(file.data, channel_axis=axis, name=path.name, **expected)
+    source = resolve_image(
+        file.data, labels_shape=labels_shape, channels=channels, channel_axis=channel_axis, name=path.name
+    )
+    if source.channel_axis == file.channel_axis:
+        return InputImage(path, source, file.scale, file.units, file.axes)
     return InputImage(
         path,
         source,
@@ -55,10 +78,8 @@ def read_input(path: Path, channel_axis: ChannelAxis, **expected: Any) -> InputI
     )
 
 
-def _by_axis(
-    file: ImageFile, values: tuple[T, ...], unknown: T, channel_axis: int | None
-) -> tuple[T, ...]:
-    """`values` of the file's spatial axes, where the channels may turn out to be on another axis."""
+def _by_axis(file: ImageFile, values: tuple[T, ...], unknown: T, channel_axis: int | None) -> tuple[T, ...]:
+    """`values` of the file's axes, where the channels are on another one than the file says."""
     every = list(values)
     if file.channel_axis is not None:
         every.insert(file.channel_axis, unknown)

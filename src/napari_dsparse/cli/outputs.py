@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
-
-#: File suffixes by the value of ``--format``; the first is the one we write.
-SUFFIXES = {
-    "ome-tiff": (".ome.tif", ".ome.tiff", ".tif", ".tiff"),
-    "ome-zarr": (".ome.zarr", ".zarr"),
-    "png": (".png",),
-}
+from napari_dsparse.files.export import SUFFIXES
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")
@@ -64,7 +58,9 @@ def plan_outputs(
         labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
     else:
         if chosen_format not in (None, named):
-            raise ExportError(f"Output {output} is {named} by its name, not {chosen_format}; drop one of the two.")
+            raise ExportError(
+                f"Output {output} is {named} by its name, not {chosen_format}; drop one of the two."
+            )
         if len(images) > 1:
             raise ExportError(f"{len(images)} images cannot go into the one file {output}; name a folder.")
         bases = [output.with_name(_stem(output))]

@@ -46,7 +46,8 @@ def draw_overlay(
     border = find_boundaries(labels, mode="inner") & (labels > 1)
     picture[border] = colors[labels[border]]
     picture[strokes > 0] = colors[strokes[strokes > 0]]
-    return picture.round().astype(np.uint8)
+    drawn: npt.NDArray[np.uint8] = picture.round().astype(np.uint8)
+    return drawn
 
 
 def _rgb(color: str) -> tuple[int, ...]:

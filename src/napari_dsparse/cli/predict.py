@@ -55,15 +55,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     every = [path for outputs in planned for path in outputs.paths]
     check_writable(every, [*paths, model], overwrite=arguments.overwrite, make_parents=True)
     classifier = read_classifier(model)
-    images = [
-        read_input(
-            path,
-            arguments.channel_axis,
-            channels=classifier.spec.channels,
-            usual_axis=classifier.channel_axis,
-        )
-        for path in paths
-    ]
+    images = [read_input(path, arguments.channel_axis, channels=classifier.spec.channels) for path in paths]
     facts = []
     with _open_predictor(classifier, arguments.device, arguments.scheduler) as predictor:
         for image, outputs in zip(images, planned, strict=True):
@@ -121,15 +113,26 @@ def write(
     overwrite: bool,
 ) -> None:
     """Write what was predicted, with the image's pixel size."""
-    place: dict[str, Any] = {"scale": image.scale, "units": image.units, "overwrite": overwrite}
+    place: dict[str, Any] = {
+        "scale": image.scale,
+        "units": image.units,
+        "axes": image.axes,
+        "overwrite": overwrite,
+    }
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
     export_labels(outputs.labels, prediction.labels, classes=classifier.classes, **place)
     report.wrote(outputs.labels, "Labels")
     if outputs.probabilities is not None and prediction.probabilities is not None:
-        export_array(outputs.probabilities, prediction.probabilities, classes=classifier.classes, **place)
+        export_array(
+            outputs.probabilities,
+            prediction.probabilities,
+            name="probability",
+            channels=classifier.classes,
+            **place,
+        )
         report.wrote(outputs.probabilities, "Probabilities")
     if outputs.uncertainty is not None and prediction.uncertainty is not None:
-        export_array(outputs.uncertainty, prediction.uncertainty, **place)
+        export_array(outputs.uncertainty, prediction.uncertainty, name="uncertainty", **place)
         report.wrote(outputs.uncertainty, "Uncertainty")
 
 

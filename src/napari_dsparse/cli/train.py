@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         read_input(path, arguments.channel_axis, labels_shape=painted.shape)
         for path, painted in zip(image_paths, labels, strict=True)
     ]
+    report.say(f"Learning from {', '.join(path.name for path in image_paths)} on {device}")
     classifier = train_classifier(
         [image.source.data for image in images],
         labels,
@@ -87,9 +88,7 @@ def say_record(report: Report, classifier: TrainedClassifier) -> None:
     )
 
 
-def _check_names(
-    output: Path, images: Sequence[Path], labels: Sequence[Path], *, overwrite: bool
-) -> None:
+def _check_names(output: Path, images: Sequence[Path], labels: Sequence[Path], *, overwrite: bool) -> None:
     if len(images) != len(labels):
         raise LabelsError(
             f"{len(images)} images and {len(labels)} label files were given; "

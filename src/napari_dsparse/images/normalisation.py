@@ -17,7 +17,7 @@ _SAMPLE_PIXELS = 2**20
 _SAMPLE_VALUES = 2**22
 
 #: Edge of a sampled window in pixels: a few chunks of a zarr image are touched, not all of them.
-_WINDOW = 128
+_WINDOW = 64
 
 #: The R2 sequence (multiples of 1/g and 1/g**2, g**3 = g + 1) spreads any number of points evenly over a
 #: square without ever lining up with the rows and columns of the image.

@@ -97,7 +97,7 @@ class ImageSource:
         Raises
         ------
         ImageError
-            If the plane is not one of the image's, or the window is empty.
+            If the plane is not one of the image's, the window is empty, or the file behind it cannot be read.
         """
         shape = self.shape
         if len(plane) != len(shape) - 2 or any(not 0 <= i < n for i, n in zip(plane, shape, strict=False)):
@@ -113,8 +113,15 @@ class ImageSource:
             index.insert(self.channel_axis, slice(None))
 
         # float64 beyond float32's range becomes infinite, like what was infinite already; that is no error.
-        with np.errstate(over="ignore"):
-            block = np.asarray(self.data[tuple(index)]).astype(np.float32)
+        try:
+            with np.errstate(over="ignore"):
+                block = np.asarray(self.data[tuple(index)]).astype(np.float32)
+        except (OSError, RuntimeError) as error:  # a drive that is gone, a damaged chunk
+            reason = " ".join(str(error).split())
+            raise ImageError(
+                f"Image {self.name!r} could not be read at plane {plane}, rows {rows}, columns {columns} "
+                f"({reason}); check that its file is whole and in reach."
+            ) from error
         if self.channel_axis is None:
             block = block[np.newaxis]
         else:
@@ -188,8 +195,8 @@ def resolve_image(
 
     if channels is not None and source.channels != channels:
         raise ImageError(
-            f"Image {name!r} has shape {shape} and so {_count(source.channels, 'channel')}, "
-            f"but {channels} are expected; give an image with {_count(channels, 'channel')}."
+            f"Image {name!r} has shape {shape} and so {_count(source.channels)}, but "
+            f"{_expected(channels)}; give an image with {_count(channels)}."
         )
     return source
 
@@ -214,14 +221,16 @@ def _axis_from_channels(shape: tuple[int, ...], channels: int, usual: int | None
         if _looks_like_colour(shape):
             # Read as a stack, each row of a colour image would be a plane of its own: never what was meant.
             raise ImageError(
-                f"Image {name!r} has shape {shape}, which looks like colour, but 1 channel is expected; "
+                f"Image {name!r} has shape {shape}, which looks like colour, but {_expected(1)}; "
                 "give one channel of it, or channel_axis=None if it is a stack."
             )
-        return len(shape) - 1 if len(shape) > 2 and shape[-1] == 1 else None
+        likely = -1 if usual is None else usual
+        axis = _non_negative(likely, len(shape))
+        return axis if len(shape) > 2 and 0 <= axis < len(shape) and shape[axis] == 1 else None
     fitting = [axis for axis, n in enumerate(shape) if n == channels] if len(shape) > 2 else []
     if not fitting:
         raise ImageError(
-            f"Image {name!r} has shape {shape}, but {channels} channels are expected; "
+            f"Image {name!r} has shape {shape}, but {_expected(channels)}; "
             f"give an image with an axis of {channels} beside rows and columns."
         )
     return _settle(fitting, shape, usual, name, f"{channels} channels")
@@ -314,8 +323,12 @@ def _labels_misfit(name: str, shape: tuple[int, ...], wanted: tuple[int, ...], r
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _count(channels: int) -> str:
+    return "1 channel" if channels == 1 else f"{channels} channels"
+
+
+def _expected(channels: int) -> str:
+    return f"{_count(channels)} {'is' if channels == 1 else 'are'} expected"
 
 
 def _tuple(shape: Sequence[int]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
+import torch
 from torch import nn
 
 from napari_dsparse.errors import DsparseError
@@ -57,6 +58,11 @@ class NetworkSpec:
         """The patch classifier with fresh random weights: (N, C, P, P) -> (N, K, 1, 1)."""
         return NETWORKS[self.name](self.channels, self.classes)
 
+    def empty(self) -> nn.Sequential:
+        """The same network without storage, for `load_state_dict(..., assign=True)`; draws no random number."""
+        with torch.device("meta"):
+            return self.build()
+
     @property
     def patch(self) -> int:
         """Rows and columns of the patch that the network looks at: square, and odd."""
@@ -65,7 +71,7 @@ class NetworkSpec:
 
 @cache
 def _patch(name: str) -> int:
-    rows, columns = trace(NETWORKS[name](1, 2).eval()).patch
+    rows, columns = trace(NetworkSpec(name, 1, 2).empty().eval()).patch
     if rows != columns or rows % 2 == 0:
         raise DsparseError(f"Network {name!r} has a patch of {rows} x {columns}; it must be square and odd.")
     return rows

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any
@@ -59,13 +60,11 @@ class ClusterPredictor:
         self._token = uuid.uuid4().hex
 
     def __enter__(self) -> ClusterPredictor:
-        self._client = _connect(self._address)
-        try:
+        with ExitStack() as until_ready:
+            self._client = until_ready.enter_context(_connect(self._address))
             _check_workers(self._client, self._address)
             self._shared = self._client.scatter(self.classifier, broadcast=True, hash=False)
-        except BaseException:
-            self._client.close()
-            raise
+            until_ready.pop_all()
         return self
 
     def __exit__(
@@ -188,7 +187,8 @@ def _check_workers(client: Any, address: str) -> None:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
         raise DsparseError(
-            f"The scheduler at {address!r} has no workers after {PATIENCE} s; start some with dask worker {address}."
+            f"The scheduler at {address!r} has no workers after {PATIENCE} s; "
+            f"start some with: dask worker {address}"
         ) from error
     ours = _installed_version()
     try:
@@ -199,8 +199,8 @@ def _check_workers(client: Any, address: str) -> None:
         ) from error
     if theirs != {ours}:
         raise DsparseError(
-            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, but here is {ours}; "
-            "install one version everywhere, or the tiles may differ."
+            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, "
+            f"but here is {ours}; install one version everywhere, or the tiles may differ."
         )
 
 

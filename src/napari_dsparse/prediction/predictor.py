@@ -109,8 +109,8 @@ class Predictor:
             yield self.tile(source, tile)
 
     def _turned(self, symmetry: int) -> DenseNetwork:
-        network = self.classifier.spec.build()
-        network.load_state_dict(turn_kernels(self.classifier.weights, symmetry))
+        network = self.classifier.spec.empty()
+        network.load_state_dict(turn_kernels(self.classifier.weights, symmetry), assign=True)
         return densify(network.to(self._device).eval().requires_grad_(False))
 
     def _check(self, source: ImageSource) -> None:

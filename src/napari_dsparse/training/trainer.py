@@ -85,7 +85,7 @@ class Trainer:
         )
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._validation = Validation(spec, self._recipe, seed, self._device) if hold_out else None
-        self._pieces = Pieces(self._sources, self._normalisation, trace(spec.build().eval()))
+        self._pieces = Pieces(self._sources, self._normalisation, trace(spec.empty().eval()))
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._batches: tuple[Batch, ...] = ()

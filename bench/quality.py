@@ -1,0 +1,163 @@
+"""Mean IoU against the random forest that users have today, from the same strokes.
+
+    python -m bench.quality [--budgets 500] [--seeds 0] [--images 2] [--sets NAME,...] [--json FILE]
+
+For every 2-D set of the open data (`DSPARSE_DATA`, or ../shared/data beside the repository): simulated
+strokes of a pixel budget, drawn by the data's own `scribble.py`; ours with default settings against the
+data's `rf_baseline.py` (scikit-image multiscale filters + random forest, 100 trees), retrained in the same
+run. Measured on all pixels of known class that carry no stroke: mean over classes of intersection over
+union, on the painted image ("same") and on the next image of the set ("next").
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from napari_dsparse import train
+from napari_dsparse.errors import DsparseError
+
+DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison: mean IoU and seconds of both, on one image with one set of strokes."""
+
+    set: str
+    image: int
+    budget: int
+    seed: int
+    ours: float
+    forest: float
+    ours_next: float | None
+    forest_next: float | None
+    ours_train_seconds: float
+    ours_predict_seconds: float
+    forest_seconds: float
+
+
+def load_program(name: str) -> ModuleType:
+    """A program that lies beside the data, as a module."""
+    sys.path.insert(0, str(DATA))
+    spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compare(names: list[str], images: int, budgets: list[int], seeds: list[int]) -> Iterator[Row]:
+    """Rows, one at a time."""
+    forest, scribble = load_program("rf_baseline"), load_program("scribble")
+    for name in names:
+        for number in range(images):
+            loaded = forest.load(str(DATA / name), number)
+            if loaded is None or loaded[1].ndim != 2:
+                continue
+            following = forest.load(str(DATA / name), number + 1)
+            for budget in budgets:
+                for seed in seeds:
+                    labels = scribble.scribbles(loaded[1], seed=seed, n_pixels=budget)
+                    yield one(forest, name, number, budget, seed, loaded, labels, following)
+
+
+def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  # type: ignore[no-untyped-def]
+    """Both methods on one image with one set of strokes."""
+    image, truth = loaded
+    known = (truth > 0) & (labels == 0)
+    started = time.perf_counter()
+    model = train(image, labels, seed=seed)
+    trained = time.perf_counter()
+    ours = forest.miou(model.predict(image), truth, known)
+    predicted = time.perf_counter()
+    found, seconds, apply = forest.rf(image, labels)
+    nexts: list[float | None] = [None, None]
+    if following is not None and set(np.unique(following[1])) <= set(np.unique(truth)) | {0}:
+        other, other_truth = following
+        nexts = [
+            forest.miou(found, other_truth, other_truth > 0) for found in (model.predict(other), apply(other))
+        ]
+    return Row(
+        name, number, budget, seed, ours, forest.miou(found, truth, known), nexts[0], nexts[1],
+        trained - started, predicted - trained, seconds,
+    )  # fmt: skip
+
+
+def table(rows: list[Row]) -> str:
+    """A Markdown table of means by set and budget, and their mean over sets."""
+    lines = [
+        "| set | strokes (pixels) | ours | forest | next image: ours | forest "
+        "| train (s) | predict (s) | forest (s) |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.set, row.budget), []).append(row)
+    for budget in sorted({row.budget for row in rows}):
+        means = []
+        for (name, own), group in groups.items():
+            if own == budget:
+                means.append(_means(group))
+                lines.append(_line(name, budget, means[-1]))
+        columns = np.array(means, float)
+        lines.append(_line("**mean of sets**", budget, [float(np.nanmean(c)) for c in columns.T]))
+    return "\n".join(lines)
+
+
+def _means(group: list[Row]) -> list[float]:
+    fields = ("ours", "forest", "ours_next", "forest_next", "ours_train_seconds", "ours_predict_seconds")
+    values = [[getattr(row, field) for row in group] for field in (*fields, "forest_seconds")]
+    return [float(np.mean([v for v in own if v is not None] or [np.nan])) for own in values]
+
+
+def _line(name: str, budget: int, means: list[float]) -> str:
+    scores = [f"{value:.3f}" if np.isfinite(value) else "-" for value in means[:4]]
+    seconds = [f"{value:.1f}" for value in means[4:]]
+    return f"| {name} | {budget} | {' | '.join(scores)} | {' | '.join(seconds)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--budgets", default="500", help="labelled pixels in all, comma-separated")
+    parser.add_argument("--seeds", default="0", help="of strokes and training, comma-separated")
+    parser.add_argument("--images", type=int, default=2, help="first so many images of each set")
+    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all by default")
+    parser.add_argument("--json", type=Path, help="file to write all rows to")
+    arguments = parser.parse_args()
+    if not DATA.is_dir():
+        raise DsparseError(f"The open data sets are not at {DATA}; say where they are with DSPARSE_DATA.")
+    names = (
+        arguments.sets.split(",")
+        if arguments.sets
+        else sorted(p.parent.name for p in DATA.glob("*/meta.json"))
+    )
+    budgets, seeds = ([int(v) for v in text.split(",")] for text in (arguments.budgets, arguments.seeds))
+    rows = []
+    for row in compare(names, arguments.images, budgets, seeds):
+        rows.append(row)
+        print(
+            f"{row.set} {row.image}: ours {row.ours:.3f}, forest {row.forest:.3f}",
+            file=sys.stderr,
+            flush=True,
+        )
+    print(table(rows))
+    print(f"\ntorch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Results to files other programs open: OME-TIFF, OME-Zarr and PNG, complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.atomic import complete_or_absent
+from napari_dsparse.files.axes import Axis, resolve_axes
+from napari_dsparse.files.indexed_png import write_label_png
+from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
+from napari_dsparse.files.ome_zarr import write_intensity_zarr, write_label_zarr
+from napari_dsparse.files.pixels import Pixels, Window, intensity_pixels, label_pixels
+from napari_dsparse.images.zarr_file import STORE_MARKS
+from napari_dsparse.network.trained import ClassInfo
+
+#: Suffixes of the formats, the usual one first.
+SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ome-tiff": (".ome.tif", ".ome.tiff", ".tif", ".tiff"),
+        "ome-zarr": (".ome.zarr", ".zarr"),
+        "png": (".png",),
+    }
+)
+
+_LABEL_WRITERS = {"ome-tiff": write_label_tiff, "ome-zarr": write_label_zarr, "png": write_label_png}
+_INTENSITY_WRITERS = {"ome-tiff": write_intensity_tiff, "ome-zarr": write_intensity_zarr}
+
+
+def export_labels(
+    path: str | os.PathLike[str],
+    labels: Any,
+    *,
+    classes: Sequence[ClassInfo],
+    scale: Sequence[float] | None = None,
+    units: Sequence[str] | None = None,
+    axes: str | None = None,
+    overwrite: bool = False,
+    format: str | None = None,
+) -> Path:
+    """Write a label image, in the format its name says.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.ome.tif``, ``.ome.tiff``, ``.tif``, ``.tiff``: OME-TIFF with pixel size, units and class names;
+        ``.ome.zarr``, ``.zarr``: OME-Zarr 0.5 with the same and a pyramid (needs the extra ``zarr``);
+        ``.png``: one plane in the classes' colours, whose pixel values are the labels.
+    labels : array of booleans or integers, shape (Y, X), (Z, Y, X), (T, Y, X) or (T, Z, Y, X)
+        Numpy, dask or zarr. uint8, uint16 and uint32 are written as they are, other integers as the smallest
+        unsigned type that holds them.
+    classes : sequence of ClassInfo
+        Class number i + 1 is entry i.
+    scale : sequence of float, optional
+        Size of a pixel along each axis of `labels`.
+    units : sequence of str, optional
+        Unit of each axis: "micrometer", "second", ... or "pixel" where it is not known.
+    axes : str, optional
+        A letter an axis, such as "ZYX".
+    overwrite : bool
+        Whether an existing file may be replaced.
+    format : str, optional
+        "ome-tiff", "ome-zarr" or "png", for a name that does not say it.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        If the labels are not whole numbers from 0, the format cannot hold them, the suffix is not known, the
+        file exists, or it cannot be written. Nothing is left under that name then.
+    """
+    final = Path(path)
+    writer = _LABEL_WRITERS[_find_format(final, format, _LABEL_WRITERS)]
+    pixels = label_pixels(labels)
+    resolved = resolve_axes(pixels.shape, axes=axes, scale=scale, units=units)
+    _check_replaceable(final, overwrite)
+    with complete_or_absent(final, overwrite=overwrite) as partial:
+        writer(partial, pixels, resolved, classes)
+    return final
+
+
+def export_array(
+    path: str | os.PathLike[str],
+    array: Any,
+    *,
+    name: str,
+    channels: Sequence[ClassInfo] = (),
+    scale: Sequence[float] | None = None,
+    units: Sequence[str] | None = None,
+    axes: str | None = None,
+    overwrite: bool = False,
+    format: str | None = None,
+) -> Path:
+    """Write probabilities or uncertainty, as float32.
+
+    Parameters
+    ----------
+    path : path-like
+        OME-TIFF or OME-Zarr, by its suffix as in `export_labels`.
+    array : array of numbers, shape (..., Y, X), or (K, ..., Y, X) with `channels`
+        Numpy, dask or zarr.
+    name : str
+        What the values are: "uncertainty", "probability".
+    channels : sequence of ClassInfo, optional
+        One for each entry of the first axis, which then holds channels.
+    scale, units, axes
+        As in `export_labels`, without an entry for the channels.
+    overwrite, format
+        As in `export_labels`.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        As in `export_labels`, or if there are not as many channels as the first axis is long.
+    """
+    final = Path(path)
+    writer = _INTENSITY_WRITERS[_find_format(final, format, _INTENSITY_WRITERS)]
+    pixels = intensity_pixels(array)
+    if channels and pixels.shape[0] != len(channels):
+        raise ExportError(
+            f"An array of shape {pixels.shape} came with {len(channels)} channels; give one a first entry."
+        )
+    spatial = pixels.shape[1:] if channels else pixels.shape
+    resolved = resolve_axes(spatial, axes=axes, scale=scale, units=units)
+    if channels:
+        pixels, resolved = _place_channels(pixels, resolved)
+    _check_replaceable(final, overwrite)
+    with complete_or_absent(final, overwrite=overwrite) as partial:
+        writer(partial, pixels, resolved, name, channels)
+    return final
+
+
+class _TimeFirst:
+    """An array (C, T, ...) read as (T, C, ...), one plane at a time."""
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+        self.shape = (data.shape[1], data.shape[0], *data.shape[2:])
+
+    def __getitem__(self, window: Window) -> Any:
+        time, channel, *rest = window
+        return self._data[(channel, time, *rest)]
+
+
+def _place_channels(pixels: Pixels, axes: tuple[Axis, ...]) -> tuple[Pixels, tuple[Axis, ...]]:
+    """Put the channels, which come first, where formats want them: behind time, in front of space."""
+    if axes[0].letter == "T":
+        return Pixels(_TimeFirst(pixels.data), pixels.dtype), (axes[0], Axis("C"), *axes[1:])
+    return pixels, (Axis("C"), *axes)
+
+
+def _find_format(path: Path, format: str | None, able: Mapping[str, object]) -> str:
+    """The format that a name's suffix or the caller says, if it can hold the result."""
+    name = path.name.lower()
+    by_suffix = next((each for each, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
+    found = format or by_suffix
+    if found is None or found not in able:
+        allowed = ", ".join(f"{each} ({SUFFIXES[each][0]})" for each in able)
+        raise ExportError(
+            f"{str(path)!r} cannot be written as {found or 'its name says'}; choose one of {allowed}."
+        )
+    if by_suffix not in (None, found):
+        raise ExportError(
+            f"{str(path)!r} has the suffix of {by_suffix} but {found} is asked for; use {SUFFIXES[found][0]}."
+        )
+    return found
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    """Refuse to replace a folder that is not a Zarr store, whatever is allowed: it holds somebody's files."""
+    if overwrite and path.is_dir() and not any((path / mark).exists() for mark in STORE_MARKS):
+        raise ExportError(
+            f"The folder {str(path)!r} is not a Zarr store and is not replaced; choose another name."
+        )

@@ -1,0 +1,61 @@
+"""Indexed-colour PNG: pixel values are labels, and the palette shows them in the colours of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.axes import Axis
+from napari_dsparse.files.pixels import Pixels, value_range
+from napari_dsparse.network.trained import ClassInfo, default_class
+
+_LARGEST_INDEX = 255
+
+
+def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
+    """Write one plane of labels as a PNG with a palette; index 0 is black.
+
+    The pixel size, where its unit is known, goes into the file's pixels per metre, in whole numbers as PNG
+    has them.
+
+    Parameters
+    ----------
+    path : Path
+    pixels : Pixels, shape (Y, X)
+    axes : sequence of Axis
+        Of rows and columns.
+    classes : sequence of ClassInfo
+        Class number i + 1 is entry i; a label beyond them has its default colour.
+
+    Raises
+    ------
+    ExportError
+        If there is more than one plane, or a label above 255.
+    """
+    if len(pixels.shape) != 2:
+        raise ExportError(
+            f"Labels of shape {pixels.shape} are a stack and PNG holds one plane; "
+            "choose OME-TIFF or OME-Zarr."
+        )
+    highest = value_range(pixels)[1]
+    if highest > _LARGEST_INDEX:
+        raise ExportError(
+            f"Labels reach up to {highest} and PNG holds up to {_LARGEST_INDEX}; choose OME-TIFF or OME-Zarr."
+        )
+    colors = [info.color for info in classes[:_LARGEST_INDEX]]
+    colors += [default_class(number).color for number in range(len(colors) + 1, highest + 1)]
+
+    image = Image.fromarray(pixels.read((slice(None), slice(None))).astype(np.uint8))
+    palette = b"".join(bytes.fromhex(color.removeprefix("#")) for color in ("#000000", *colors))
+    # A full palette, because Pillow packs several pixels into a byte with a short one, which not every reader
+    # unpacks.
+    image.putpalette(palette.ljust(3 * (_LARGEST_INDEX + 1), b"\0"))
+    per_inch = tuple(
+        0.0254 / (axis.scale * axis.unit.size) for axis in reversed(axes) if axis.unit is not None
+    )
+    resolution = {"dpi": per_inch} if len(per_inch) == 2 else {}
+    image.save(path, format="PNG", **resolution)

@@ -1,0 +1,107 @@
+"""OME-TIFF: the format Fiji, QuPath and napari all open with the right pixel size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from napari_dsparse.files.axes import Axis
+from napari_dsparse.files.ome_xml import Wording, ome_xml
+from napari_dsparse.files.pixels import Pixels
+from napari_dsparse.network.trained import ClassInfo
+
+#: Namespaces of the annotations that hold class names and colours, by label.
+NAMES_NAMESPACE = "napari-dsparse/class-names"
+COLORS_NAMESPACE = "napari-dsparse/class-colors"
+
+#: Planes up to this edge are written in strips, which every reader takes (ImageJ itself reads no tiles);
+#: larger ones in tiles, as a pyramid.
+_LARGEST_STRIPPED = 4096
+_TILE = 512
+
+#: A TIFF of more bytes needs 64-bit offsets; the margin is for its tags.
+_LARGEST_CLASSIC = 2**32 - 2**25
+
+
+def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
+    """Write labels, with the names and colours of their classes as annotations and in the description.
+
+    Parameters
+    ----------
+    path : Path
+    pixels : Pixels
+        Unsigned integers, 0 where nothing is labelled.
+    axes : sequence of Axis
+        One an axis of `pixels`.
+    classes : sequence of ClassInfo
+        Class number i + 1 is entry i.
+    """
+    numbered = {str(number): info for number, info in enumerate(classes, start=1)}
+    meanings = ("0 = none", *(f"{number} = {info.name}" for number, info in numbered.items()))
+    wording = Wording(
+        "segmentation",
+        [("class", "#ffffff")],
+        f"Class of every pixel: {', '.join(meanings)}",
+        {
+            NAMES_NAMESPACE: {number: info.name for number, info in numbered.items()},
+            COLORS_NAMESPACE: {number: info.color for number, info in numbered.items()},
+        },
+    )
+    _write(path, pixels, axes, wording, compression="zlib")
+
+
+def write_intensity_tiff(
+    path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, channels: Sequence[ClassInfo]
+) -> None:
+    """Write measured values, such as probabilities with a channel a class.
+
+    Parameters
+    ----------
+    path : Path
+    pixels : Pixels
+    axes : sequence of Axis
+        One an axis of `pixels`, with C among them if there are channels.
+    name : str
+        What the values are.
+    channels : sequence of ClassInfo
+        Names and colours of the channels; empty where there is no channel axis.
+    """
+    shown = [(info.name, info.color) for info in channels] or [(name, "#ffffff")]
+    _write(path, pixels, axes, Wording(name, shown), compression=None)
+
+
+def _write(
+    path: Path, pixels: Pixels, axes: Sequence[Axis], wording: Wording, compression: str | None
+) -> None:
+    large = max(pixels.shape[-2:]) > _LARGEST_STRIPPED
+    levels = [pixels.every(2**level) for level in range(pixels.levels if large else 1)]
+    stored = sum(level.bytes for level in levels)
+    with tifffile.TiffWriter(path, bigtiff=stored > _LARGEST_CLASSIC, ome=False) as tiff:
+        for number, level in enumerate(levels):
+            tiff.write(
+                (level.read(window) for window in level.windows(_TILE if large else _LARGEST_STRIPPED)),
+                shape=level.shape,
+                dtype=level.dtype,
+                tile=(_TILE, _TILE) if large else None,
+                photometric="minisblack",
+                compression=compression,
+                # The coarser levels hang below the pages of the first, unseen where pyramids are not known.
+                subifds=len(levels) - 1 if number == 0 else None,
+                subfiletype=1 if number > 0 else None,
+                # Our own words instead of tifffile's, which differ (and once were not valid) by its version.
+                description=ome_xml(pixels, axes, wording) if number == 0 else None,
+                metadata=None,
+                **_resolution(axes, 2**number),
+            )
+
+
+def _resolution(axes: Sequence[Axis], step: int) -> dict[str, Any]:
+    """The same in plain TIFF, pixels per centimetre, for readers that do not look at OME-XML."""
+    rows, columns = axes[-2:]
+    if rows.unit is None or columns.unit is None:
+        return {}
+    per_cm = tuple(0.01 / (axis.scale * axis.unit.size * step) for axis in (columns, rows) if axis.unit)
+    return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}

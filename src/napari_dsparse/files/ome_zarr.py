@@ -1,0 +1,121 @@
+"""OME-Zarr 0.5: chunked and pyramidal, for what is too large for one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.axes import Axis
+from napari_dsparse.files.pixels import Pixels
+from napari_dsparse.images.zarr_extra import import_zarr
+from napari_dsparse.network.trained import ClassInfo
+
+_VERSION = "0.5"
+
+#: Edge of a chunk in pixels.
+_CHUNK = 1024
+
+_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+
+
+def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
+    """Write a label image: a pyramid whose pixels are labels, with the names and colours of the classes.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist yet.
+    pixels : Pixels
+        Unsigned integers, 0 where nothing is labelled.
+    axes : sequence of Axis
+        One an axis of `pixels`.
+    classes : sequence of ClassInfo
+        Class number i + 1 is entry i.
+    """
+    numbered = list(enumerate(classes, start=1))
+    image_label = {
+        "version": _VERSION,
+        "colors": [
+            {"label-value": number, "rgba": [*bytes.fromhex(info.color.removeprefix("#")), 255]}
+            for number, info in numbered
+        ],
+        "properties": [{"label-value": number, "name": info.name} for number, info in numbered],
+    }
+    _write(path, pixels, axes, "segmentation", {"image-label": image_label})
+
+
+def write_intensity_zarr(
+    path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, channels: Sequence[ClassInfo]
+) -> None:
+    """Write measured values from 0 to 1, such as probabilities with a channel a class.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist yet.
+    pixels : Pixels
+    axes : sequence of Axis
+        One an axis of `pixels`, with C among them if there are channels.
+    name : str
+        What the values are.
+    channels : sequence of ClassInfo
+        Names and colours of the channels; empty where there is no channel axis.
+    """
+    window = {"start": 0.0, "end": 1.0, "min": 0.0, "max": 1.0}
+    shown = [
+        {"label": info.name, "color": info.color.removeprefix("#").upper(), "active": True, "window": window}
+        for info in channels or (ClassInfo(name, "#ffffff"),)
+    ]
+    _write(path, pixels, axes, name, {"omero": {"channels": shown}})
+
+
+def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Mapping[str, Any]) -> None:
+    zarr = import_zarr(ExportError)
+    letters = [axis.letter for axis in axes]
+    if "T" in letters[1:]:
+        raise ExportError(
+            f"Axes {''.join(letters)} cannot be written as OME-Zarr, which has time first; "
+            "move that axis to the front or choose OME-TIFF."
+        )
+    root = zarr.create_group(store=str(path), zarr_format=3)
+    source = pixels
+    for level in range(pixels.levels):
+        if level > 0:
+            source = Pixels(root[str(level - 1)], pixels.dtype).every(2)
+        array = root.create_array(
+            str(level),
+            shape=source.shape,
+            chunks=(*(1 for _ in source.shape[:-2]), *(min(_CHUNK, n) for n in source.shape[-2:])),
+            dtype=pixels.dtype,
+            dimension_names=[letter.lower() for letter in letters],
+        )
+        for window in source.windows(_CHUNK):
+            array[window] = source.read(window)
+    root.attrs["ome"] = {
+        "version": _VERSION,
+        "multiscales": [
+            {
+                "name": name,
+                "axes": [_describe(axis) for axis in axes],
+                "datasets": [
+                    {
+                        "path": str(level),
+                        "coordinateTransformations": [{"type": "scale", "scale": _scale(axes, 2**level)}],
+                    }
+                    for level in range(pixels.levels)
+                ],
+            }
+        ],
+        **more,
+    }
+
+
+def _describe(axis: Axis) -> dict[str, str]:
+    described = {"name": axis.letter.lower(), "type": _TYPES[axis.letter]}
+    return described if axis.unit is None else {**described, "unit": axis.unit.name}
+
+
+def _scale(axes: Sequence[Axis], factor: int) -> list[float]:
+    return [axis.scale * factor if axis.letter in "YX" else axis.scale for axis in axes]

@@ -1,0 +1,76 @@
+"""Class names and colours as a Labels layer carries them: in its features and its colormap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_dsparse.network.trained import ClassInfo, default_class
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+#: Column of a Labels layer's features that names the class; napari shows it under the cursor.
+CLASS_COLUMN = "class"
+
+
+def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
+    """Label i + 1 in the colour of class i; everything else see-through."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colors: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4)}
+    colors |= {number: _rgba(info.color) for number, info in enumerate(classes, start=1)}
+    return DirectLabelColormap(color_dict=colors)
+
+
+def class_features(classes: Sequence[ClassInfo]) -> dict[str, list[Any]]:
+    """A features table that names every label."""
+    return {
+        "index": list(range(len(classes) + 1)),
+        CLASS_COLUMN: ["not painted", *(info.name for info in classes)],
+    }
+
+
+def show_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
+    """Give `layer` the names and colours of `classes`."""
+    layer.features = class_features(classes)
+    layer.colormap = class_colormap(classes)
+
+
+def classes_of(layer: Labels) -> tuple[ClassInfo, ...]:
+    """The classes that `layer` names; two default ones, in the layer's own colours, where it names none."""
+    names = _named_labels(layer)
+    count = max([2, *names])
+    return tuple(_class_on(layer, number, names.get(number)) for number in range(1, count + 1))
+
+
+def more_classes(layer: Labels, classes: Sequence[ClassInfo], count: int) -> tuple[ClassInfo, ...]:
+    """`classes` lengthened to `count`, the new ones as `layer` shows their labels."""
+    return (*classes, *(_class_on(layer, number, None) for number in range(len(classes) + 1, count + 1)))
+
+
+def _class_on(layer: Labels, number: int, name: str | None) -> ClassInfo:
+    usual = default_class(number)
+    color = layer.get_color(number)
+    visible = color is not None and float(color[3]) > 0
+    return ClassInfo(name or usual.name, _hex(color) if visible else usual.color)
+
+
+def _named_labels(layer: Labels) -> dict[int, str]:
+    features = layer.features
+    if CLASS_COLUMN not in features or "index" not in features:
+        return {}
+    pairs = zip(features["index"], features[CLASS_COLUMN], strict=True)
+    return {int(number): str(name) for number, name in pairs if int(number) > 0}
+
+
+def _rgba(color: str) -> tuple[float, float, float, float]:
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue, 1.0
+
+
+def _hex(color: Any) -> str:
+    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in color[:3])

@@ -1,0 +1,49 @@
+"""How the trainer and the predictor share the processor's cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class CoreShare:
+    """Divides the cores among the worker threads that compute at the moment.
+
+    Two threads that each open as many torch threads as there are cores slow each other down; one alone should
+    have them all. A thread joins with `working` and calls `settle` before each piece of work.
+    """
+
+    def __init__(self, cores: int | None = None) -> None:
+        self._cores = cores or _usable_cores()
+        self._lock = threading.Lock()
+        self._working = 0
+        self._mine = threading.local()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the calling thread among those that compute."""
+        with self._lock:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
+
+    def settle(self) -> None:
+        """Give the calling thread's torch its present share."""
+        share = max(1, self._cores // max(1, self._working))
+        if getattr(self._mine, "share", None) != share:  # OpenMP's setting is the thread's own
+            torch.set_num_threads(share)
+            self._mine.share = share
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on; OMP_NUM_THREADS, where set, is obeyed."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, int(limit)) if limit.isdigit() and int(limit) > 0 else available

@@ -1,0 +1,122 @@
+"""Two small curves that move while the model learns: loss, and held-out IoU of every class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyqtgraph as pg
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QWidget
+
+from napari_dsparse.network.trained import ClassInfo
+from napari_dsparse.training.progress import TrainingProgress
+
+#: Points a curve keeps; older ones are thinned out.
+MOST_POINTS = 600
+
+
+class LearningCurves(pg.GraphicsLayoutWidget):
+    """Loss on the left, held-out IoU on the right, by step."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.ci.setContentsMargins(0, 0, 0, 0)
+        self.ci.setSpacing(2)
+        self.setBackground(None)
+        self.setFixedHeight(112)
+        self._foreground = "#808080"
+        self._colors: tuple[str, ...] = ()
+        self._loss = self._plot(0, "Loss")
+        self._iou = self._plot(1, "Held-out IoU")
+        self._iou.setYRange(0, 1, padding=0.02)
+        self._loss.setLimits(yMin=0)
+        self._loss_curve = self._loss.plot()
+        self._iou_curves: dict[int, pg.PlotDataItem] = {}
+        self._steps: list[int] = []
+        self._losses: list[float] = []
+        self._ious: dict[int, tuple[list[int], list[float]]] = {}
+        self.set_foreground(self._foreground)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Narrow enough for the narrowest dock."""
+        return QSize(200, 112)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As wide as the dock."""
+        return QSize(300, 112)
+
+    def add(self, progress: TrainingProgress) -> None:
+        """Draw one more point; a step that lies before the last starts the curves anew."""
+        if self._steps and progress.step < self._steps[-1]:
+            self.clear_curves()
+        if self._steps and progress.step == self._steps[-1]:
+            return
+        self._steps.append(progress.step)
+        self._losses.append(progress.loss)
+        for number, iou in progress.held_out_iou.items():
+            steps, values = self._ious.setdefault(number, ([], []))
+            steps.append(progress.step)
+            values.append(iou)
+        if len(self._steps) > MOST_POINTS:
+            self._thin_out()
+        self._draw()
+
+    def clear_curves(self) -> None:
+        """Forget every point."""
+        self._steps, self._losses, self._ious = [], [], {}
+        self._draw()
+
+    def set_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Draw the IoU of every class in its colour."""
+        colors = tuple(info.color for info in classes)
+        if colors != self._colors:
+            self._colors = colors
+            for curve in self._iou_curves.values():
+                self._iou.removeItem(curve)
+            self._iou_curves.clear()
+            self._draw()
+
+    def set_foreground(self, color: str) -> None:
+        """Colour of axes, titles and the loss curve, to suit the theme."""
+        self._foreground = color
+        pen = pg.mkPen(color)
+        for plot, title in ((self._loss, "Loss"), (self._iou, "Held-out IoU")):
+            plot.setTitle(title, color=color, size="8pt")
+            for side in ("left", "bottom"):
+                axis = plot.getAxis(side)
+                axis.setPen(pen)
+                axis.setTextPen(pen)
+        self._loss_curve.setPen(pg.mkPen(color, width=1.5))
+
+    def _plot(self, column: int, title: str) -> pg.PlotItem:
+        plot = self.addPlot(row=0, col=column, title=title)
+        plot.setMenuEnabled(False)
+        plot.setMouseEnabled(False, False)
+        plot.hideButtons()
+        plot.getAxis("left").setWidth(28)
+        plot.getAxis("bottom").setHeight(16)
+        for side in ("left", "bottom"):
+            font = self.font()
+            font.setPointSize(7)
+            plot.getAxis(side).setTickFont(font)
+        return plot
+
+    def _draw(self) -> None:
+        self._loss_curve.setData(self._steps, self._losses)
+        for number, (steps, values) in self._ious.items():
+            if number not in self._iou_curves:
+                known = number <= len(self._colors)
+                pen = pg.mkPen(QColor(self._colors[number - 1] if known else self._foreground), width=1.5)
+                self._iou_curves[number] = self._iou.plot(pen=pen)
+            self._iou_curves[number].setData(steps, values)
+        for number in set(self._iou_curves) - set(self._ious):
+            self._iou_curves[number].setData([], [])
+
+    def _thin_out(self) -> None:
+        self._steps, self._losses = self._steps[::2], self._losses[::2]
+        self._ious = {n: (steps[::2], values[::2]) for n, (steps, values) in self._ious.items()}
+
+    def wheelEvent(self, event: object) -> None:  # noqa: N802 (Qt's name)
+        """Leave the wheel to the dock's scroll area: the curves do not zoom."""
+        event.ignore()  # type: ignore[attr-defined]

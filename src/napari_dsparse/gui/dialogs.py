@@ -1,0 +1,58 @@
+"""Asking for file names; nothing is overwritten without a yes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+
+def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) -> tuple[Path, bool] | None:
+    """Where to save, and whether a file of that name may be replaced; None if the user thought better of it.
+
+    Parameters
+    ----------
+    parent : QWidget
+    title, suggestion : str
+        The dialog's title, and the file name it starts with.
+    filters : str
+        Qt's name filters; the first suffix of the chosen one is added to a name without suffix.
+
+    Returns
+    -------
+    (path, overwrite) or None
+    """
+    chosen, chosen_filter = QFileDialog.getSaveFileName(
+        parent,
+        title,
+        str(Path.cwd() / suggestion.replace("/", "-")),
+        filters,
+        "",
+        QFileDialog.Option.DontConfirmOverwrite,  # asked below, for the name with its suffix
+    )
+    if not chosen:
+        return None
+    path = _with_suffix(Path(chosen), chosen_filter or filters)
+    if not path.exists():
+        return path, False
+    answer = QMessageBox.question(
+        parent,
+        title,
+        f"{path.name} exists already. Replace it?",
+        QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
+        QMessageBox.StandardButton.No,
+    )
+    return (path, True) if answer == QMessageBox.StandardButton.Yes else None
+
+
+def ask_open_path(parent: QWidget, title: str, filters: str) -> Path | None:
+    """Which file to open; None if the user thought better of it."""
+    chosen, _ = QFileDialog.getOpenFileName(parent, title, str(Path.cwd()), filters)
+    return Path(chosen) if chosen else None
+
+
+def _with_suffix(path: Path, filters: str) -> Path:
+    if path.suffix:
+        return path
+    first = filters[filters.index("*") + 1 :].split()[0].rstrip(")")
+    return path.with_name(path.name + first)

@@ -1,0 +1,178 @@
+"""How an image layer is read by the engine, and where labels and results on its pixels lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_dsparse.errors import ImageError
+from napari_dsparse.images.source import ImageSource
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from napari.layers import Image
+
+#: What axis labels say when they mean channels.
+_CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels", "s", "sample", "samples", "rgb", "lambda"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelChoice:
+    """One way to read the axes of an image, as the user can choose it.
+
+    Parameters
+    ----------
+    axis : int or None
+        Axis of the layer's data that holds the channels; None reads every leading axis as slices.
+    text : str
+        The choice in the user's words.
+    """
+
+    axis: int | None
+    text: str
+
+
+def channel_choices(layer: Image) -> tuple[ChannelChoice, ...]:
+    """Every way to read `layer`, the likeliest first.
+
+    Nothing is guessed where nothing is known: only an RGB layer, or an axis that is labelled so, is taken
+    for channels unasked.
+    """
+    shape = _data_of(layer).shape
+    if layer.rgb:
+        return (ChannelChoice(len(shape) - 1, "RGBA" if shape[-1] == 4 else "RGB"),)
+    if len(shape) == 2:
+        return (ChannelChoice(None, "grey"),)
+    slices = ChannelChoice(None, "none: " + " x ".join(map(str, shape[:-2])) + " slices")
+    as_channels = [
+        ChannelChoice(axis, f"axis {_axis_name(layer, axis)}: {shape[axis]} channels")
+        for axis in range(len(shape))
+    ]
+    labelled = [choice for choice in as_channels if _says_channel(layer, choice.axis)]
+    others = [choice for choice in as_channels if choice not in labelled]
+    return (*labelled, slices, *others)
+
+
+def _says_channel(layer: Image, axis: int | None) -> bool:
+    return axis is not None and str(layer.axis_labels[axis]).lower() in _CHANNEL_LABELS
+
+
+def _axis_name(layer: Image, axis: int) -> str:
+    label = str(layer.axis_labels[axis])
+    return str(axis) if label.lstrip("-").isdigit() else f"{axis} ({label})"
+
+
+def _data_of(layer: Image) -> Any:
+    """The full-resolution array: level 0 of a multiscale layer."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFrame:
+    """An image layer, resolved once: what the engine reads and where its results belong.
+
+    Made by `frame_of`; a change of image or channel choice makes a new one.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The pixels, for the engine.
+    layer_shape : tuple of int
+        Shape of labels and result layers.
+    kept_axis : int or None
+        Axis of length one in `layer_shape` that stands for the channels, stretched over all of them, so that
+        the sliders of the axes before it still match. None where no such axis is needed.
+    placement : mapping
+        ``scale``, ``translate``, ``rotate``, ``shear``, ``affine``, ``units`` and ``axis_labels`` of layers
+        on this image's pixels.
+    """
+
+    source: ImageSource
+    layer_shape: tuple[int, ...]
+    kept_axis: int | None
+    placement: Mapping[str, Any]
+
+    @property
+    def spatial_axes(self) -> tuple[int, ...]:
+        """Axes of a layer of `layer_shape` that are axes of the source, in order (..., row, column)."""
+        return tuple(axis for axis in range(len(self.layer_shape)) if axis != self.kept_axis)
+
+    def engine_view(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """`array` of `layer_shape` as the engine sees it, of `source.shape`: a view, not a copy."""
+        if self.kept_axis is None:
+            return array
+        return array[(slice(None),) * self.kept_axis + (0,)]
+
+    def layer_index(self, index: Sequence[int | slice]) -> tuple[int | slice, ...]:
+        """An index into `source.shape` as an index into `layer_shape`."""
+        if self.kept_axis is None:
+            return tuple(index)
+        return (*index[: self.kept_axis], slice(0, 1), *index[self.kept_axis :])
+
+
+def frame_of(layer: Image, choice: ChannelChoice) -> ImageFrame:
+    """Resolve `layer` as `choice` reads it.
+
+    Raises
+    ------
+    ImageError
+        If the data cannot be read as pixels.
+    """
+    data = _data_of(layer)
+    source = ImageSource(data, choice.axis, layer.name)
+    if layer.rgb or choice.axis is None:
+        return ImageFrame(source, source.shape, None, _placement(layer))
+    if choice.axis == 0:  # napari lines layers up at their last axis, so a leading one can simply go
+        return ImageFrame(source, source.shape, None, _placement(layer, without_first=True))
+    shape = tuple(1 if axis == choice.axis else int(n) for axis, n in enumerate(data.shape))
+    channels = int(data.shape[choice.axis])
+    return ImageFrame(source, shape, choice.axis, _stretched(layer, choice.axis, channels))
+
+
+def _placement(layer: Image, *, without_first: bool = False) -> dict[str, Any]:
+    first = 1 if without_first else 0
+    return {
+        "scale": np.array(layer.scale)[first:],
+        "translate": np.array(layer.translate)[first:],
+        "rotate": np.array(layer.rotate)[first:, first:],
+        "shear": _shear_matrix(np.asarray(layer.shear), layer.ndim)[first:, first:],
+        "affine": np.array(layer.affine.affine_matrix)[first:, first:],
+        "units": tuple(layer.units[first:]),
+        "axis_labels": tuple(layer.axis_labels[first:]),
+    }
+
+
+def _stretched(layer: Image, axis: int, channels: int) -> dict[str, Any]:
+    """Placement of a layer with one long pixel over all `channels`, centred on them."""
+    placement = _placement(layer)
+    step = placement["scale"][axis]
+    placement["scale"][axis] = step * channels
+    placement["translate"][axis] += step * (channels - 1) / 2
+    return placement
+
+
+def _shear_matrix(shear: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
+    """napari gives either the matrix or its upper triangle as a vector; only the matrix can lose an axis."""
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, k=1)] = shear
+    return matrix
+
+
+def check_labels_fit(frame: ImageFrame, shape: Sequence[int], name: str) -> None:
+    """Refuse a labels layer that is not on the image's pixels.
+
+    Raises
+    ------
+    ImageError
+        If the shapes differ.
+    """
+    if tuple(shape) != frame.layer_shape:
+        raise ImageError(
+            f"Labels layer {name!r} has shape {tuple(shape)}, image {frame.source.name!r} needs "
+            f"{frame.layer_shape}; choose another one or press New."
+        )

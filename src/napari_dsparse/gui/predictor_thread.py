@@ -1,0 +1,189 @@
+"""The thread that segments, tile by tile, and reads and writes files in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from napari_dsparse.files.export import export_labels
+from napari_dsparse.files.model import read_classifier, save_classifier
+from napari_dsparse.gui.cores import CoreShare
+from napari_dsparse.gui.messages import (
+    Event,
+    ExportJob,
+    FileWritten,
+    LoadModelJob,
+    ModelLoaded,
+    PredictionEnded,
+    PredictionJob,
+    PredictorJob,
+    SaveModelJob,
+    SpotFound,
+    SpotJob,
+    TileDone,
+)
+from napari_dsparse.gui.next_spot import block_means, find_spot
+from napari_dsparse.gui.worker import Worker
+from napari_dsparse.network.trained import TrainedClassifier
+from napari_dsparse.prediction.predictor import Predictor, TilePrediction
+from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles
+
+#: Tiles that may wait for the window; more would only pile up in memory.
+TILES_IN_FLIGHT = 4
+
+
+class PredictorThread(Worker[PredictorJob]):
+    """Segments what is on screen, or the whole image, with the newest classifier it was given.
+
+    A view job gives way to a better one; a whole-image job goes on until done or stopped, so that the image
+    is segmented by one classifier throughout.
+
+    Parameters
+    ----------
+    post : callable
+        Takes this thread's events.
+    cores : CoreShare
+    """
+
+    def __init__(self, post: Callable[[Event], None], cores: CoreShare) -> None:
+        super().__init__("predictor", post)
+        self._cores = cores
+        self._stopped_through = -1
+        self._in_flight = threading.Semaphore(TILES_IN_FLIGHT)
+        self._predictor: Predictor | None = None
+        self._predicts_with: tuple[TrainedClassifier, str, bool] | None = None
+
+    # -- called by the window's thread ----------------------------------------------------------------------
+
+    def stop(self, generation: int) -> None:
+        """End the prediction of `generation` and all before it after the tile at hand."""
+        self._stopped_through = max(self._stopped_through, generation)
+
+    def tile_taken(self) -> None:
+        """The window has put a tile in place; another may come."""
+        self._in_flight.release()
+
+    # -- the thread -----------------------------------------------------------------------------------------
+
+    def _supersedes(self, job: PredictorJob, waiting: PredictorJob) -> bool:
+        return (
+            isinstance(job, PredictionJob)
+            and isinstance(waiting, PredictionJob)
+            and (job.whole or not waiting.whole)
+        )
+
+    def _work(self, job: PredictorJob) -> None:
+        match job:
+            case PredictionJob():
+                with self._cores.working():
+                    self._predict(job)
+            case SpotJob():
+                self._post(SpotFound(find_spot(job.uncertainty, job.labels, job.visited)))
+            case ExportJob():
+                path = export_labels(
+                    job.path,
+                    job.labels,
+                    classes=job.classes,
+                    scale=job.scale,
+                    units=job.units,
+                    axes=job.axes,
+                    overwrite=job.overwrite,
+                )
+                self._post(FileWritten(path, "Segmentation"))
+            case SaveModelJob():
+                path = save_classifier(job.classifier, job.path, overwrite=job.overwrite)
+                self._post(FileWritten(path, "Model"))
+            case LoadModelJob():
+                self._post(ModelLoaded(job.path, read_classifier(job.path)))
+
+    def _predict(self, job: PredictionJob) -> None:
+        started = time.monotonic()
+        self._cores.settle()
+        predictor = self._predictor_for(job)
+        tiles = _tiles_of(job)
+        pixels = sum(tile.pixels for tile in tiles)
+        done = 0
+        for tile in tiles:
+            if self._is_over(job):
+                break
+            prediction = predictor.tile(job.source, tile)
+            done += tile.pixels
+            seconds = max(time.monotonic() - started, 1e-6)
+            speed = done / seconds
+            if not self._hand_over(_describe(job, prediction, done / pixels, speed, (pixels - done) / speed)):
+                break
+            self._cores.settle()
+        complete = done == pixels
+        self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
+
+    def _hand_over(self, event: TileDone) -> bool:
+        """Post a tile once the window has room for it; False if the thread is to close."""
+        while not self._in_flight.acquire(timeout=0.1):
+            if self._closing.is_set():
+                return False
+        self._post(event)
+        return True
+
+    def _is_over(self, job: PredictionJob) -> bool:
+        if self._closing.is_set() or job.generation <= self._stopped_through:
+            return True
+        self._answer_spots()
+        return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
+
+    def _answer_spots(self) -> None:
+        """Answer what takes no time without waiting for the last tile."""
+        with self._changed:
+            spots = [job for job in self._jobs if isinstance(job, SpotJob)]
+            for job in spots:
+                self._jobs.remove(job)
+        for job in spots:
+            self._work(job)
+
+    def _predictor_for(self, job: PredictionJob) -> Predictor:
+        wanted = (job.classifier, job.device, job.quick)
+        if self._predictor is None or self._predicts_with != wanted:
+            self._predictor = Predictor(job.classifier, device=job.device, flips=1 if job.quick else None)
+            self._predicts_with = wanted
+        return self._predictor
+
+
+def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
+    """Whether to leave `job` unfinished for `waiting`.
+
+    The next preview of the same view is no reason: with a new one every half second, the tiles at the edge of
+    the screen would never get their turn.
+    """
+    if not isinstance(waiting, PredictionJob):
+        return False
+    return waiting.whole or not waiting.quick or waiting.view != job.view or waiting.source is not job.source
+
+
+def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
+    """The tiles still to do, what is on screen first."""
+    view = job.view
+    tiles = [tile for tile in plan_tiles(job.source.shape, job.classifier.spec) if tile not in job.done]
+    if not job.whole:
+        tiles = [tile for tile in tiles if view.touches(tile)]
+    return nearest_first(tiles, view.plane, view.rows, view.columns)
+
+
+def _describe(
+    job: PredictionJob, prediction: TilePrediction, fraction: float, speed: float, seconds_left: float
+) -> TileDone:
+    tile = prediction.tile
+    uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
+    return TileDone(
+        generation=job.generation,
+        quick=job.quick,
+        tile=tile,
+        labels=prediction.labels,
+        block_uncertainty=block_means(uncertainty, tile.rows, tile.columns),
+        uncertainty=uncertainty if job.uncertainty else None,
+        probabilities=prediction.probabilities if job.probabilities else None,
+        fraction=fraction,
+        pixels_per_second=speed,
+        seconds_left=seconds_left,
+    )

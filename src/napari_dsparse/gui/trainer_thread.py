@@ -1,0 +1,144 @@
+"""The thread that learns: counts strokes, takes steps, hands out snapshots."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from napari_dsparse.errors import LabelsError
+from napari_dsparse.gui.cores import CoreShare
+from napari_dsparse.gui.messages import (
+    Event,
+    SnapshotTaken,
+    StepTaken,
+    StrokesCounted,
+    TrainingEnded,
+    TrainingJob,
+)
+from napari_dsparse.gui.worker import Worker
+from napari_dsparse.training.strokes import Stroke, find_strokes
+from napari_dsparse.training.trainer import Trainer
+
+#: Seconds between the snapshots that the preview is made from.
+SNAPSHOT_SECONDS = 0.5
+#: Seconds between the progress events that the curves are drawn from.
+PROGRESS_SECONDS = 0.1
+#: The first snapshot comes after this many steps, so that a first overlay shows at once.
+FIRST_SNAPSHOT_STEPS = 10
+#: More labels than this are an instance segmentation rather than classes.
+MOST_CLASSES = 64
+
+
+class TrainerThread(Worker[TrainingJob]):
+    """Learns from the newest strokes until steady; a newer job always wins.
+
+    Parameters
+    ----------
+    post : callable
+        Takes this thread's events.
+    cores : CoreShare
+    """
+
+    def __init__(self, post: Callable[[Event], None], cores: CoreShare) -> None:
+        super().__init__("trainer", post)
+        self._cores = cores
+        self._stopped_through = -1
+        self._may_step = threading.Event()
+        self._may_step.set()
+        self._trainer: Trainer | None = None
+        self._trained_on: tuple[object, str, str] | None = None
+
+    # -- called by the window's thread ----------------------------------------------------------------------
+
+    def stop(self, generation: int) -> None:
+        """End the training of `generation` and all before it after the step at hand."""
+        self._stopped_through = max(self._stopped_through, generation)
+        self._may_step.set()
+
+    def pause(self, paused: bool) -> None:
+        """Hold after the step at hand, or go on."""
+        if paused:
+            self._may_step.clear()
+        else:
+            self._may_step.set()
+
+    def close(self) -> None:
+        super().close()
+        self._may_step.set()
+
+    # -- the thread -----------------------------------------------------------------------------------------
+
+    def _supersedes(self, job: TrainingJob, waiting: TrainingJob) -> bool:
+        return True
+
+    def _work(self, job: TrainingJob) -> None:
+        strokes = find_strokes(job.labels)
+        counts = _count(strokes, len(job.classes))
+        self._post(StrokesCounted(job.generation, counts))
+        if not job.learn or len(counts) > len(job.classes):  # the window names the new classes and asks again
+            return
+        if sum(pixels > 0 for _, pixels in counts) < 2:
+            self._post(TrainingEnded(job.generation, steady=False))
+            return
+        with self._cores.working():
+            self._learn(job, strokes)
+
+    def _learn(self, job: TrainingJob, strokes: Sequence[Stroke]) -> None:
+        if self._is_over(job):
+            return
+        self._cores.settle()
+        trainer = self._trainer_for(job)
+        if not trainer.update(strokes, job.classes) and trainer.steady and job.asked:
+            trainer.train_more()
+        steps, next_progress, next_snapshot = 0, 0.0, time.monotonic() + SNAPSHOT_SECONDS
+        while not trainer.steady and not self._is_over(job):
+            if not self._may_step.wait(timeout=0.05):
+                continue
+            self._cores.settle()
+            progress = trainer.step()
+            steps += 1
+            now = time.monotonic()
+            if now >= next_progress or progress.steady:
+                self._post(StepTaken(job.generation, progress))
+                next_progress = now + PROGRESS_SECONDS
+            if now >= next_snapshot or steps == FIRST_SNAPSHOT_STEPS:
+                self._post(SnapshotTaken(job.generation, trainer.snapshot()))
+                next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
+        if steps:
+            self._post(SnapshotTaken(job.generation, trainer.snapshot()))
+        if not self._is_waiting:
+            self._post(TrainingEnded(job.generation, trainer.steady))
+
+    def _is_over(self, job: TrainingJob) -> bool:
+        return self._is_waiting or self._closing.is_set() or job.generation <= self._stopped_through
+
+    def _trainer_for(self, job: TrainingJob) -> Trainer:
+        """The trainer at hand if it learns from this image, network and device; a new one otherwise."""
+        wanted = (job.source, job.network, job.device)
+        if self._trainer is None or self._trained_on != wanted:
+            self._trainer = None  # free the old one first
+            self._trainer = Trainer([job.source], job.classes, network=job.network, device=job.device)
+            self._trained_on = wanted
+        return self._trainer
+
+
+def _count(strokes: Sequence[Stroke], classes: int) -> tuple[tuple[int, int], ...]:
+    """(strokes, pixels) by class, for every class named or painted.
+
+    Raises
+    ------
+    LabelsError
+        If there are so many labels that they cannot be meant as classes.
+    """
+    highest = max((stroke.label for stroke in strokes), default=0)
+    if highest > MOST_CLASSES:
+        raise LabelsError(
+            f"The labels go up to {highest}, which looks like an instance segmentation; "
+            f"choose a layer with strokes of at most {MOST_CLASSES} classes."
+        )
+    counts = [[0, 0] for _ in range(max(classes, highest))]
+    for stroke in strokes:
+        counts[stroke.label - 1][0] += 1
+        counts[stroke.label - 1][1] += len(stroke.yx)
+    return tuple((strokes_of, pixels) for strokes_of, pixels in counts)

@@ -1,0 +1,261 @@
+"""Images and label images from files, with what the file says about axes, channels and pixel size."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tifffile import TiffFileError
+
+from napari_dsparse.errors import DsparseError, ImageError, LabelsError
+from napari_dsparse.images.file_content import UNNAMED, FileContent
+from napari_dsparse.images.source import ImageSource, resolve_image
+from napari_dsparse.images.tiff_file import read_tiff
+from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
+
+_CHANNEL_LETTERS = "CS"
+
+#: What the readers raise when a file is not what its suffix says, or damaged.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    SyntaxError,  # Pillow, of a broken PNG
+    RuntimeError,  # numcodecs, of a broken Zarr chunk
+    TiffFileError,
+    zlib.error,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFile:
+    """An image in a file.
+
+    Parameters
+    ----------
+    data : array
+        Numpy, memory-mapped or zarr.
+    channel_axis : int, optional
+        Index into `data.shape`; None where there is none.
+    axes : str
+        Letters of the axes without the channels, such as "ZYX".
+    scale : tuple of float
+        Size of a pixel along each of `axes`; 1 where it is not known.
+    units : tuple of str
+        Unit of each of `axes`, by napari's names; "pixel" where it is not known.
+    path : Path
+    """
+
+    data: Any
+    channel_axis: int | None
+    axes: str
+    scale: tuple[float, ...]
+    units: tuple[str, ...]
+    path: Path
+
+    def source(self) -> ImageSource:
+        """The image as the engine reads it."""
+        return ImageSource(self.data, self.channel_axis, self.path.name)
+
+
+def read_image(
+    path: str | os.PathLike[str], *, labels_shape: Sequence[int] | None = None, channels: int | None = None
+) -> ImageFile:
+    """Open an image.
+
+    Parameters
+    ----------
+    path : path-like
+        TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP (transparency is left out,
+        colours are 8 bits), ``.npy``, or a Zarr array or OME-Zarr image (which stays on disk; needs the extra
+        ``zarr``).
+    labels_shape : sequence of int, optional
+        Shape of labels that belong to the image: they settle which axis holds channels, against the file.
+    channels : int, optional
+        Number of channels that is expected; it settles the same where neither labels nor the file say.
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, its format is not known, it is damaged, or its axes do not fit what is
+        expected.
+    """
+    file = Path(path)
+    return _resolve(_read(file, ImageError, _read_picture), file, labels_shape, channels)
+
+
+def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read a label image: 0 where nothing is annotated, else the number of a class.
+
+    Parameters
+    ----------
+    path : path-like
+        Formats as for `read_image`. Of an indexed-colour picture the indices are read, not the colours.
+
+    Returns
+    -------
+    ndarray of integers, shape (..., Y, X)
+        In the file's dtype; a mask of truths as uint8.
+
+    Raises
+    ------
+    LabelsError
+        If there is no such file, its format is not known, it is damaged, or it does not hold whole numbers
+        from 0 with one value a pixel.
+    """
+    file = Path(path)
+    content = _read(file, LabelsError, _read_indices, in_memory=True)
+    channels = tuple(_channel_axes(content))
+    if any(content.data.shape[axis] > 1 for axis in channels):
+        raise LabelsError(
+            f"Label file {str(file)!r} has {content.data.shape[channels[0]]} values a pixel; "
+            "save it with one whole number a pixel, not as colours."
+        )
+    labels: npt.NDArray[Any] = np.squeeze(content.data, channels)
+    if labels.dtype.kind not in "bui" or labels.ndim < 2:
+        raise LabelsError(
+            f"Label file {str(file)!r} holds {labels.dtype} values of shape {labels.shape}; "
+            "save it with whole numbers in rows and columns."
+        )
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
+    if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+        raise LabelsError(
+            f"Label file {str(file)!r} holds {labels.min()}; "
+            "labels are 0 (not annotated) or the number of a class, correct it."
+        )
+    return labels
+
+
+def _read(
+    file: Path,
+    error: type[DsparseError],
+    read_picture: Callable[[Path], FileContent],
+    *,
+    in_memory: bool = False,
+) -> FileContent:
+    """Read a file by its suffix; what goes wrong becomes one sentence."""
+    readers: dict[str, Callable[[Path], FileContent]] = {
+        **dict.fromkeys((".tif", ".tiff"), read_tiff),
+        **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), read_picture),
+        ".npy": _read_npy,
+        ".zarr": read_zarr,
+    }
+    if not file.exists():
+        raise error(f"There is no file {str(file)!r}; check its name and folder.")
+    is_store = file.is_dir() and any((file / mark).exists() for mark in STORE_MARKS)
+    reader = read_zarr if is_store else readers.get(file.suffix.lower())
+    if reader is None:
+        raise error(
+            f"File {str(file)!r} is of a format that is not read; choose one of {', '.join(readers)}."
+        )
+    try:
+        content = reader(file)
+        return replace(content, data=np.array(content.data)) if in_memory else content
+    except DsparseError as known:
+        raise error(str(known)) from known
+    except _DAMAGE as damage:
+        reason = " ".join(str(damage).split()) or type(damage).__name__
+        raise error(
+            f"File {str(file)!r} cannot be read ({reason}); "
+            "install what that says is missing, or save the file again from the program that made it."
+        ) from damage
+
+
+def _read_picture(file: Path) -> FileContent:
+    """Intensities of a PNG, JPEG or BMP: grey, or red, green, blue."""
+    with _open_picture(file) as picture:
+        if picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16"):
+            return _plane(picture)
+        if picture.mode in ("LA", "La"):
+            return _plane(picture.getchannel(0))
+        return FileContent(np.asarray(picture.convert("RGB")), "YXS", {})
+
+
+def _read_indices(file: Path) -> FileContent:
+    """Labels of a PNG or BMP: the stored numbers, not the colours they stand for."""
+    with _open_picture(file) as picture:
+        if len(picture.getbands()) > 1:
+            return FileContent(np.asarray(picture), "YXS", {})
+        return _plane(picture)
+
+
+def _open_picture(file: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of large pictures; microscopy has them. What it takes for an attack it still refuses.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file, formats=("PNG", "JPEG", "BMP"))
+
+
+def _plane(picture: Image.Image) -> FileContent:
+    pixels = np.asarray(picture)
+    if picture.mode == "I" and picture.format == "PNG":
+        pixels = pixels.astype(np.uint16)  # older Pillow widens 16-bit grey to 32 bits
+    return FileContent(pixels, "YX", {})
+
+
+def _read_npy(file: Path) -> FileContent:
+    data = np.load(file, mmap_mode="r", allow_pickle=False)
+    return FileContent(data, UNNAMED * data.ndim, {})
+
+
+def _channel_axes(content: FileContent) -> list[int]:
+    return [axis for axis, letter in enumerate(content.letters) if letter in _CHANNEL_LETTERS]
+
+
+def _resolve(
+    content: FileContent, file: Path, labels_shape: Sequence[int] | None, channels: int | None
+) -> ImageFile:
+    """Settle which axis holds the channels, and what that leaves for the others."""
+    named = _channel_axes(content)
+    if len(named) > 1:
+        raise ImageError(
+            f"Image {file.name!r} has {content.letters} as axes, two of which hold channels; "
+            "split its channels and give one image."
+        )
+    channel_axis = named[0] if named else None
+    shape = tuple(content.data.shape)
+    without = tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
+    fits = labels_shape is None or without == tuple(labels_shape)
+    is_named = channel_axis is not None or UNNAMED not in content.letters
+    source = resolve_image(
+        content.data,
+        labels_shape=labels_shape,
+        channels=channels,
+        channel_axis=channel_axis if fits and is_named else "auto",
+        name=file.name,
+    )
+    letters = "".join(letter for axis, letter in enumerate(content.letters) if axis != source.channel_axis)
+    sizes = [content.size(letter) for letter in letters]
+    return ImageFile(
+        source.data,
+        source.channel_axis,
+        _name_axes(letters),
+        tuple(scale for scale, _ in sizes),
+        tuple(unit for _, unit in sizes),
+        file,
+    )
+
+
+def _name_axes(letters: str) -> str:
+    """Names for axes without one: the last two are the plane, before them depth, before that time."""
+    named = list(letters)
+    free = [letter for letter in "XYZT" if letter not in letters]
+    for axis in reversed(range(len(named))):
+        if named[axis] == UNNAMED and free:
+            named[axis] = free.pop(0)
+    return "".join(named)

@@ -1,0 +1,314 @@
+"""`napari-dsparse train` and `predict`: the same job as the window, in files."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_dsparse import load_model, samples
+from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
+
+#: A corner of a bundled image with strokes of both classes: small, since many commands run on it.
+CORNER = (slice(160, 256), slice(120, 232))
+IMAGE = samples.load("tissue").image[CORNER]
+STROKES = samples.load("tissue").strokes[CORNER]
+
+
+class Ran:
+    """What one command said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.out.splitlines()[-1])
+        return parsed
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command in this process."""
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image with a pixel size, its strokes, and a model that learned from them a little."""
+    folder = tmp_path_factory.mktemp("images")
+    tifffile.imwrite(
+        folder / "image.ome.tif",
+        IMAGE,
+        photometric="rgb",
+        metadata={
+            "axes": "YXS",
+            "PhysicalSizeX": 0.25,
+            "PhysicalSizeXUnit": "µm",
+            "PhysicalSizeY": 0.5,
+            "PhysicalSizeYUnit": "µm",
+        },
+    )
+    Image.fromarray(IMAGE[::-1].copy()).save(folder / "other.png")
+    Image.fromarray(STROKES).save(folder / "strokes.png")
+    assert main(train_arguments(folder, folder / "model.safetensors", "--steps", "5")) == 0
+    return folder
+
+
+def train_arguments(folder: Path, output: Path, *more: str) -> list[str]:
+    inputs = ["--image", str(folder / "image.ome.tif"), "--labels", str(folder / "strokes.png")]
+    return ["train", *inputs, "--output", str(output), *more]
+
+
+def test_training_twice_with_one_seed_gives_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert (
+            main(train_arguments(folder, tmp_path / f"{name}.safetensors", "--steps", "3", "--seed", "7"))
+            == 0
+        )
+    one, two = (load_model(tmp_path / f"{name}.safetensors").classifier for name in ("one", "two"))
+    assert one.weights.keys() == two.weights.keys()
+    assert all(bool((one.weights[key] == two.weights[key]).all()) for key in one.weights)
+
+
+def test_train_says_what_it_learned_from(run: Any, folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "m.safetensors"
+    names = ["--classes", "slide", "nucleus"]
+    ran = run(*train_arguments(folder, output, "--steps", "2", "--json", *names))
+    assert ran.code == 0
+    assert ran.facts["ok"] is True
+    assert ran.facts["outputs"] == [str(output)]
+    assert ran.facts["steps"] == 2
+    assert ran.facts["pixels"] == int((STROKES > 0).sum())
+    assert ran.facts["classes"] == ["slide", "nucleus"]
+    assert [info.name for info in load_model(output).classes] == ["slide", "nucleus"]
+
+
+def test_labels_equal_those_of_the_python_api(run: Any, folder: Path, tmp_path: Path) -> None:
+    ran = run(
+        "predict",
+        "--model",
+        folder / "model.safetensors",
+        "--output",
+        tmp_path / "l.tif",
+        folder / "other.png",
+    )
+    assert ran.code == 0
+    expected = load_model(folder / "model.safetensors").predict(IMAGE[::-1])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "l.tif"), expected)
+
+
+def test_pixel_size_and_units_go_through(run: Any, folder: Path, tmp_path: Path) -> None:
+    ran = run(
+        "predict", "--model", folder / "model.safetensors", "--output", tmp_path, "--json",
+        "--probabilities", "--uncertainty", folder / "image.ome.tif",
+    )  # fmt: skip
+    assert ran.code == 0
+    assert ran.facts["images"][0]["scale"] == [0.5, 0.25]
+    assert ran.facts["images"][0]["units"] == ["micrometer", "micrometer"]
+    names = [Path(name).name for name in ran.facts["outputs"]]
+    assert names == [f"image_{what}.ome.tif" for what in ("segmentation", "probabilities", "uncertainty")]
+    for name in names:
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert file.ome_metadata is not None
+            pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert (pixels["PhysicalSizeY"], pixels["PhysicalSizeX"]) == (0.5, 0.25)
+        assert pixels.get("PhysicalSizeXUnit", "µm") == "µm"
+
+
+def test_probabilities_agree_with_labels_and_uncertainty(run: Any, folder: Path, tmp_path: Path) -> None:
+    run(
+        "predict", "--model", folder / "model.safetensors", "--output", tmp_path / "l.ome.tif",
+        "--probabilities", "--uncertainty", folder / "image.ome.tif",
+    )  # fmt: skip
+    labels = tifffile.imread(tmp_path / "l.ome.tif")
+    probabilities = tifffile.imread(tmp_path / "l_probabilities.ome.tif")
+    uncertainty = tifffile.imread(tmp_path / "l_uncertainty.ome.tif")
+    assert probabilities.shape == (2, *labels.shape)
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(0) + 1, labels)
+    np.testing.assert_allclose(uncertainty, 1 - abs(probabilities[0] - probabilities[1]), atol=1e-6)
+
+
+def test_several_images_go_into_one_folder(run: Any, folder: Path, tmp_path: Path) -> None:
+    ran = run(
+        "predict", "--model", folder / "model.safetensors", "--output", tmp_path / "new" / "results",
+        "--format", "png", folder / "image.ome.tif", folder / "other.png",
+    )  # fmt: skip
+    assert ran.code == 0
+    written = sorted(path.name for path in (tmp_path / "new" / "results").iterdir())
+    assert written == ["image_segmentation.png", "other_segmentation.png"]
+
+
+def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    model, image = folder / "model.safetensors", folder / "image.ome.tif"
+    run("predict", "--model", model, "--output", tmp_path / "here.png", image)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    ) as cluster:
+        ran = run(
+            "predict", "--model", model, "--output", tmp_path / "there.png",
+            "--scheduler", cluster.scheduler_address, image,
+        )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
+def test_nothing_is_overwritten_unasked(run: Any, folder: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "labels.png"
+    taken.write_bytes(b"mine")
+    arguments = ("predict", "--model", folder / "model.safetensors", "--output", taken, folder / "other.png")
+    ran = run(*arguments)
+    assert ran.code == 1
+    assert "exists" in ran.err
+    assert "--overwrite" in ran.err
+    assert taken.read_bytes() == b"mine"
+    assert run(*arguments, "--overwrite").code == 0
+    assert taken.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["predict", "--model", "none.safetensors", "--output", "o.tif", "{folder}/other.png"],
+            "none.safetensors",
+        ),
+        (
+            ["predict", "--model", "{folder}/other.png", "--output", "o.tif", "{folder}/other.png"],
+            "other.png",
+        ),
+        (["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "none.png"], "none.png"),
+        (
+            ["predict", "--model", "{folder}/model.safetensors", "--output", "o.tif", "{folder}/strokes.png"],
+            "channel",
+        ),
+        (
+            [
+                "train",
+                "--image",
+                "{folder}/other.png",
+                "--labels",
+                "{folder}/other.png",
+                "-o",
+                "m.safetensors",
+            ],
+            "other.png",
+        ),
+        (
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "a.png",
+                "-o",
+                "m.safetensors",
+            ],
+            "1 images and 2 label files",
+        ),
+        (
+            ["train", "-i", "{folder}/other.png", "-l", "{folder}/strokes.png", "-o", "model.pkl"],
+            ".safetensors",
+        ),
+        (
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "-o",
+                "m.safetensors",
+                "--device",
+                "tpu",
+            ],
+            "tpu",
+        ),
+        (
+            [
+                "train",
+                "-i",
+                "{folder}/other.png",
+                "-l",
+                "{folder}/strokes.png",
+                "-o",
+                "m.safetensors",
+                "--network",
+                "x",
+            ],
+            "'x'",
+        ),
+        (["demo", "--headless", "--sample", "cells"], "nuclei, tissue, phase"),
+    ],
+)
+def test_failure_is_one_clear_line_and_leaves_nothing(
+    run: Any,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run(*(argument.format(folder=folder) for argument in arguments), "--json")
+    assert ran.code == 1
+    assert told in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert ran.facts["ok"] is False
+    assert told in ran.facts["error"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_arguments_are_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--image", "a.png", "--labels", "b.png", "--output", "m.safetensors", "--steps", "0"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'0' is not a whole number of at least 1" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_developers_can_have_the_traceback(folder: Path, tmp_path: Path) -> None:
+    arguments = train_arguments(folder, tmp_path / "m.safetensors", "--network", "x", "--traceback")
+    with pytest.raises(ValueError, match="'x'"):
+        main(arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+def test_interrupted_training_ends_clean(
+    folder: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    arguments = train_arguments(folder, tmp_path / "m.safetensors", "--seconds", "60", "--json")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_dsparse", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Learning from")
+    time.sleep(0.5)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert len(err.strip().splitlines()) == 1
+    assert json.loads(out.splitlines()[-1])["ok"] is False
+    assert not list(tmp_path.iterdir())

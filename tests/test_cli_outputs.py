@@ -1,0 +1,96 @@
+"""Results get names that can be told beforehand, and never the name of something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from napari_dsparse.cli.arguments import FORMATS
+from napari_dsparse.cli.outputs import check_writable, plan_outputs
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.export import SUFFIXES
+
+
+def plan(
+    images: list[str], output: str, chosen: str | None = None, *, extras: bool = False
+) -> list[list[str]]:
+    planned = plan_outputs(
+        [Path(name) for name in images], Path(output), chosen, probabilities=extras, uncertainty=extras
+    )
+    return [[path.as_posix() for path in outputs.paths] for outputs in planned]
+
+
+def test_every_format_that_can_be_written_can_be_asked_for() -> None:
+    assert tuple(SUFFIXES) == FORMATS
+
+
+def test_one_image_goes_into_the_file_that_is_named() -> None:
+    assert plan(["cells.tif"], "out/labels.ome.tif") == [["out/labels.ome.tif"]]
+
+
+def test_images_go_into_a_folder_under_their_own_names() -> None:
+    assert plan(["a/one.ome.tiff", "b/two.png"], "out") == [
+        ["out/one_segmentation.ome.tif"],
+        ["out/two_segmentation.ome.tif"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "suffix"), [("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr"), ("png", ".png")]
+)
+def test_the_format_decides_the_suffix_in_a_folder(chosen: str, suffix: str) -> None:
+    assert plan(["one.tif"], "out", chosen) == [[f"out/one_segmentation{suffix}"]]
+
+
+def test_maps_stand_beside_the_labels_as_ome_tiff() -> None:
+    assert plan(["one.tif"], "labels.png", extras=True) == [
+        ["labels.png", "labels_probabilities.ome.tif", "labels_uncertainty.ome.tif"]
+    ]
+
+
+def test_a_dot_in_an_image_name_stays() -> None:
+    assert plan(["day.1.npy"], "out") == [["out/day.1_segmentation.ome.tif"]]
+
+
+def test_a_folder_may_have_a_dot_in_its_name_if_it_exists(tmp_path: Path) -> None:
+    folder = tmp_path / "run.2"
+    folder.mkdir()
+    assert plan(["one.tif"], str(folder)) == [[(folder / "one_segmentation.ome.tif").as_posix()]]
+
+
+@pytest.mark.parametrize(
+    ("images", "output", "chosen", "sentence"),
+    [
+        (["a.tif"], "out.jpg", None, "'.jpg', which we do not write"),
+        (["a.tif", "b.tif"], "out.tif", None, "2 images cannot go into the one file"),
+        (["a.tif"], "out.tif", "png", "is ome-tiff by its name, not png"),
+        (["x/a.tif", "y/a.tif"], "out", None, "Two results would both be called"),
+    ],
+)
+def test_names_that_cannot_work_are_refused(
+    images: list[str], output: str, chosen: str | None, sentence: str
+) -> None:
+    with pytest.raises(ExportError, match=sentence):
+        plan(images, output, chosen)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+    taken = tmp_path / "taken.png"
+    taken.touch()
+    with pytest.raises(ExportError, match="--overwrite"):
+        check_writable([taken], [], overwrite=False)
+    check_writable([taken], [], overwrite=True)
+
+
+def test_an_input_is_never_overwritten_even_if_asked(tmp_path: Path) -> None:
+    image = tmp_path / "image.tif"
+    image.touch()
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(ExportError, match="one of the inputs"):
+        check_writable([tmp_path / "sub" / ".." / "image.tif"], [image], overwrite=True)
+
+
+def test_a_missing_folder_is_said_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="does not exist"):
+        check_writable([tmp_path / "no" / "model.safetensors"], [], overwrite=False)

@@ -1,0 +1,144 @@
+"""Indexed PNGs show the classes in their colours; OME-Zarr holds label images that others take for one."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exports import CLASSES, random_labels, sizes
+from napari_dsparse.errors import DsparseError, ExportError
+from napari_dsparse.files.export import export_labels
+from napari_dsparse.images.reading import read_image, read_labels
+from napari_dsparse.network.trained import default_class
+
+# PNG
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int64"])
+def test_png_values_are_labels_and_its_palette_the_class_colours(tmp_path: Path, dtype: str) -> None:
+    labels = random_labels((40, 50), dtype, 1 if dtype == "bool" else 2)
+    path = export_labels(tmp_path / "out.png", labels, classes=CLASSES, **sizes("YX"))
+    with Image.open(path) as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), labels)
+        palette = picture.getpalette()
+        assert palette is not None
+        assert palette[:9] == [0, 0, 0, 0x10, 0x20, 0x30, 0xE6, 0x9F, 0x00]
+        shown = np.asarray(picture.convert("RGB"))
+    assert (shown[labels == 0] == 0).all()
+    assert (shown[labels == 1] == (0x10, 0x20, 0x30)).all()
+
+
+def test_png_states_its_pixel_size_and_has_eight_bits(tmp_path: Path) -> None:
+    path = export_labels(tmp_path / "out.png", random_labels((40, 50)), classes=CLASSES, **sizes("YX"))
+    content = path.read_bytes()
+    assert content[24] == 8  # bit depth
+    start = content.index(b"pHYs") + 4
+    assert struct.unpack(">IIB", content[start : start + 9]) == (5_000_000, 4_000_000, 1)  # per metre: x, y
+    unsized = export_labels(tmp_path / "unsized.png", random_labels((40, 50)), classes=CLASSES)
+    assert b"pHYs" not in unsized.read_bytes()
+
+
+def test_png_gives_a_label_without_a_class_its_default_colour(tmp_path: Path) -> None:
+    path = export_labels(tmp_path / "out.png", np.array([[0, 1, 5]], np.uint8), classes=CLASSES)
+    with Image.open(path) as picture:
+        shown = np.asarray(picture.convert("RGB"))
+    assert bytes(shown[0, 2]).hex() == default_class(5).color[1:]
+
+
+def test_png_holds_no_stack_and_no_label_above_255(tmp_path: Path) -> None:
+    for labels, word in ((np.zeros((2, 4, 5), np.uint8), "stack"), (np.full((4, 5), 256), "255")):
+        with pytest.raises(ExportError, match=f"{word}.*OME-TIFF"):
+            export_labels(tmp_path / "out.png", labels, classes=CLASSES)
+    assert not list(tmp_path.iterdir())
+
+
+# OME-Zarr
+
+
+def test_ome_zarr_is_a_label_image_of_version_0_5(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    labels = random_labels((3, 1100, 1300))
+    path = export_labels(tmp_path / "out.ome.zarr", labels, classes=CLASSES, **sizes("ZYX"))
+    group = zarr.open_group(str(path), mode="r")
+    assert group.metadata.zarr_format == 3
+    ome = group.attrs["ome"]
+    assert ome["version"] == "0.5"
+    assert ome["image-label"]["properties"][1] == {"label-value": 2, "name": CLASSES[1].name}
+    assert ome["image-label"]["colors"][1] == {"label-value": 2, "rgba": [0xE6, 0x9F, 0x00, 255]}
+    multiscale = ome["multiscales"][0]
+    assert multiscale["axes"] == [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
+    for level, dataset in enumerate(multiscale["datasets"]):
+        step = 2**level
+        array = group[dataset["path"]]
+        assert array.metadata.dimension_names == ("z", "y", "x")
+        np.testing.assert_array_equal(array[...], labels[:, ::step, ::step])
+        assert dataset["coordinateTransformations"] == [
+            {"type": "scale", "scale": [1.5, 0.25 * step, 0.2 * step]}
+        ]
+    assert max(array.shape[1:]) <= 512
+
+
+def test_ome_zarr_is_what_other_programs_take_for_one(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    models = pytest.importorskip("ome_zarr_models.v05")
+    reader = pytest.importorskip("ome_zarr.reader")
+    io = pytest.importorskip("ome_zarr.io")
+    labels = random_labels((2, 3, 40, 50))
+    path = export_labels(tmp_path / "out.ome.zarr", labels, classes=CLASSES, **sizes("TZYX"))
+    models.ImageLabel.from_zarr(zarr.open_group(str(path), mode="r"))
+    node = next(iter(reader.Reader(io.parse_url(str(path)))()))
+    np.testing.assert_array_equal(np.asarray(node.data[0]), labels)
+    assert node.metadata["properties"][1]["name"] == CLASSES[0].name
+    assert set(node.metadata["color"]) == {1, 2}
+
+
+def test_ome_zarr_has_time_first(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    with pytest.raises(ExportError, match="time first"):
+        export_labels(tmp_path / "out.ome.zarr", random_labels((3, 2, 4, 5)), classes=CLASSES, axes="ZTYX")
+    assert not list(tmp_path.iterdir())
+
+
+def write_zarr(folder: Path) -> object:
+    return export_labels(folder / "out.ome.zarr", random_labels((4, 5)), classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        write_zarr,
+        lambda folder: read_image(folder / "in.zarr"),
+        lambda folder: read_labels(folder / "in.zarr"),
+    ],
+)
+def test_a_missing_zarr_package_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Callable[[Path], object]
+) -> None:
+    (tmp_path / "in.zarr").mkdir()
+    (tmp_path / "in.zarr" / "zarr.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(DsparseError, match=r"pip install 'napari-dsparse\[zarr\]'") as caught:
+        job(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.zarr"]
+
+
+def test_a_folder_that_is_no_zarr_store_is_never_replaced(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    precious = tmp_path / "results.zarr"
+    precious.mkdir()
+    (precious / "thesis.txt").write_text("precious")
+    with pytest.raises(ExportError, match="not a Zarr store"):
+        export_labels(precious, random_labels((4, 5)), classes=CLASSES, overwrite=True)
+    assert (precious / "thesis.txt").read_text() == "precious"
+    store = tmp_path / "store.zarr"
+    for highest in (1, 2):
+        export_labels(store, np.full((4, 5), highest, np.uint8), classes=CLASSES, overwrite=True)
+    assert read_labels(store).max() == 2

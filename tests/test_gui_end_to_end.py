@@ -1,0 +1,363 @@
+"""The main job through the real napari: open, paint, watch it learn, segment, export."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+
+from napari_dsparse.images.reading import read_image
+from napari_dsparse.samples import load
+
+__all__ = ["desk"]
+
+PLACE: dict[str, Any] = {
+    "scale": (0.25, 0.5),
+    "translate": (3.0, -7.0),
+    "rotate": 20.0,
+    "shear": (0.2,),
+    "affine": np.array([[1.0, 0.1, 4.0], [0.0, 1.0, 5.0], [0.0, 0.0, 1.0]]),
+    "units": ("micrometer", "micrometer"),
+    "axis_labels": ("y", "x"),
+}
+
+
+def save_as(monkeypatch: pytest.MonkeyPatch, path: Path, replace: bool | None = None) -> None:
+    """The next save dialog is answered with `path`, the question about replacing it with `replace`."""
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(path), ""))
+
+    def answer(*args: Any, **kwargs: Any) -> QMessageBox.StandardButton:
+        assert replace is not None, "nobody should have asked about replacing a file"
+        return QMessageBox.StandardButton.Yes if replace else QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+
+
+def train_on_textures(at: Desk) -> Labels:
+    """New strokes layer, two classes painted by hand; a model, if a poor one, and training at rest."""
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.has_layer("textures segmentation"))
+    with at.qtbot.waitSignal(at.dock.controller.learning.ended, timeout=PATIENCE):
+        at.click("stop_button")
+    return strokes
+
+
+def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> None:
+    image = two_textures()
+    at = desk(Image(image, name="textures", **PLACE))
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.paint_two_classes(strokes)
+    painted = strokes.data.copy()
+    at.wait(lambda: "Steady" in at.status)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    result = at.layer("textures segmentation")
+    assert isinstance(result, Labels)
+    assert result.data.dtype == np.uint8
+    halves = np.repeat([[1, 2]], 64, axis=1).repeat(96, axis=0)
+    assert (result.data == halves).mean() > 0.9
+    np.testing.assert_array_equal(strokes.data, painted)
+
+
+def test_result_layers_lie_where_the_image_lies(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures", **PLACE))
+    at.find("uncertainty_check").setChecked(True)
+    at.find("probabilities_check").setChecked(True)
+    train_on_textures(at)
+    names = ["textures strokes", "textures segmentation", "textures uncertainty"]
+    names += ["textures probability background", "textures probability object"]
+    at.wait(lambda: all(at.has_layer(name) for name in names))
+    image = at.layer("textures")
+    for layer in map(at.layer, names):
+        for attribute in ("scale", "translate", "rotate", "shear"):
+            np.testing.assert_allclose(
+                getattr(layer, attribute), getattr(image, attribute), err_msg=layer.name
+            )
+        np.testing.assert_allclose(layer.affine.affine_matrix, image.affine.affine_matrix)
+        np.testing.assert_allclose(layer.data_to_world((10, 20)), image.data_to_world((10, 20)))
+        assert layer.units == image.units
+        assert layer.axis_labels == image.axis_labels
+    total = sum(at.layer(name).data for name in names[3:])
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_open_data_from_strokes_to_a_file(
+    desk: Callable[..., Desk], open_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_data / "fluo_nuclei_dsb"
+    names = json.loads((folder / "meta.json").read_text())["classes"]
+    pixels = tifffile.imread(folder / "image_00.tif") if (folder / "image_00.tif").exists() else None
+    if pixels is None:
+        pixels = np.asarray(read_image(folder / "image_00.png").data)
+    truth = np.asarray(read_image(folder / "label_00.png").data)
+    scribbles = _load(open_data / "scribble.py").scribbles(truth, seed=0, n_pixels=500)
+
+    scale, units = (0.65, 0.65), ("micrometer", "micrometer")
+    at = desk(Image(pixels, name="nuclei", rgb=pixels.ndim == 3, scale=scale, units=units))
+    at.click("new_labels_button")
+    strokes = at.layer("nuclei strokes")
+    for number in sorted(int(key) for key in names):
+        where = np.nonzero(scribbles == number)
+        strokes.data_setitem(where, number)
+    at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 80)
+    with at.qtbot.waitSignal(at.dock.controller.learning.ended, timeout=PATIENCE):
+        at.click("stop_button")
+
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    result = at.layer("nuclei segmentation").data
+    unpainted = scribbles == 0
+    for number in sorted(int(key) for key in names):
+        found, true = (result == number)[unpainted], (truth == number)[unpainted]
+        assert (found & true).sum() / (found | true).sum() > 0.5
+
+    target = tmp_path / "nuclei.ome.tif"
+    save_as(monkeypatch, target)
+    at.click("export_button")
+    at.wait(lambda: "saved as" in at.status)
+    np.testing.assert_array_equal(tifffile.imread(target), result)
+    written = read_image(target)
+    assert written.data.dtype == np.uint8
+    assert written.scale == pytest.approx(scale)
+    assert written.units == units
+    description = tifffile.TiffFile(target).ome_metadata or ""
+    for info in at.session.classes:
+        assert info.name in description
+
+
+def _load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_export_segments_what_is_missing_first(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    assert not at.session.complete
+    save_as(monkeypatch, tmp_path / "out.png")
+    at.click("export_button")
+    at.wait(lambda: "saved as" in at.status)
+    assert at.session.complete
+    assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_nothing_is_overwritten_without_asking(
+    replace: bool, desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    target = tmp_path / "mine.ome.tif"
+    target.write_bytes(b"precious")
+    save_as(monkeypatch, target, replace=replace)
+    at.click("export_button")
+    if replace:
+        at.wait(lambda: "saved as" in at.status)
+        assert tifffile.imread(target).shape == (96, 128)
+    else:
+        at.qtbot.wait(200)
+        assert target.read_bytes() == b"precious"
+
+
+def test_a_failed_export_is_one_sentence_and_leaves_no_file(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    save_as(monkeypatch, tmp_path / "absent folder" / "out.ome.tif")
+    at.click("export_button")
+    at.wait(lambda: at.session.problem is not None)
+    assert at.status == at.session.problem
+    assert "Traceback" not in at.status
+    assert "\n" not in at.status
+    assert not list(tmp_path.iterdir())
+    assert at.find("export_button").isEnabled()
+
+
+def test_a_saved_model_segments_another_image(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    path = tmp_path / "textures.safetensors"
+    save_as(monkeypatch, path)
+    at.click("save_model_button")
+    at.wait(lambda: "saved as" in at.status)
+    at.viewer.layers.clear()
+    at.viewer.add_layer(Image(two_textures(seed=1), name="others"))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(path), ""))
+    at.click("load_model_button")
+    at.wait(lambda: at.session.has_model and not at.session.writing)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    assert set(np.unique(at.layer("others segmentation").data)) == {1, 2}
+
+
+def test_a_file_that_is_no_model_is_refused_in_a_sentence(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    path = tmp_path / "novel.safetensors"
+    path.write_text("It was a dark and stormy night.")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(path), ""))
+    at.click("load_model_button")
+    at.wait(lambda: at.session.problem is not None)
+    assert "novel.safetensors" in at.status
+    assert not at.session.has_model
+
+
+def test_a_users_layer_of_the_results_name_is_left_alone(desk: Callable[..., Desk]) -> None:
+    image = Image(two_textures(), name="textures")
+    mine = Labels(np.full((96, 128), 7, np.uint8), name="textures segmentation")
+    at = desk(image, mine)
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.has_layer("textures segmentation [1]"))
+    assert (mine.data == 7).all()
+
+
+def test_correcting_a_result_by_hand_makes_it_the_users(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    result = at.layer("textures segmentation")
+    at.paint(result, 2, (10.0, 10.0), (20.0, 20.0))
+    kept = result.data.copy()
+    assert "yours now" in at.status
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    np.testing.assert_array_equal(result.data, kept)
+    assert at.has_layer("textures segmentation [1]")
+
+
+def test_new_results_leave_the_brush_in_the_users_hand(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    strokes = train_on_textures(at)
+    assert getattr(at.viewer.layers.selection.active, "__wrapped__", None) is strokes
+    assert strokes.mode == "paint"
+    order = [layer.name for layer in at.viewer.layers]
+    assert order == ["textures", "textures segmentation", "textures strokes"]
+
+
+def test_the_sample_learns_as_soon_as_the_dock_opens(desk: Callable[..., Desk]) -> None:
+    at = desk()
+    at.viewer.open_sample("napari-dsparse", "tissue")
+    sample = load("tissue")
+    at.wait(lambda: at.has_layer("tissue segmentation"))
+    np.testing.assert_array_equal(at.layer("tissue strokes").data, sample.strokes)
+    assert [info.name for info in at.session.classes] == [info.name for info in sample.classes]
+    assert at.session.counts[0][1] == (sample.strokes == 1).sum()
+
+
+def test_undo_takes_paint_out_of_the_training(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.find("live_check").setChecked(False)
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.strokes_of(2) == 2)
+    strokes.undo()
+    at.wait(lambda: at.strokes_of(2) == 1)
+    strokes.redo()
+    at.wait(lambda: at.strokes_of(2) == 2)
+
+
+def test_stop_ends_training_and_keeps_the_model(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.has_model)
+    at.click("stop_button")
+    at.qtbot.wait(500)
+    steps = at.session.progress.step if at.session.progress else 0
+    at.qtbot.wait(500)
+    assert (at.session.progress.step if at.session.progress else 0) == steps
+    assert "Stopped" in at.status
+    assert at.find("save_model_button").isEnabled()
+    assert at.find("predict_button").isEnabled()
+
+
+def test_pause_holds_the_steps_and_goes_on(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.progress is not None)
+    at.click("pause_button")
+    at.qtbot.wait(400)
+    held = at.session.progress
+    assert held is not None
+    at.qtbot.wait(400)
+    assert at.session.progress is held
+    assert "Paused" in at.status
+    at.click("pause_button")
+    at.wait(lambda: at.session.progress is not held)
+
+
+def test_without_live_nothing_is_learned_until_asked(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.find("live_check").setChecked(False)
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.find("train_button").isEnabled())
+    at.qtbot.wait(500)
+    assert not at.session.has_model
+    at.click("train_button")
+    at.wait(lambda: at.has_layer("textures segmentation"))
+
+
+def test_cancel_leaves_what_is_done_and_frees_the_button(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(np.tile(two_textures(), (12, 12)), name="textures"))
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    strokes.data_setitem((np.r_[10:30], np.r_[10:30]), 1)
+    strokes.data_setitem((np.r_[10:30], np.r_[80:100]), 2)
+    at.wait(lambda: at.session.has_model)
+    at.click("stop_button")
+    at.click("predict_button")
+    at.wait(lambda: at.session.whole is not None and at.session.whole.fraction > 0)
+    assert "%" in at.find("progress_bar").format()
+    assert "Mpx/s" in at.find("progress_bar").format()
+    at.find("cancel_button").click()
+    at.wait(lambda: at.find("predict_button").isEnabled(), timeout=1000)
+    at.qtbot.wait(300)
+    done = at.layer("textures segmentation").data.astype(bool).mean()
+    at.qtbot.wait(300)
+    assert 0 < done < 1
+    assert at.layer("textures segmentation").data.astype(bool).mean() == done
+
+
+def test_closing_the_window_in_the_middle_ends_the_threads(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.progress is not None)
+    assert "trainer" in working_threads()
+    at.dock.shutdown()
+    assert not working_threads()
+    assert threading.current_thread() is threading.main_thread()
+
+
+def test_taking_the_dock_away_ends_the_threads(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.progress is not None)
+    at.viewer.window.remove_dock_widget(at.dock)
+    assert not working_threads()

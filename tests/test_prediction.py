@@ -1,0 +1,167 @@
+"""What prediction promises: no seams, any order, any size, every pixel."""
+
+from __future__ import annotations
+
+import threading
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from napari_dsparse.errors import ImageError
+from napari_dsparse.images import ImageSource, Normalisation, resolve_image
+from napari_dsparse.network import (
+    NetworkSpec,
+    TrainedClassifier,
+    TrainingRecord,
+    default_classes,
+    densify,
+)
+from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
+from napari_dsparse.prediction import (
+    Predictor,
+    label_dtype,
+    nearest_first,
+    plan_tiles,
+    predict_labels,
+    predict_probabilities,
+    predict_uncertainty,
+    tiles,
+)
+
+
+def classifier_for(channels=1, classes=3, seed=0, flips=1) -> TrainedClassifier:
+    torch.manual_seed(seed)
+    spec = NetworkSpec("compact", channels, classes)
+    return TrainedClassifier(
+        spec=spec,
+        weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},
+        classes=default_classes(classes),
+        present=(True,) * classes,
+        normalisation=Normalisation((10.0,) * channels, (3.0,) * channels),
+        channel_axis=None if channels == 1 else -1,
+        flips=flips,
+        record=TrainingRecord(0, 1, 0.1, 2, 9, (None,) * classes, 0, (), "2026-01-01T00:00:00+00:00"),
+    )
+
+
+def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
+    """Probabilities (K, Y, X) in the plainest way: pad the whole image once, run each symmetry, average."""
+    half = classifier.spec.patch // 2
+    x = classifier.normalisation.apply(image.astype(np.float32))
+    x = np.pad(x, ((0, 0), (half, half), (half, half)), "reflect")
+    total = 0
+    for symmetry in symmetries_for(classifier.flips):
+        network = classifier.spec.build()
+        network.load_state_dict(turn_kernels(classifier.weights, symmetry))
+        with torch.no_grad():
+            total = total + densify(network.eval())(torch.from_numpy(x)[None])[0].softmax(0).numpy()
+    return total / classifier.flips
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(1, 1), (1, 2), (2, 8)]), st.integers(30, 80))
+def test_tiled_prediction_equals_whole_image(rows, columns, kind, tile):
+    channels, flips = kind
+    classifier = classifier_for(channels, flips=flips)
+    image = np.random.default_rng(rows).normal(10, 3, (channels, rows, columns)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE_INPUT", tile)
+        patch.setattr(tiles, "TILE_OVER_HALO", 0)
+        assert len(plan_tiles((rows, columns), classifier.spec)) == (
+            -(-rows // (tile - 26)) * -(-columns // (tile - 26))
+        )
+        probabilities = predict_probabilities(classifier, ImageSource(image, 0))
+        labels = predict_labels(classifier, ImageSource(image, 0))
+    whole = untiled(classifier, image)
+    assert_allclose(probabilities, whole, atol=1e-5)
+    best_two = np.sort(whole, axis=0)[-2:]
+    clear = best_two[1] - best_two[0] > 1e-5
+    assert_array_equal(labels[clear], whole.argmax(0)[clear] + 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 3), max_size=2), st.integers(1, 2000), st.integers(1, 2000))
+def test_tiles_cover_every_pixel_once(leading, rows, columns):
+    shape = (*leading, rows, columns)
+    seen = np.zeros(shape, np.uint8)
+    for tile in plan_tiles(shape, NetworkSpec("compact", 1, 2)):
+        seen[tile.slices] += 1
+    assert (seen == 1).all()
+
+
+def test_the_order_of_tiles_does_not_change_a_byte():
+    classifier = classifier_for()
+    source = ImageSource(np.random.default_rng(0).normal(10, 3, (300, 520)).astype(np.float32))
+    plan = plan_tiles(source.shape, classifier.spec)
+    viewed = nearest_first(plan, (), (200, 260), (400, 500))
+    assert set(viewed) == set(plan)
+    assert viewed != plan
+    outputs = []
+    for order in (plan, viewed):
+        out = np.zeros(source.shape, np.uint8)
+        for done in Predictor(classifier).stream(source, order):
+            out[done.tile.slices] = done.labels
+        outputs.append(out)
+    assert_array_equal(*outputs)
+    assert_array_equal(outputs[0], predict_labels(classifier, source))
+
+
+def test_what_is_on_screen_comes_first_from_its_middle():
+    plan = plan_tiles((3, 1000, 1000), NetworkSpec("compact", 1, 2))
+    order = nearest_first(plan, (1,), (480, 520), (480, 520))
+    on_screen = [t for t in order if t.plane == (1,)]
+    assert list(order[: len(on_screen)]) == on_screen
+    first = order[0]
+    assert first.rows[0] <= 500 < first.rows[1]
+    assert first.columns[0] <= 500 < first.columns[1]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_stacks_are_predicted_plane_by_plane(lazy):
+    classifier = classifier_for()
+    stack = np.random.default_rng(1).normal(10, 3, (2, 3, 40, 50)).astype(np.float32)
+    labels = predict_labels(classifier, resolve_image(da.from_array(stack, chunks=16) if lazy else stack))
+    assert labels.shape == stack.shape
+    assert_array_equal(labels[1, 2], predict_labels(classifier, ImageSource(stack[1, 2])))
+
+
+def test_uncertainty_is_one_at_a_tie_and_falls_with_the_margin():
+    classifier = classifier_for()
+    source = ImageSource(np.random.default_rng(2).normal(10, 3, (60, 60)).astype(np.float32))
+    probabilities = np.sort(predict_probabilities(classifier, source), axis=0)
+    uncertainty = predict_uncertainty(classifier, source)
+    assert_allclose(uncertainty, 1 - (probabilities[-1] - probabilities[-2]), atol=1e-6)
+    assert uncertainty.min() >= 0
+    assert uncertainty.max() <= 1
+
+
+def test_labels_are_as_narrow_as_the_classes_allow():
+    assert label_dtype(255) == np.uint8
+    assert label_dtype(256) == np.uint16
+
+
+def test_a_stop_between_tiles_leaves_the_rest_unpredicted():
+    classifier = classifier_for()
+    source = ImageSource(np.full((700, 700), 10, np.float32))
+    stop = threading.Event()
+    labels = predict_labels(classifier, source, stop=stop, progress=lambda done: stop.set())
+    assert (labels > 0).any()
+    assert (labels == 0).any()
+
+
+def test_an_image_with_other_channels_is_refused():
+    with pytest.raises(ImageError, match="3 channels"):
+        predict_labels(classifier_for(1), ImageSource(np.zeros((40, 40, 3)), 2))
+
+
+def test_symmetries_of_the_kernels_are_symmetries_of_the_image():
+    classifier = classifier_for(flips=8)
+    image = np.random.default_rng(3).normal(10, 3, (47, 61)).astype(np.float32)
+    straight = predict_probabilities(classifier, ImageSource(image))
+    turned = predict_probabilities(classifier, ImageSource(np.ascontiguousarray(np.rot90(image)[:, ::-1])))
+    assert_allclose(np.rot90(straight, axes=(1, 2))[:, :, ::-1], turned, atol=1e-5)

@@ -1,0 +1,306 @@
+"""What training promises: exact gradients at the strokes alone, the same weights again, honest figures."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_array_equal
+from skimage.measure import label as connected
+
+from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.images import ImageSource, Normalisation, resolve_image
+from napari_dsparse.network import NetworkSpec, default_classes, densify, trace
+from napari_dsparse.prediction import predict_labels, predict_probabilities
+from napari_dsparse.training import Trainer, find_strokes, train_classifier
+from napari_dsparse.training.batch import PIXELS_KEPT, PIXELS_PER_STEP, Pieces, make_batches
+from napari_dsparse.training.holdout import HoldOut
+from napari_dsparse.training.learner import class_balanced_loss
+from scenes import iou, stripes, strokes_on
+
+CPU = torch.device("cpu")
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, max_side=9), elements=st.integers(0, 3)))
+def test_strokes_are_the_connected_components_of_each_class_and_plane(labels):
+    strokes = find_strokes(labels)
+    painted = np.zeros_like(labels)
+    for stroke in strokes:
+        at = (*stroke.plane, stroke.yx[:, 0], stroke.yx[:, 1])
+        assert (labels[at] == stroke.label).all()
+        painted[at] += 1
+    assert_array_equal(painted, labels > 0)
+    planes = labels[None] if labels.ndim == 2 else labels
+    assert len(strokes) == sum(connected(plane, connectivity=2, return_num=True)[1] for plane in planes)
+    assert len({stroke.key for stroke in strokes}) == len(strokes)
+
+
+def test_a_stroke_keeps_its_key_until_it_changes():
+    labels = np.zeros((30, 30), np.uint8)
+    labels[3:5, 3:9], labels[20:22, 3:9] = 1, 2
+    before = {s.key for s in find_strokes(labels)}
+    labels[20:22, 9] = 2
+    after = {s.key for s in find_strokes(labels)}
+    assert len(before & after) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (np.zeros((4, 4)), "must be integers"),
+        (np.full((4, 4), -1), "numbered from 1"),
+        (np.zeros(4, int), "rows and columns"),
+    ],
+)
+def test_labels_that_are_no_labels_are_refused(labels, sentence):
+    with pytest.raises(LabelsError, match=sentence):
+        find_strokes(labels)
+
+
+def test_a_step_at_the_strokes_has_the_gradient_of_the_masked_whole_image():
+    """The loss over all pieces equals the whole-image loss masked to the labels, mirrored border included."""
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).normal(size=(2, 50, 61)).astype(np.float32)
+    labels = np.zeros((50, 61), np.uint8)
+    labels[0:2, 0:30], labels[30:33, 55:61], labels[49, 20:28], labels[10:14, 10:14] = 1, 2, 2, 1
+    network = NetworkSpec("compact", 2, 2).build().double().eval()
+    dense, half = densify(network), trace(network).patch[0] // 2
+    normalisation = Normalisation((0.1, -0.2), (1.5, 0.5))
+    pieces = Pieces([ImageSource(image, 0)], normalisation, dense.geometry)
+    made = pieces.of(find_strokes(labels), np.random.default_rng(0))
+    (batch,) = make_batches([p for own in made.values() for p in own], np.random.default_rng(0), CPU)
+    ours = class_balanced_loss(
+        dense.on_sites(batch.pixels.double(), batch.closure), batch.targets, (0, 1), 0.05
+    )
+
+    padded = np.pad(normalisation.apply(image), ((0, 0), (half, half), (half, half)), "reflect")
+    scores = dense(torch.from_numpy(padded).double()[None])[0]
+    y, x = np.nonzero(labels)
+    whole = class_balanced_loss(
+        scores[:, y, x].t(), torch.from_numpy(labels[y, x].astype(np.int64) - 1), (0, 1), 0.05
+    )
+    torch.testing.assert_close(ours, whole, rtol=1e-10, atol=1e-12)
+    parameters = list(network.parameters())
+    for a, b in zip(
+        torch.autograd.grad(ours, parameters), torch.autograd.grad(whole, parameters), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
+
+
+class CountedImage:
+    """An array that remembers how many of its pixels were read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, index):
+        block = self.array[index]
+        self.read += block.size
+        return block
+
+
+def test_training_reads_around_the_strokes_only_and_unchanged_strokes_not_again():
+    image = CountedImage(np.random.default_rng(0).normal(size=(2000, 2000)).astype(np.float32))
+    labels = np.zeros(image.shape, np.uint8)
+    labels[100:103, 100:140], labels[1800:1803, 1500:1540] = 1, 2
+    trainer = Trainer([ImageSource(image)], default_classes(2), hold_out=False)
+    image.read = 0
+    assert trainer.update(find_strokes(labels))
+    assert 0 < image.read < 40_000
+    image.read = 0
+    assert not trainer.update(find_strokes(labels))
+    assert image.read == 0
+    labels[500:503, 500:520] = 2
+    assert trainer.update(find_strokes(labels))
+    assert 0 < image.read < 10_000
+
+
+def test_it_learns_a_texture_that_brightness_cannot_tell():
+    image, truth = stripes()
+    classifier = train_classifier(image, strokes_on(truth), steps=60, seed=1)
+    found = predict_labels(classifier, resolve_image(image))
+    well_inside = np.abs(np.arange(truth.shape[1]) % 24 - 12) < 6  # no stroke says where bands end
+    assert iou(found[:, well_inside], truth[:, well_inside]) > 0.95
+    assert classifier.record.steps == 60
+    assert classifier.record.held_out_strokes >= 2
+    assert all(value > 0.7 for value in classifier.record.held_out_iou)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit():
+    image, truth = stripes()
+    one, two, other = (train_classifier(image, strokes_on(truth), steps=8, seed=s) for s in (3, 3, 4))
+    for name, weight in one.weights.items():
+        assert torch.equal(weight, two.weights[name]), name
+    assert any(not torch.equal(w, other.weights[name]) for name, w in one.weights.items())
+
+
+def test_training_leaves_the_callers_random_state_alone():
+    image, truth = stripes()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_classifier(image, strokes_on(truth), steps=2)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_held_out_figures_do_not_change_the_result():
+    image, truth = stripes()
+    with_figures, without = (
+        train_classifier(image, strokes_on(truth), steps=12, hold_out=hold_out) for hold_out in (True, False)
+    )
+    assert without.record.held_out_iou == (None, None)
+    for name, weight in with_figures.weights.items():
+        assert torch.equal(weight, without.weights[name])
+
+
+def test_a_stop_flag_ends_training_between_steps_and_keeps_what_was_learned():
+    image, truth = stripes()
+    stop, seen = threading.Event(), []
+
+    def progress(state):
+        seen.append(state.step)
+        if state.step == 5:
+            stop.set()
+
+    classifier = train_classifier(image, strokes_on(truth), steps=500, progress=progress, stop=stop)
+    assert seen == [1, 2, 3, 4, 5]
+    assert classifier.record.steps == 5
+
+
+def test_seconds_end_a_round():
+    image, truth = stripes()
+    classifier = train_classifier(image, strokes_on(truth), seconds=0.5)
+    assert classifier.record.seconds >= 0.5
+    assert classifier.record.steps > 1
+
+
+def test_classes_without_paint_are_never_predicted():
+    image, truth = stripes()
+    labels = np.where(strokes_on(truth) == 2, 3, strokes_on(truth))
+    classifier = train_classifier(image, labels, classes=["sky", "unused", "sea"], steps=5)
+    probabilities = predict_probabilities(classifier, resolve_image(image))
+    assert classifier.present == (True, False, True)
+    assert (probabilities[1] == 0).all()
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_class_added_while_training_keeps_what_was_learned():
+    image, truth = stripes()
+    trainer = Trainer([resolve_image(image)], default_classes(2))
+    labels = strokes_on(truth)
+    trainer.update(find_strokes(labels), steps=30)
+    while not trainer.steady:
+        before = trainer.step()
+    labels[90:92, 100:110] = 3
+    assert trainer.update(find_strokes(labels), default_classes(3))
+    after = trainer.step()
+    assert trainer.snapshot().spec.classes == 3
+    assert after.step == before.step + 1
+    assert trainer.snapshot().weights["0.weight"].shape == (16, 1, 3, 3)
+    for _ in range(3):
+        trainer.step()
+
+
+def test_several_images_learn_together_and_must_share_their_channels():
+    image, truth = stripes()
+    other, other_truth = stripes((50, 80), seed=9)
+    classifier = train_classifier(
+        [image, other], [strokes_on(truth), strokes_on(other_truth, (20,))], steps=3
+    )
+    assert (
+        classifier.record.pixels == (strokes_on(truth) > 0).sum() + (strokes_on(other_truth, (20,)) > 0).sum()
+    )
+    with pytest.raises(DsparseError, match="1 and 3 channels"):
+        train_classifier([image, np.stack([other] * 3)], [strokes_on(truth), strokes_on(other_truth, (20,))])
+    with pytest.raises(LabelsError, match="equal length"):
+        train_classifier([image, other], [strokes_on(truth)])
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "sentence"),
+    [
+        (np.zeros((96, 120), np.uint8), None, "no class is painted"),
+        (np.ones((96, 120), np.uint8), None, "only class 1 is painted"),
+        (strokes_on(stripes()[1]) * 2, ["a", "b"], "Class 4 is painted, but there are 2 classes"),
+    ],
+)
+def test_labels_with_nothing_to_tell_apart_are_refused(labels, classes, sentence):
+    with pytest.raises(LabelsError, match=sentence):
+        train_classifier(stripes()[0], labels, classes=classes)
+
+
+def test_unknown_pixels_are_read_as_the_median():
+    image, truth = stripes()
+    image[30:34] = np.nan
+    classifier = train_classifier(image, strokes_on(truth), steps=5)
+    assert all(torch.isfinite(weight).all() for weight in classifier.weights.values())
+
+
+def test_a_filled_region_is_dealt_into_batches_of_bounded_size():
+    labels = np.ones((600, 600), np.uint8)
+    labels[:, 300:] = 2
+    labels[:40, :40] = 3
+    image = ImageSource(np.zeros(labels.shape, np.float32))
+    pieces = Pieces(
+        [image], Normalisation((0.0,), (1.0,)), trace(NetworkSpec("compact", 1, 3).build().eval())
+    )
+    rng = np.random.default_rng(0)
+    made = [p for own in pieces.of(find_strokes(labels), rng).values() for p in own]
+    assert sum(p.count for p in made) <= PIXELS_KEPT
+    assert {p.label for p in made} == {1, 2, 3}
+    batches = make_batches(made[:40], rng, CPU)
+    assert len(batches) > 1
+    assert max(len(b.targets) for b in batches) <= 2 * PIXELS_PER_STEP
+
+
+def paint(*rows: tuple[int, int]) -> np.ndarray:
+    labels = np.zeros((100, 40), np.uint8)
+    for row, label in rows:
+        labels[row, 5:30] = label
+    return labels
+
+
+def test_nothing_is_held_out_from_a_handful_of_strokes():
+    learn, held = HoldOut(0).split(find_strokes(paint((0, 1), (10, 1), (20, 2), (30, 2))))
+    assert len(learn) == 4
+    assert held == ()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 49), st.integers(1, 2)), min_size=1, max_size=25), st.integers(0, 5))
+def test_a_stroke_once_learned_from_is_never_held_out(order, seed):
+    holdout, learned = HoldOut(seed), np.zeros((100, 40), bool)
+    labels = np.zeros((100, 40), np.uint8)
+    for row, label in order:
+        labels[2 * row, 5:30] = label
+        learn, held = holdout.split(find_strokes(labels))
+        assert len(learn) + len(held) == len(find_strokes(labels))
+        for stroke in held:
+            assert not learned[stroke.yx[:, 0], stroke.yx[:, 1]].any()
+        for stroke in learn:
+            learned[stroke.yx[:, 0], stroke.yx[:, 1]] = True
+        for label in {s.label for s in held}:
+            own = [s for s in (*learn, *held) if s.label == label]
+            assert len([s for s in held if s.label == label]) <= max(1, round(0.2 * len(own)))
+
+
+def test_strokes_held_out_stay_so_while_new_ones_are_painted():
+    holdout = HoldOut(0)
+    rows = [(4 * i, 1 + i % 2) for i in range(10)]
+    _, first = holdout.split(find_strokes(paint(*rows)))
+    _, second = holdout.split(find_strokes(paint(*rows, (60, 1), (70, 2))))
+    assert {s.key for s in first} <= {s.key for s in second}
+    assert len(first) == 2
+
+
+def test_every_class_weighs_the_same_however_much_was_painted():
+    logits = torch.zeros(10, 2, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0] * 9 + [1])
+    class_balanced_loss(logits, targets, (0, 1), 0.0).backward()
+    torch.testing.assert_close(logits.grad.sum(0), torch.zeros(2, dtype=torch.float64))
