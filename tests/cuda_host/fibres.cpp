@@ -1,4 +1,5 @@
 // A block's threads as fibres on one CPU thread, resumed in turn; each runs until it must wait.
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <memory>
@@ -11,8 +12,30 @@ namespace {
 
 enum State { READY, AT_BARRIER, AT_MMA, DONE };
 
+// Where a fibre, or the scheduler, goes on. swapcontext saves the signal mask too, two system calls a
+// switch; a jump does not, and one jump goes to a stack that makecontext prepared like to any other.
+// AddressSanitizer takes jumps for stack unwinding, so it gets swapcontext.
+struct Context {
+    ucontext_t start;
+#ifndef __SANITIZE_ADDRESS__
+    jmp_buf resume;
+    bool started;
+#endif
+};
+
+void switch_to(Context& from, Context& to) {
+#ifdef __SANITIZE_ADDRESS__
+    swapcontext(&from.start, &to.start);
+#else
+    if (_setjmp(from.resume)) return;
+    if (to.started) _longjmp(to.resume, 1);
+    to.started = true;
+    setcontext(&to.start);
+#endif
+}
+
 struct Fibre {
-    ucontext_t context;
+    Context context;
     std::unique_ptr<char[]> stack;
     Thread thread;
     State state;
@@ -23,7 +46,7 @@ struct Fibre {
 
 enum { STACK_BYTES = 128 << 10 };
 
-thread_local ucontext_t scheduler;
+thread_local Context scheduler;
 thread_local Fibre* current;
 thread_local std::vector<Fibre> fibres;
 thread_local const Entry* kernel;
@@ -32,12 +55,12 @@ thread_local const void* kernel_arguments;
 void body() {
     kernel->call(kernel_arguments);
     current->state = DONE;
-    swapcontext(&current->context, &scheduler);
+    switch_to(current->context, scheduler);
 }
 
 void wait_as(State state) {
     current->state = state;
-    swapcontext(&current->context, &scheduler);
+    switch_to(current->context, scheduler);
 }
 
 bool all(size_t first, size_t last, State state) {
@@ -70,18 +93,25 @@ bool release(size_t threads) {
 const char* run_block(size_t threads) {
     for (size_t i = 0; i < threads; ++i) {
         Fibre& fibre = fibres[i];
-        getcontext(&fibre.context);
-        fibre.context.uc_stack.ss_sp = fibre.stack.get();
-        fibre.context.uc_stack.ss_size = STACK_BYTES;
-        fibre.context.uc_link = nullptr;
-        makecontext(&fibre.context, body, 0);
+        ucontext_t& start = fibre.context.start;
+        getcontext(&start);
+        start.uc_stack.ss_sp = fibre.stack.get();
+        start.uc_stack.ss_size = STACK_BYTES;
+        start.uc_link = nullptr;
+        makecontext(&start, body, 0);
         fibre.state = READY;
+#ifndef __SANITIZE_ADDRESS__
+        fibre.context.started = false;
+#endif
     }
+#ifndef __SANITIZE_ADDRESS__
+    scheduler.started = true;
+#endif
     for (;;) {
         for (size_t i = 0; i < threads; ++i) {
             if (fibres[i].state != READY) continue;
             current = &fibres[i];
-            swapcontext(&scheduler, &current->context);
+            switch_to(scheduler, current->context);
         }
         if (all(0, threads, DONE)) return nullptr;
         if (!release(threads)) return "threads wait for each other: a barrier or mma that not all of them reach";

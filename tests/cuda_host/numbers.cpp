@@ -22,6 +22,7 @@ unsigned short half_of(float value) {
     const float size = std::fabs(value);
     if (value != value) return sign | 0x7e00;
     if (size >= 65520.0f) return sign | 0x7c00;
+    if (size == 0.0f) return sign;
     int exponent;
     std::frexp(size, &exponent);  // size < 2^exponent
     const int last = exponent - 11 > -24 ? exponent - 11 : -24;

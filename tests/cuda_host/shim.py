@@ -21,8 +21,8 @@ class Shim:
     """
 
     def __init__(self, library: Path, device_capability: tuple[int, int] = (9, 0)) -> None:
-        self._library = ctypes.CDLL(str(library))
-        self._run = self._library.host_run
+        self.library = ctypes.CDLL(str(library))
+        self._run = self.library.host_run
         self._run.restype = ctypes.c_char_p
         self.device_capability = device_capability
         self.launched: list[str] = []
@@ -40,7 +40,7 @@ class Shim:
     def run_blocks(self, kernel: Kernel, blocks: range, shared: int, arguments: ctypes.Structure) -> None:
         """Some blocks of a launch."""
         self.launched.append(kernel.name)
-        entry = ctypes.byref(ctypes.c_char.in_dll(self._library, kernel.name))
+        entry = ctypes.byref(ctypes.c_char.in_dll(self.library, kernel.name))
         error = self._run(
             entry,
             ctypes.byref(arguments),

@@ -39,9 +39,10 @@ class Driver:
         version = ctypes.c_int()
         self._check(self._library.cuDriverGetVersion(ctypes.byref(version)), "tell its version")
         if version.value < OLDEST_DRIVER:
+            serves = f"{version.value // 1000}.{version.value % 1000 // 10}"
             raise KernelError(
-                f"The NVIDIA driver serves CUDA {version.value // 1000}.{version.value % 1000 // 10}; kernels "
-                "need a driver for CUDA 12.0 or later: update it."
+                f"The NVIDIA driver serves CUDA {serves}; kernels need a driver for CUDA 12.0 or later: "
+                "update it."
             )
 
     def load(self, cubin: bytes, name: str) -> ctypes.c_void_p:

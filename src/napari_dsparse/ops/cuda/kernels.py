@@ -62,13 +62,17 @@ def _pools() -> Iterator[Kernel]:
         for pool in ("max_pool", "max_pool_backward", "avg_pool", "avg_pool_backward"):
             yield Kernel(f"{pool}_{short}", "pool.cuh", f"{pool}<{element}>", "PoolArguments", 256, 6)
         for pool in ("site_max_pool", "site_max_pool_backward", "site_avg_pool"):
-            yield Kernel(f"{pool}_{short}", "site_pool.cuh", f"{pool}<{element}>", "SitePoolArguments", 256, 6)
+            yield Kernel(
+                f"{pool}_{short}", "site_pool.cuh", f"{pool}<{element}>", "SitePoolArguments", 256, 6
+            )
 
 
 def _products() -> Iterator[Kernel]:
     for dtype in PRODUCT_DTYPES:
         short, element = ELEMENTS[dtype]
-        yield Kernel(f"sum_parts_{short}", "sum_parts.cuh", f"sum_parts<{element}>", "SumPartsArguments", 256, 4)
+        yield Kernel(
+            f"sum_parts_{short}", "sum_parts.cuh", f"sum_parts<{element}>", "SumPartsArguments", 256, 4
+        )
         for math in ("fma", "mma"):
             end = f"{short}_{math}"
             types = f"{element}, {math.capitalize()}<{element}>"
@@ -86,7 +90,13 @@ def _products() -> Iterator[Kernel]:
             )
             for side in (32, 64):
                 yield Kernel(
-                    f"conv_{end}_{side}", "conv.cuh", f"conv<{types}, {side}>", "ConvArguments", 128, 4, tensor
+                    f"conv_{end}_{side}",
+                    "conv.cuh",
+                    f"conv<{types}, {side}>",
+                    "ConvArguments",
+                    128,
+                    4,
+                    tensor,
                 )
             for rows, source in (("site", "TableRows"), ("pixel", "PixelRows")):
                 yield Kernel(

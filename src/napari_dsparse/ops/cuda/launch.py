@@ -79,12 +79,16 @@ def can_run(operator: str, *args: Any) -> str | None:
     types = PRODUCT_DTYPES if "conv" in operator else tuple(ELEMENTS)
     if x.dtype not in types:
         names = ", ".join(str(t).removeprefix("torch.") for t in types)
-        return f"There is no kernel of {operator} for {str(x.dtype).removeprefix('torch.')}, only for {names}."
+        return (
+            f"There is no kernel of {operator} for {str(x.dtype).removeprefix('torch.')}, only for {names}."
+        )
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
     if any(t.device != x.device for t in tensors):
         return "Tensors of one call must be on one device: " + ", ".join(str(t.device) for t in tensors) + "."
     if any(t.dtype != x.dtype for t in tensors if t.is_floating_point()):
-        return "Kernels take one number type a call; these differ: " + ", ".join(str(t.dtype) for t in tensors)
+        return "Kernels take one number type a call; these differ: " + ", ".join(
+            str(t.dtype) for t in tensors
+        )
     if operator.startswith("site_"):
         if max(t.shape[0] for t in tensors) > MOST:
             return f"A kernel map of more than {MOST} sites has no kernel."

@@ -29,10 +29,11 @@ class Nvrtc:
     """
 
     def __init__(self, path: str) -> None:
-        # Wheels of NVRTC 13 don't find their own second library: loading it first helps.
-        for builtins in sorted(Path(path).parent.glob("*nvrtc-builtins*")) if Path(path).is_absolute() else ():
-            if ".alt" not in builtins.name:
-                ctypes.CDLL(str(builtins))
+        if Path(path).is_absolute():
+            # Wheels of NVRTC 13 don't find their own second library: loading it first helps.
+            for builtins in sorted(Path(path).parent.glob("*nvrtc-builtins*")):
+                if ".alt" not in builtins.name:
+                    ctypes.CDLL(str(builtins))
         try:
             self._library = ctypes.CDLL(path)
         except OSError as error:

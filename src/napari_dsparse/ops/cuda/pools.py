@@ -13,7 +13,9 @@ from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
 from napari_dsparse.ops.shapes import layout_of
 
 
-def max_pool2d(x: Tensor, kernel: Sequence[int], dilation: Sequence[int], record: bool) -> tuple[Tensor, Tensor]:
+def max_pool2d(
+    x: Tensor, kernel: Sequence[int], dilation: Sequence[int], record: bool
+) -> tuple[Tensor, Tensor]:
     """dsparse::max_pool2d"""
     out = empty_map(x, _smaller(x, kernel, dilation))
     winners = torch.empty_like(out, dtype=torch.uint8) if record else x.new_empty(0, dtype=torch.uint8)

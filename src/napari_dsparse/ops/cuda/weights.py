@@ -130,7 +130,9 @@ def split_units(units: int, tiles: int, part_bytes: int) -> tuple[int, int]:
     return -(-units // per_split), per_split
 
 
-def sum_parts(parts: Tensor, like: Tensor, shape: tuple[int, int, int, int], strides: tuple[int, int, int]) -> Tensor:
+def sum_parts(
+    parts: Tensor, like: Tensor, shape: tuple[int, int, int, int], strides: tuple[int, int, int]
+) -> Tensor:
     """The weight gradient (K, C / groups, kh, kw) from parts (splits, values).
 
     `strides` are those of output channel, input channel and tap within a part.
