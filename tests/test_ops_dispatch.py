@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from napari_dsparse.cli import doctor
+from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError, KernelError
 from napari_dsparse.ops import dispatch
 from napari_dsparse.ops.library import OPS
@@ -182,6 +184,15 @@ def test_who_serves_what_is_known_for_every_operator(launcher, monkeypatch):
     monkeypatch.setenv(dispatch.VARIABLE, "off")
     assert all("set to off" in s.reason for s in dispatch.services(cuda))
     assert all("CUDA devices only" in s.reason for s in dispatch.services(torch.device("cpu")))
+
+
+def test_the_doctor_says_who_serves_what(capsys):
+    report = Report("doctor")
+    doctor._kernels(report)
+    assert set(report.facts["kernels"]) == set(SCHEMAS)
+    if not torch.cuda.is_available():
+        assert "0 of 14 operators" in (said := capsys.readouterr().out)
+        assert "plain PyTorch: There are kernels for CUDA devices only" in said
 
 
 def test_why_not_answers_without_computing(launcher, cuda, monkeypatch):
