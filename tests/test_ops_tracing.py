@@ -56,6 +56,15 @@ def test_channels_last_networks_compile_whole(dense):
     torch.testing.assert_close(compiled(x), dense(x))
 
 
+def test_autocast_compiles_whole(dense):
+    compiled = torch.compile(dense, fullgraph=True, backend="aot_eager")
+    x = torch.randn(1, 1, 12, 11)
+    with torch.autocast("cpu", torch.bfloat16):
+        low, eager = compiled(x), dense(x)
+    assert low.dtype == eager.dtype == torch.bfloat16
+    torch.testing.assert_close(low, eager)
+
+
 def test_active_sites_compile_whole(dense):
     closure = dependency_closure(dense.geometry.windows, np.array([0, 3, 25]), 22)
     compiled = torch.compile(dense.on_sites, fullgraph=True, backend="aot_eager")

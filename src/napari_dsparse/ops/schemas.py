@@ -22,7 +22,8 @@ Activation
 Max-pool
     Tap t = ty kw + tx, row-major. A tap takes the lead if it is larger than all before it, or NaN; so the
     first of equal taps wins and NaN comes through, as in `torch.nn.MaxPool2d`. Winners are uint8: a window
-    has at most 256 taps. With ``record=False`` winners come out empty, shape (0,), uint8.
+    has at most 256 taps. With ``record=False`` winners come out empty, shape (0,), uint8. Backward parts may
+    rely on this rule: on a map, all windows whose winner lies in one row agree on the winning pixel there.
 Average-pool
     The sum of the taps divided by `divisor`, which is any integer but 0.
 Kernel maps

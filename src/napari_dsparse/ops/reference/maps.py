@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from napari_dsparse.ops.reference.bytes import (
+from napari_dsparse.ops.reference.arithmetic import (
     activate_,
     choose,
     needs_care,
@@ -109,8 +109,9 @@ def _window_winner(
 def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Two) -> Tensor:
     """Gradient to the input: each output's gradient goes to its winner, all others get nothing.
 
-    All windows whose winner lies in a row agree on its column there, so the gradient goes back first by
-    rows, then by columns: kh + kw passes, not kh kw. (An infinite gradient makes NaN of its neighbours.)
+    Windows side by side in a column read the same taps in a row they share, so those whose winner lies in
+    that row agree on it (`schemas`). So the gradient goes back by rows first, then by columns: kh + kw
+    passes, not kh kw. Masks are factors here, so an infinite gradient makes NaN of its neighbours.
     """
     (kh, kw), (dh, dw) = kernel, dilation
     count, channels, rows, columns = grad.shape
@@ -120,7 +121,9 @@ def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Tw
     by_row = _zeros(tall, wide_enough)
     winning_column = _zeros(tall, winners)
     for ty in range(kh):
-        column = (winners - ty * kw).clamp_(max=kw)  # kw, or beyond before the clamp: another row has won
+        column = (winners - ty * kw).clamp_(
+            max=kw
+        )  # kw where another row has won, above or (modulo 256) below
         won = (kw - column).clamp_(max=1)
         by_row.narrow(ROWS, ty * dh, rows).addcmul_(wide_enough, won.to(by_row.dtype))
         seen = winning_column.narrow(ROWS, ty * dh, rows)

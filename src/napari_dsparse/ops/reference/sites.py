@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from napari_dsparse.ops.reference.bytes import (
+from napari_dsparse.ops.reference.arithmetic import (
     activate_,
     needs_care,
     sum_dtype,
