@@ -44,8 +44,7 @@ def fake_driver(request: pytest.FixtureRequest) -> Path:
     if not library.exists():
         scratch = Path(tempfile.mkdtemp(dir=folder))
         kernels = [KERNELS[name] for name in ("max_pool_f32", "pack_f32_fma", "conv_f32_fma_32")]
-        host = ("numbers.cpp", "fibres.cpp", "fake_cuda.cpp")
-        os.replace(build.build(scratch / "libcuda.so", kernels, host=host), library)
+        os.replace(build.build(scratch / "libcuda.so", build.DRIVER, kernels), library)
         shutil.rmtree(scratch)
     return library
 
@@ -246,7 +245,7 @@ def test_devices_out_of_reach_are_told_why() -> None:
 def test_what_does_not_compile_says_so() -> None:
     found = nvrtc_or_skip(CUDA)
     with pytest.raises(
-        KernelError, match="could not compile a kernel; please report what it said: .*no storage class"
+        KernelError, match=r"could not compile a kernel; please report what it said: .*no storage class"
     ):
         found.compile("nonsense;", {}, compiler.options(90))
 

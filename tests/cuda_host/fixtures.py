@@ -24,7 +24,7 @@ def host_library(request: pytest.FixtureRequest) -> Path:
     library = folder / f"kernels-{build.digest()}.so"
     if not library.exists():
         scratch = Path(tempfile.mkdtemp(dir=folder))
-        os.replace(build.build(scratch / "kernels.so"), library)
+        os.replace(build.build(scratch / "kernels.so", build.LIBRARY), library)
         shutil.rmtree(scratch)
     return library
 
