@@ -307,7 +307,7 @@ def test_interrupted_training_ends_clean(
     assert process.stdout.readline().startswith("Learning from")
     time.sleep(0.5)
     process.send_signal(sent)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == code
     assert len(err.strip().splitlines()) == 1
     assert json.loads(out.splitlines()[-1])["ok"] is False

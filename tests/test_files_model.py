@@ -32,7 +32,7 @@ def make_classifier(name: str = "compact", channels: int = 2, classes: int = 3) 
         spec=spec,
         weights=spec.build().state_dict(),
         classes=(*default_classes(classes - 1), ClassInfo('Zellkern "µ" 核', "#D55e00")),
-        present=(True,) * (classes - 1) + (False,),
+        shares=(1 / (classes - 1),) * (classes - 1) + (0.0,),
         normalisation=Normalisation(tuple(map(float, range(channels))), (0.25,) * channels),
         channel_axis=-1,
         flips=8,
@@ -70,7 +70,7 @@ def rewrite(path: Path, change: Any) -> Path:
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, name: str, channels: int, classes: int) -> None:
     classifier = make_classifier(name, channels, classes)
     back = read_classifier(save_classifier(classifier, tmp_path / "m.safetensors"))
-    for field in ("spec", "classes", "present", "normalisation", "channel_axis", "flips", "record"):
+    for field in ("spec", "classes", "shares", "normalisation", "channel_axis", "flips", "record"):
         assert getattr(back, field) == getattr(classifier, field)
     assert list(back.weights) == list(classifier.weights)
     for key, tensor in classifier.weights.items():
@@ -185,7 +185,8 @@ def test_a_claimed_network_beyond_the_file_takes_no_memory(saved: Path, field: s
     def change(description: dict[str, Any]) -> None:
         description["network"][field] = claim
         one = description["classes"][0]
-        description["classes"] = [one] * min(description["network"]["classes"], 60_000)
+        number = min(description["network"]["classes"], 60_000)
+        description["classes"] = [{**one, "share": 1 / number}] * number
         count = description["network"]["channels"]
         description["normalisation"] = {"offset": [0.0] * count, "scale": [1.0] * count}
 
@@ -204,7 +205,9 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "a class too many": (lambda d: d["classes"].append(d["classes"][0]), "classes"),
     "a class of another kind": (lambda d: d["classes"].__setitem__(0, "x"), "classes"),
     "colour in words": (lambda d: d["classes"][1].update(color="red"), r"classes\[1\].color"),
-    "no class present": (lambda d: [c.update(present=False) for c in d["classes"]], "present"),
+    "no class present": (lambda d: [c.update(share=0) for c in d["classes"]], "sum to 1"),
+    "a negative share": (lambda d: d["classes"][0].update(share=-0.5), "sum to 1"),
+    "a share as text": (lambda d: d["classes"][0].update(share="all"), r"classes\[0\].share"),
     "offset missing": (lambda d: d["normalisation"]["offset"].pop(), "offset"),
     "offset not finite": (lambda d: d["normalisation"].update(offset=[0.0, float("nan")]), "offset"),
     "scale of zero": (lambda d: d["normalisation"].update(scale=[1.0, 0.0]), "scale"),

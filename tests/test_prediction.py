@@ -34,14 +34,14 @@ from napari_dsparse.prediction import (
 )
 
 
-def classifier_for(channels=1, classes=3, seed=0, flips=1) -> TrainedClassifier:
+def classifier_for(channels=1, classes=3, seed=0, flips=1, shares=None) -> TrainedClassifier:
     torch.manual_seed(seed)
     spec = NetworkSpec("compact", channels, classes)
     return TrainedClassifier(
         spec=spec,
         weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},
         classes=default_classes(classes),
-        present=(True,) * classes,
+        shares=shares or (1 / classes,) * classes,
         normalisation=Normalisation((10.0,) * channels, (3.0,) * channels),
         channel_axis=None if channels == 1 else -1,
         flips=flips,
@@ -60,14 +60,15 @@ def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
         network.load_state_dict(turn_kernels(classifier.weights, symmetry))
         with torch.no_grad():
             total = total + densify(network.eval())(torch.from_numpy(x)[None])[0].softmax(0).numpy()
-    return total / classifier.flips
+    total = total * np.array(classifier.shares)[:, None, None]
+    return total / total.sum(0)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(1, 1), (1, 2), (2, 8)]), st.integers(30, 80))
 def test_tiled_prediction_equals_whole_image(rows, columns, kind, tile):
     channels, flips = kind
-    classifier = classifier_for(channels, flips=flips)
+    classifier = classifier_for(channels, flips=flips, shares=(0.2, 0.5, 0.3))
     image = np.random.default_rng(rows).normal(10, 3, (channels, rows, columns)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_INPUT", tile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -188,6 +189,22 @@ def test_classes_without_paint_are_never_predicted():
     assert classifier.present == (True, False, True)
     assert (probabilities[1] == 0).all()
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_a_rare_class_is_predicted_as_rarely_as_it_is():
+    """Balanced training alone would call every second doubtful pixel the rare class."""
+    rng = np.random.default_rng(0)
+    truth = np.ones((160, 160), np.uint8)
+    truth[70:80, 30:130] = 2
+    image = (truth + rng.normal(0, 0.6, truth.shape)).astype(np.float32)
+    labels = np.zeros_like(truth)
+    labels[20:23, 20:80], labels[73:76, 40:110] = 1, 2
+    classifier = train_classifier(image, labels, steps=60)
+    assert classifier.shares[1] < 0.35
+    assert sum(classifier.shares) == pytest.approx(1)
+    balanced = replace(classifier, shares=(0.5, 0.5))
+    found, plain = (predict_labels(c, resolve_image(image)) for c in (classifier, balanced))
+    assert iou(found, truth) > iou(plain, truth)
 
 
 def test_a_class_added_while_training_keeps_what_was_learned():

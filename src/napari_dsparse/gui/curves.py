@@ -10,8 +10,11 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
 from napari_dsparse.network.trained import ClassInfo
+from napari_dsparse.training.holdout import FEWEST_STROKES
 from napari_dsparse.training.progress import TrainingProgress
 
+#: What stands in place of the IoU curves while nothing can be held out.
+HINT = f"from {FEWEST_STROKES} strokes each\nin two classes"
 #: Points a curve keeps; older ones are thinned out.
 MOST_POINTS = 600
 
@@ -33,10 +36,23 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         self._loss.setLimits(yMin=0)
         self._loss_curve = self._loss.plot()
         self._iou_curves: dict[int, pg.PlotDataItem] = {}
+        self._hint = pg.TextItem(HINT, anchor=(0.5, 0.5))
+        self._hint.setPos(0.5, 0.5)
+        self._iou.addItem(self._hint, ignoreBounds=True)
         self._steps: list[int] = []
         self._losses: list[float] = []
         self._ious: dict[int, tuple[list[int], list[float]]] = {}
         self.set_foreground(self._foreground)
+
+    @property
+    def loss_points(self) -> tuple[list[int], list[float]]:
+        """Steps and losses that are drawn."""
+        return list(self._steps), list(self._losses)
+
+    @property
+    def foreground(self) -> str:
+        """Colour of axes and titles."""
+        return self._foreground
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Narrow enough for the narrowest dock."""
@@ -87,6 +103,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
                 axis = plot.getAxis(side)
                 axis.setPen(pen)
                 axis.setTextPen(pen)
+        self._hint.setColor(color)
         self._loss_curve.setPen(pg.mkPen(color, width=1.5))
 
     def _plot(self, column: int, title: str) -> pg.PlotItem:
@@ -99,10 +116,11 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         for side in ("left", "bottom"):
             font = self.font()
             font.setPointSize(7)
-            plot.getAxis(side).setTickFont(font)
+            plot.getAxis(side).setStyle(tickFont=font, maxTickLevel=0, tickLength=-4)
         return plot
 
     def _draw(self) -> None:
+        self._hint.setVisible(not self._ious)
         self._loss_curve.setData(self._steps, self._losses)
         for number, (steps, values) in self._ious.items():
             if number not in self._iou_curves:

@@ -46,7 +46,7 @@ class Panel(QWidget):
         layout.setSpacing(5)
         layout.addLayout(self._layers())
         layout.addWidget(self.class_table)
-        layout.addLayout(_row(self.add_class_button, None))
+        layout.addLayout(_row(self.add_class_button, None, self.next_spot_button))
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
         layout.addWidget(self.status_label)
         layout.addWidget(_section("Learning", self.curves))
@@ -141,7 +141,7 @@ class Panel(QWidget):
         return _column(
             _row(self.predict_button, self.export_button),
             _row(self.progress_bar, self.cancel_button),
-            _row(self.uncertainty_check, self.probabilities_check, None, self.next_spot_button),
+            _row(self.uncertainty_check, self.probabilities_check, None),
         )
 
     def _model(self) -> QWidget:

@@ -9,6 +9,10 @@ from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 
 
+#: The first steps are slower than the rest and say little about the time that is left.
+STEPS_TO_ESTIMATE = 10
+
+
 class Training(Enum):
     """What the trainer is at."""
 
@@ -157,7 +161,7 @@ def _progress(session: Session) -> str:
 
 def _time_left(session: Session) -> str:
     progress = session.progress
-    if progress is None or progress.step == 0:
+    if progress is None or progress.step < STEPS_TO_ESTIMATE:
         return ""
     left = max(0, progress.planned_steps - progress.step) * progress.seconds / progress.step
     return f", steady in about {max(1, round(left))} s"

@@ -24,7 +24,7 @@ from napari_dsparse.training.trainer import Trainer
 SNAPSHOT_SECONDS = 0.5
 #: Seconds between the progress events that the curves are drawn from.
 PROGRESS_SECONDS = 0.1
-#: The first snapshot comes after this many steps, so that a first overlay shows at once.
+#: The first snapshot of all comes after this many steps: soon, but not from untrained weights.
 FIRST_SNAPSHOT_STEPS = 10
 #: More labels than this are an instance segmentation rather than classes.
 MOST_CLASSES = 64
@@ -102,7 +102,8 @@ class TrainerThread(Worker[TrainingJob]):
             if now >= next_progress or progress.steady:
                 self._post(StepTaken(job.generation, progress))
                 next_progress = now + PROGRESS_SECONDS
-            if now >= next_snapshot or steps == FIRST_SNAPSHOT_STEPS:
+            soon_enough = now >= next_snapshot and progress.step > FIRST_SNAPSHOT_STEPS
+            if soon_enough or progress.step == FIRST_SNAPSHOT_STEPS:
                 self._post(SnapshotTaken(job.generation, trainer.snapshot()))
                 next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
         if steps:

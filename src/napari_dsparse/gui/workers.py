@@ -17,15 +17,17 @@ from napari_dsparse.gui.worker import warn_to_log
 #: A thread that does not end in this time (seconds) is left to die with the program; it can do no harm.
 JOIN_SECONDS = 5.0
 
-
-_alive: weakref.WeakSet[Workers] = weakref.WeakSet()
+_started: weakref.WeakSet[TrainerThread | PredictorThread] = weakref.WeakSet()
 
 
 @atexit.register
 def _end_all() -> None:
-    """A program that ends while a window is open must not tear torch down under a working thread."""
-    for workers in list(_alive):
-        workers.shutdown()
+    """A program that ends must not tear torch down under a working thread, which aborts the process."""
+    threads = list(_started)
+    for thread in threads:
+        thread.close()
+    for thread in threads:
+        thread.join(JOIN_SECONDS)
 
 
 class _Mouth(QObject):
@@ -127,6 +129,7 @@ class Workers(QObject):
         if self._undo_warnings is None:
             self._undo_warnings = warn_to_log()
         thread.start()
+        _started.add(thread)
 
     def _hear(self, event: Event) -> None:
         self._listen(event)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.images.windows import spread_windows
 
 #: Pixels and values (pixels x channels) looked at, at most, over all images.
 _SAMPLE_PIXELS = 2**20
@@ -18,10 +19,6 @@ _SAMPLE_VALUES = 2**22
 
 #: Edge of a sampled window in pixels: a few chunks of a zarr image are touched, not all of them.
 _WINDOW = 64
-
-#: The R2 sequence (multiples of 1/g and 1/g**2, g**3 = g + 1) spreads any number of points evenly over a
-#: square without ever lining up with the rows and columns of the image.
-_PLASTIC = 1.3247179572447460
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +135,6 @@ def _sample(source: ImageSource, budget: int) -> Iterator[npt.NDArray[np.float32
         for plane in source.planes():
             yield source.read(plane, (0, rows), (0, columns))
         return
-    height, width = min(_WINDOW, rows), min(_WINDOW, columns)
-    count = max(1, budget // (height * width))
-    for i in range(count):
-        number = int((i + 0.5) / count * planes)
-        plane = tuple(int(n) for n in np.unravel_index(number, source.shape[:-2]))
-        top = _spread(i / _PLASTIC, rows, height)
-        left = _spread(i / _PLASTIC**2, columns, width)
-        yield source.read(plane, (top, top + height), (left, left + width))
-
-
-def _spread(position: float, size: int, window: int) -> int:
-    """Where on an axis of `size` the window at `position` (its fraction counts) starts."""
-    return int((0.5 + position) % 1.0 * (size - window + 1))
+    count = max(1, budget // (min(_WINDOW, rows) * min(_WINDOW, columns)))
+    for window in spread_windows(source.shape, _WINDOW, count):
+        yield source.read(*window)

@@ -59,7 +59,7 @@ class NetworkSpec:
         return NETWORKS[self.name](self.channels, self.classes)
 
     def empty(self) -> nn.Sequential:
-        """The same network without storage, for `load_state_dict(..., assign=True)`; draws no random number."""
+        """The same network without storage, for `load_state_dict(..., assign=True)`; draws nothing."""
         with torch.device("meta"):
             return self.build()
 

@@ -72,8 +72,9 @@ class TrainedClassifier:
         The state of `spec.build()`, float32 on the CPU.
     classes : tuple of ClassInfo
         Class number i + 1 is entry i.
-    present : tuple of bool
-        Which classes had paint; the others are never predicted.
+    shares : tuple of float
+        Prior of each class, 0..1, summing to 1; 0 for classes without paint, which are never predicted.
+        Training weighs every class the same; by Bayes' rule these shares put their frequencies back.
     normalisation : Normalisation
         What turns pixel values into the network's input.
     channel_axis : int or None
@@ -86,8 +87,13 @@ class TrainedClassifier:
     spec: NetworkSpec
     weights: Mapping[str, torch.Tensor]
     classes: tuple[ClassInfo, ...]
-    present: tuple[bool, ...]
+    shares: tuple[float, ...]
     normalisation: Normalisation
     channel_axis: int | None
     flips: int
     record: TrainingRecord
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        """Which classes had paint."""
+        return tuple(share > 0 for share in self.shares)

@@ -76,6 +76,9 @@ class Predictor:
             [i for i, painted in enumerate(classifier.present) if painted], device=self._device
         )
 
+        shares = torch.tensor(classifier.shares, device=self._device)
+        self._shares = shares[self._present][:, None, None]
+
     def tile(self, source: ImageSource, tile: Tile) -> TilePrediction:
         """Read a tile's patches and classify its pixels.
 
@@ -93,7 +96,8 @@ class Predictor:
         x = torch.from_numpy(self.classifier.normalisation.apply(pixels)).to(self._device)[None]
         with torch.inference_mode():
             painted = sum(form(x)[0, self._present].softmax(0) for form in self._forms)
-            painted = (painted / len(self._forms)).cpu()
+            painted = painted * self._shares
+            painted = (painted / painted.sum(0)).cpu()
         probabilities = np.zeros((classes, *painted.shape[1:]), np.float32)
         probabilities[self._present.cpu().numpy()] = painted.numpy()
         labels = (probabilities.argmax(0) + 1).astype(label_dtype(classes))

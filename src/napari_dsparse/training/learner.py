@@ -68,7 +68,8 @@ class Learner:
         with self._randomness(-1):
             network = spec.build()
         self.network = network.to(device).train()
-        self._sites = _AtSites(densify(self.network))
+        self._dense = densify(self.network)
+        self._sites = _AtSites(self._dense)
         self.parameters: dict[str, Tensor] = dict(self.network.named_parameters())
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()}
         self._optimiser = torch.optim.AdamW(
@@ -110,6 +111,28 @@ class Learner:
         self.network.train()
         columns = torch.as_tensor(present, device=logits.device)
         return columns[logits[:, columns].argmax(1)]
+
+    def mean_probabilities(self, scenes: Sequence[Tensor], present: Sequence[int]) -> list[float]:
+        """Mean probability of each class in `present` over some scenes, by the averaged weights.
+
+        Parameters
+        ----------
+        scenes : sequence of Tensor, shape (C, h, w)
+            Normalised pixels, at least as large as the patch.
+        present : sequence of int
+            Class indices that have paint.
+        """
+        columns = torch.as_tensor(present, device=self._device)
+        named = {f"network.{name}": weight for name, weight in self.average.items()}
+        total, pixels = torch.zeros(len(present), device=self._device), 0
+        self.network.eval()
+        with torch.no_grad():
+            for scene in scenes:
+                scores = functional_call(self._dense, named, (scene.to(self._device)[None],))[0, columns]
+                total += scores.softmax(0).sum((1, 2))
+                pixels += scores[0].numel()
+        self.network.train()
+        return [float(value) for value in (total / pixels).cpu()]
 
     def weights(self) -> Mapping[str, Tensor]:
         """The averaged weights on the CPU, named as in the patch classifier."""

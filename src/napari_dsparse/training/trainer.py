@@ -23,6 +23,7 @@ from napari_dsparse.ops.devices import pick_device
 from napari_dsparse.training.batch import Batch, Pieces, make_batches
 from napari_dsparse.training.learner import Learner, Recipe, learning_rate
 from napari_dsparse.training.progress import TrainingProgress
+from napari_dsparse.training.shares import ClassShares
 from napari_dsparse.training.strokes import Stroke
 from napari_dsparse.training.validation import Validation
 
@@ -86,6 +87,7 @@ class Trainer:
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._validation = Validation(spec, self._recipe, seed, self._device) if hold_out else None
         self._pieces = Pieces(self._sources, self._normalisation, trace(spec.empty().eval()))
+        self._shares = ClassShares(self._sources, self._normalisation, spec.patch)
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._batches: tuple[Batch, ...] = ()
@@ -168,8 +170,7 @@ class Trainer:
         LabelsError
             If no strokes have been given yet.
         """
-        if not self._batches:
-            raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
+        self._check_strokes()
         started = time.perf_counter()
         rate = learning_rate(self._done(), self._round.peak_rate, self._recipe.warm_up)
         batch = self._batches[self._learner.steps % len(self._batches)]
@@ -182,14 +183,21 @@ class Trainer:
         return self._progress()
 
     def snapshot(self) -> TrainedClassifier:
-        """The classifier as it stands: a value of its own, untouched by further steps."""
+        """The classifier as it stands: a value of its own, untouched by further steps.
+
+        Raises
+        ------
+        LabelsError
+            If no strokes have been given yet.
+        """
+        self._check_strokes()
         iou = self._held_out_iou
         axis = self._sources[0].channel_axis
         return TrainedClassifier(
             spec=self._learner.spec,
             weights=self._learner.weights(),
             classes=self._classes,
-            present=tuple(i in self._present for i in range(len(self._classes))),
+            shares=self._shares.estimate(self._learner, self._present, len(self._classes)),
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
@@ -206,6 +214,10 @@ class Trainer:
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             ),
         )
+
+    def _check_strokes(self) -> None:
+        if not self._batches:
+            raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
 
     @property
     def _held_out_strokes(self) -> int:

@@ -1,0 +1,231 @@
+"""The dock: every control under its name, doing what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from gui_session import Desk, desk, two_textures
+from napari.layers import Image, Labels, Points
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QColorDialog, QWidget
+
+from napari_dsparse.gui.class_table import COLOR, NAME, PIXELS, STROKES
+
+__all__ = ["desk"]
+
+CONTROLS = """
+    image_combo labels_combo class_table add_class_button new_labels_button train_button live_check
+    pause_button stop_button predict_button export_button save_model_button load_model_button
+    uncertainty_check next_spot_button progress_bar status_label loss_plot device_combo
+""".split()
+
+
+def textures() -> Image:
+    return Image(two_textures(), name="textures")
+
+
+def test_every_control_has_its_name_once(desk: Callable[..., Desk]) -> None:
+    at = desk()
+    for name in CONTROLS:
+        assert len(at.dock.findChildren(QWidget, name)) == 1, name
+
+
+@pytest.mark.parametrize("width", [280, 320])
+def test_every_control_fits_into_a_narrow_dock(width: int, desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="a rather long name of an image from the microscope"))
+    at.dock.resize(width, 500)
+    at.dock.panel.show_progress(0.4)
+    assert at.dock.panel.minimumSizeHint().width() <= width - 12  # the scroll bar needs its place
+    at.dock.panel.show_progress(None)
+
+
+def test_without_an_image_it_says_where_to_start(desk: Callable[..., Desk]) -> None:
+    at = desk()
+    assert at.status.startswith("Open an image to start")
+    for name in ("new_labels_button", "train_button", "predict_button", "export_button", "stop_button"):
+        assert not at.find(name).isEnabled()
+
+
+def test_an_image_opened_later_is_chosen(desk: Callable[..., Desk]) -> None:
+    at = desk()
+    at.viewer.add_layer(Points(np.zeros((2, 2)), name="spots"))
+    at.viewer.add_layer(textures())
+    assert at.find("image_combo").currentText() == "textures"
+    at.layer("textures").name = "renamed"
+    assert at.find("image_combo").currentText() == "renamed"
+    at.viewer.layers.remove("renamed")
+    assert at.find("image_combo").currentText() == ""
+    assert at.status.startswith("Open an image")
+
+
+def test_new_makes_a_strokes_layer_with_the_brush_in_hand(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    assert strokes.data.dtype == np.uint8
+    assert strokes.data.shape == (96, 128)
+    assert strokes.mode == "paint"
+    assert strokes.selected_label == 1
+    assert at.find("labels_combo").currentText() == "textures strokes"
+    assert [info.name for info in at.session.classes] == ["background", "object"]
+    assert "Paint a stroke of 'background' (key 1)" in at.status
+
+
+def test_a_layer_of_the_wrong_shape_is_explained_and_does_no_harm(desk: Callable[..., Desk]) -> None:
+    at = desk(textures(), Labels(np.zeros((50, 40), np.uint8), name="old"))
+    assert at.session.strokes is None
+    at.find("labels_combo").setCurrentText("old")
+    assert "'old' has shape (50, 40)" in at.status
+    at.click("new_labels_button")
+    assert at.session.strokes == "textures strokes"
+
+
+def test_a_finished_annotation_is_not_trained_on_unasked(desk: Callable[..., Desk]) -> None:
+    at = desk(textures(), Labels(np.ones((96, 128), np.uint8), name="truth"))
+    assert at.session.strokes is None
+    at.find("labels_combo").setCurrentText("truth")
+    assert at.session.strokes == "truth"
+
+
+def test_choosing_a_users_layer_changes_nothing_of_it(desk: Callable[..., Desk]) -> None:
+    data = np.zeros((96, 128), np.int32)
+    data[5:9, 5:9] = 3
+    layer = Labels(data.copy(), name="mine")
+    before = layer.colormap
+    at = desk(textures(), layer)
+    assert at.session.strokes == "mine"
+    at.wait(lambda: len(at.session.classes) == 3)
+    assert layer.colormap is before
+    np.testing.assert_array_equal(layer.data, data)
+    red, green, blue, _ = layer.get_color(3)
+    expected = "#" + "".join(f"{round(float(part) * 255):02x}" for part in (red, green, blue))
+    assert at.session.classes[2].color == expected
+
+
+def test_the_table_counts_the_paint(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.find("live_check").setChecked(False)
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    strokes.data_setitem((np.array([3, 3, 4]), np.array([3, 4, 4])), 1)
+    strokes.data_setitem((np.array([60, 90]), np.array([70, 9])), 2)
+    at.wait(lambda: at.strokes_of(2) == 2)
+    table = at.find("class_table")
+    assert [table.item(row, STROKES).text() for row in (0, 1)] == ["1", "2"]
+    assert [table.item(row, PIXELS).text() for row in (0, 1)] == ["3", "2"]
+
+
+def test_a_class_can_be_renamed_and_recoloured(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    table, strokes = at.find("class_table"), at.layer("textures strokes")
+    table.item(1, NAME).setText("nucleus")
+    assert at.session.classes[1].name == "nucleus"
+    assert list(strokes.features["class"]) == ["not painted", "background", "nucleus"]
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *a, **k: QColor("#123456"))
+    table.cellDoubleClicked.emit(1, COLOR)
+    assert at.session.classes[1].color == "#123456"
+    np.testing.assert_allclose(strokes.get_color(2)[:3], np.array([0x12, 0x34, 0x56]) / 255, atol=1e-6)
+
+
+def test_a_class_always_has_a_name(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    table = at.find("class_table")
+    table.item(0, NAME).setText("   ")
+    assert table.item(0, NAME).text() == "background"
+    assert at.session.classes[0].name == "background"
+
+
+def test_an_added_class_has_a_colour_of_its_own_and_the_brush(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    at.click("add_class_button")
+    assert [info.name for info in at.session.classes] == ["background", "object", "class 3"]
+    assert len({info.color for info in at.session.classes}) == 3
+    assert at.layer("textures strokes").selected_label == 3
+
+
+def test_number_keys_and_clicks_pick_the_class_to_paint(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    at.click("add_class_button")
+    strokes, table = at.layer("textures strokes"), at.find("class_table")
+    for number in (2, 1, 3):
+        strokes.mode = "pan_zoom"
+        press(strokes, number)
+        assert strokes.selected_label == number
+        assert strokes.mode == "paint"
+        assert table.selectionModel().selectedRows()[0].row() == number - 1
+    table.cellClicked.emit(0, NAME)
+    assert strokes.selected_label == 1
+
+
+def press(layer: Labels, number: int) -> None:
+    """Press a number key with `layer` active, as napari's canvas hands it on."""
+    next(function for key, function in layer.keymap.items() if str(key) == str(number))(layer)
+
+
+def test_a_layer_that_is_left_gets_its_keys_back(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    first = at.layer("textures strokes")
+    assert first.keymap
+    at.click("new_labels_button")
+    assert at.session.strokes == "textures strokes [1]"
+    assert not first.keymap
+
+
+def test_next_spot_goes_where_the_model_is_unsure(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.has_layer("textures segmentation"))
+    at.click("stop_button")
+    before = tuple(at.viewer.scene.camera.center)
+    at.click("next_spot_button")
+    at.wait(lambda: at.session.note is not None)
+    after = tuple(at.viewer.scene.camera.center)
+    assert ("unsure in the middle" in at.status and after != before) or "Nothing uncertain" in at.status
+
+
+def test_the_curves_move_while_it_learns(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.progress is not None and at.session.progress.step > 5)
+    steps, losses = at.dock.panel.curves.loss_points
+    assert len(steps) >= 2
+    assert all(loss > 0 for loss in losses)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_curves_are_readable_in_every_theme(theme: str, desk: Callable[..., Desk]) -> None:
+    from napari.utils.theme import get_theme
+
+    at = desk(textures())
+    at.viewer.theme = theme
+    assert at.dock.panel.curves.foreground == get_theme(theme).text.as_hex()
+
+
+def test_devices_are_those_of_the_engine(desk: Callable[..., Desk]) -> None:
+    combo = desk().find("device_combo")
+    names = [combo.itemText(i) for i in range(combo.count())]
+    assert names[0] == "auto"
+    assert "cpu" in names
+
+
+def test_a_table_that_does_not_know_the_keyboard_still_lists_every_class(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    for _ in range(9):
+        at.click("add_class_button")
+    table = at.find("class_table")
+    assert table.rowCount() == 11
+    assert table.item(10, 0).text() == ""
+    assert table.item(10, NAME).flags() & Qt.ItemFlag.ItemIsEditable

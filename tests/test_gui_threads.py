@@ -1,0 +1,319 @@
+"""The worker threads: quick to stop, deaf to what is stale, and silent towards Qt."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from gui_session import two_textures
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.gui import messages as msg
+from napari_dsparse.gui.cores import CoreShare
+from napari_dsparse.gui.predictor_thread import PredictorThread
+from napari_dsparse.gui.trainer_thread import TrainerThread
+from napari_dsparse.gui.worker import Worker, warn_to_log
+from napari_dsparse.images.source import ImageSource
+from napari_dsparse.network.trained import TrainedClassifier, default_classes
+
+E = TypeVar("E")
+PATIENCE = 60.0
+CLASSES = default_classes(2)
+
+
+class Ear:
+    """Collects a thread's events."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def all_of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.heard if isinstance(event, kind)]
+
+    def wait(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < end, f"waited in vain; heard {[type(e).__name__ for e in self.heard]}"
+            time.sleep(0.01)
+        return found
+
+    def first(self, kind: type[E]) -> E:
+        return self.wait(lambda: self.all_of(kind))[0]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def ear() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def trainer(ear: Ear) -> Iterator[TrainerThread]:
+    thread = TrainerThread(ear.heard.append, CoreShare(1))
+    thread.start()
+    yield thread
+    thread.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def predictor(ear: Ear) -> Iterator[PredictorThread]:
+    thread = PredictorThread(ear.heard.append, CoreShare(1))
+    thread.start()
+    yield thread
+    thread.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+SOURCE = ImageSource(two_textures())
+
+
+def strokes(*numbers: int) -> np.ndarray:
+    labels = np.zeros(SOURCE.shape, np.uint8)
+    for number in numbers:
+        column = 10 + 80 * (number - 1)
+        labels[20:24, column : column + 20] = labels[70:74, column : column + 20] = number
+    return labels
+
+
+def learn(generation: int, labels: np.ndarray, **changes: Any) -> msg.TrainingJob:
+    job: dict[str, Any] = {"network": "auto", "device": "cpu", "learn": True} | changes
+    return msg.TrainingJob(generation, SOURCE, labels, CLASSES, **job)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> TrainedClassifier:
+    heard = Ear()
+    thread = TrainerThread(heard.heard.append, CoreShare(1))
+    thread.start()
+    thread.submit(learn(1, strokes(1, 2)))
+    model = heard.first(msg.SnapshotTaken).classifier
+    thread.close()
+    thread.join(10)
+    return model
+
+
+def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> msg.PredictionJob:
+    job: dict[str, Any] = {
+        "source": SOURCE,
+        "view": msg.FieldOfView((), (0, 96), (0, 128)),
+        "whole": False,
+        "done": frozenset(),
+        "device": "cpu",
+        "quick": True,
+        "uncertainty": False,
+        "probabilities": False,
+    }
+    return msg.PredictionJob(generation, classifier, **(job | changes))
+
+
+def large_job(generation: int, classifier: TrainedClassifier) -> msg.PredictionJob:
+    source = ImageSource(np.tile(SOURCE.data, (10, 10)))
+    return view_job(generation, classifier, source=source, whole=True, quick=False)
+
+
+def test_strokes_are_counted_by_class(trainer: TrainerThread, ear: Ear) -> None:
+    trainer.submit(learn(1, strokes(1), learn=False))
+    assert ear.first(msg.StrokesCounted).counts == ((2, 160), (0, 0))
+
+
+def test_one_class_is_not_yet_something_to_learn_and_no_error(trainer: TrainerThread, ear: Ear) -> None:
+    trainer.submit(learn(1, strokes(1)))
+    assert not ear.first(msg.TrainingEnded).steady
+    assert not ear.all_of(msg.JobFailed)
+
+
+def test_stop_acts_within_half_a_second_and_keeps_the_model(trainer: TrainerThread, ear: Ear) -> None:
+    trainer.submit(learn(1, strokes(1, 2)))
+    ear.first(msg.StepTaken)
+    started = time.process_time()  # of this program alone: tests share their machine
+    trainer.stop(1)
+    ear.first(msg.TrainingEnded)
+    assert time.process_time() - started < 0.5
+    assert ear.all_of(msg.SnapshotTaken)
+
+
+def test_pause_takes_no_step_and_stop_still_works(trainer: TrainerThread, ear: Ear) -> None:
+    trainer.submit(learn(1, strokes(1, 2)))
+    ear.first(msg.StepTaken)
+    trainer.pause(True)
+    time.sleep(0.5)
+    steps = len(ear.all_of(msg.StepTaken))
+    time.sleep(0.5)
+    assert len(ear.all_of(msg.StepTaken)) == steps
+    trainer.stop(1)
+    ear.first(msg.TrainingEnded)
+
+
+def test_newer_strokes_win_at_once(trainer: TrainerThread, ear: Ear) -> None:
+    labels = strokes(1, 2)
+    trainer.submit(learn(1, labels))
+    ear.first(msg.StepTaken)
+    labels[40:44, 10:30] = 1
+    trainer.submit(learn(2, labels))
+    ear.wait(lambda: [step for step in ear.all_of(msg.StepTaken) if step.generation == 2])
+    assert ear.all_of(msg.StrokesCounted)[-1].counts[0][0] == 3
+    last = max(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 1)
+    first = min(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 2)
+    assert last < first
+
+
+def test_an_instance_segmentation_is_not_taken_for_strokes(trainer: TrainerThread, ear: Ear) -> None:
+    labels = strokes(1, 2).astype(np.uint16)
+    labels[50:60, 50:60] = 900
+    trainer.submit(learn(1, labels))
+    assert "instance segmentation" in ear.first(msg.JobFailed).sentence
+
+
+def test_an_unknown_device_is_one_sentence_and_the_thread_lives_on(trainer: TrainerThread, ear: Ear) -> None:
+    trainer.submit(learn(1, strokes(1, 2), device="abacus"))
+    assert "abacus" in ear.first(msg.JobFailed).sentence
+    trainer.submit(learn(2, strokes(1, 2)))
+    ear.first(msg.StepTaken)
+
+
+def test_the_labels_are_never_written_to(trainer: TrainerThread, ear: Ear) -> None:
+    labels = strokes(1, 2)
+    labels.flags.writeable = False
+    trainer.submit(learn(1, labels))
+    ear.first(msg.SnapshotTaken)
+
+
+def test_tiles_on_screen_come_first(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    source = ImageSource(np.tile(SOURCE.data, (6, 6)))
+    view = msg.FieldOfView((), (300, 420), (10, 120))
+    predictor.submit(view_job(1, classifier, source=source, view=view, whole=True))
+    seen = ear.wait(lambda: len(ear.all_of(msg.TileDone)) >= 3 and ear.all_of(msg.TileDone))
+    assert view.touches(seen[0].tile)
+
+
+def test_cancel_acts_within_half_a_second(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(large_job(1, classifier))
+    ear.first(msg.TileDone)
+    started = time.process_time()
+    predictor.stop(1)
+    predictor.tile_taken()
+    assert not ear.first(msg.PredictionEnded).complete
+    assert time.process_time() - started < 0.5
+
+
+def test_a_window_that_is_slow_does_not_fill_the_memory(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(large_job(1, classifier))
+    ear.first(msg.TileDone)
+    time.sleep(1.5)
+    assert len(ear.all_of(msg.TileDone)) <= 4
+
+
+def test_tiles_done_before_are_left_out(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(view_job(1, classifier))
+    ear.first(msg.PredictionEnded)
+    done = frozenset(event.tile for event in ear.all_of(msg.TileDone))
+    predictor.submit(view_job(2, classifier, done=done))
+    ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 2)
+    assert len(ear.all_of(msg.TileDone)) == len(done)
+
+
+def test_a_spot_is_found_while_the_whole_image_is_segmented(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(large_job(1, classifier))
+    ear.first(msg.TileDone)
+    predictor.submit(msg.SpotJob(np.ones((20, 20), np.float32), None, ()))
+    for _ in range(3):
+        predictor.tile_taken()
+    assert ear.first(msg.SpotFound).position is not None
+    assert not ear.all_of(msg.PredictionEnded)
+
+
+class Grumbler(Worker[str]):
+    """Warns, or fails in the way it is told."""
+
+    def _supersedes(self, job: str, waiting: str) -> bool:
+        return False
+
+    def _work(self, job: str) -> None:
+        match job:
+            case "warn":
+                warnings.warn("the plotter is out of ink", stacklevel=1)
+                self._post(msg.SpotFound(None))
+            case "ours":
+                raise DsparseError("Give a larger image.")
+            case "torch":
+                raise RuntimeError("CUDA out of memory.\nTried to allocate 20 GiB\n  at frame #0")
+            case "memory":
+                raise MemoryError
+
+
+@pytest.fixture
+def grumbler(ear: Ear) -> Iterator[Grumbler]:
+    thread = Grumbler("grumbler", ear.heard.append)
+    thread.start()
+    yield thread
+    thread.close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"),
+    [
+        ("ours", "Give a larger image."),
+        ("torch", "RuntimeError: CUDA out of memory."),
+        ("memory", "There is not enough memory for this; crop the image."),
+    ],
+)
+def test_every_failure_is_one_sentence(job: str, sentence: str, grumbler: Grumbler, ear: Ear) -> None:
+    grumbler.submit(job)
+    assert ear.first(msg.JobFailed).sentence == sentence
+    assert grumbler.is_alive()
+
+
+def test_warnings_of_a_worker_reach_the_log_and_not_the_window(
+    grumbler: Grumbler, ear: Ear, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(
+            warnings, "showwarning", lambda message, *args, **kwargs: shown.append(str(message))
+        )
+        undo = warn_to_log()
+        grumbler.submit("warn")
+        ear.first(msg.SpotFound)
+        warnings.warn("this one is the window's own", stacklevel=1)
+        undo()
+    assert shown == ["this one is the window's own"]
+    assert "the plotter is out of ink" in caplog.text
+
+
+def test_the_cores_are_shared_among_those_that_work() -> None:
+    import torch
+
+    cores, before, shares = CoreShare(4), torch.get_num_threads(), []
+
+    def measure() -> None:
+        with cores.working():
+            cores.settle()
+            shares.append(torch.get_num_threads())
+            with cores.working():  # as if another thread had begun
+                cores.settle()
+                shares.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
+    assert shares == [4, 2]
+    assert torch.get_num_threads() in (before, 2, 4)
