@@ -18,7 +18,7 @@ from torch import Tensor
 from cuda_host.cases import EDGES, drawn
 from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
-from napari_dsparse.ops.cuda import execution, launch
+from napari_dsparse.ops.cuda import execution, launch, weights
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
 
@@ -83,17 +83,20 @@ def assert_same(got: Any, wanted: Any, dtype: torch.dtype, what: str) -> None:
 
 @pytest.mark.parametrize("case", [*EDGES, *drawn(10)], ids=lambda case: case.name)
 @pytest.mark.parametrize("channels_last", [False, True], ids=["plain", "channels-last"])
-def test_convolutions_equal_float64(shim: Shim, case: Case, channels_last: bool) -> None:
+def test_convolutions_equal_float64(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, case: Case, channels_last: bool
+) -> None:
     case = replace(case, channels_last=channels_last)
     for operator in CONVOLUTIONS:
         if channels_last and operator.startswith("site_"):
             continue
-        for dtype, capability in (
-            (torch.float32, TURING),
-            (torch.float32, HOPPER),
-            (torch.bfloat16, HOPPER),
+        for dtype, capability, split_blocks in (
+            (torch.float32, TURING, 3),  # many units a split
+            (torch.float32, HOPPER, 2048),  # one
+            (torch.bfloat16, HOPPER, 3),
         ):
             shim.device_capability = capability
+            monkeypatch.setattr(weights, "SPLIT_BLOCKS", split_blocks)
             args = given(operator, case, dtype, tf32=capability == HOPPER)
             assert launch.can_run(operator, *args) is None
             got = getattr(launch, operator)(*args)
