@@ -67,14 +67,14 @@ def site_conv2d_weight_grad(
     out = x.new_empty(grad.shape[1], x.shape[1] // groups, *kernel)
     parts = zip(x.chunk(groups, 1), grad.chunk(groups, 1), out.chunk(groups), strict=True)
     for rows_of_group, some_grad, result in parts:
-        shape = (rows.shape[1] * rows_of_group.shape[1], some_grad.shape[1])
+        shape = (some_grad.shape[1], rows.shape[1] * rows_of_group.shape[1])  # (K, T C)
         total = torch.zeros(shape, dtype=sum_dtype(x.dtype), device=x.device)
         for some, gathered in _gathered(rows_of_group, rows):
             if total.dtype == x.dtype:
-                total.addmm_(gathered.t(), some_grad[some])
+                total.addmm_(some_grad[some].t(), gathered)
             else:
-                total += gathered.t() @ some_grad[some]
-        result.copy_(total.view(*kernel, rows_of_group.shape[1], -1).permute(3, 2, 0, 1))
+                total += some_grad[some].t() @ gathered
+        result.copy_(total.view(-1, *kernel, rows_of_group.shape[1]).permute(0, 3, 1, 2))
     return out
 
 
