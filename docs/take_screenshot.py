@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_dsparse.gui.session import Training
 from napari_dsparse.samples import load
 
-#: Brush strokes of the picture, a class each: rows and columns of their ends, picked by eye on the sample.
+#: Brush strokes in the picture, of each class: enough for a held-out figure.
 STROKES_A_CLASS = 5
 #: Longest wait for training and for the whole image, in seconds.
 PATIENCE = 300.0

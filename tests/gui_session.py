@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ class Desk:
         layer.selected_label = number
         layer.brush_size = size
         with layer.block_history():
-            for start, stop in zip(points, points[1:], strict=False):
+            for start, stop in itertools.pairwise(points):
                 for share in np.linspace(0, 1, 8):
                     layer.paint(tuple(np.add(start, share * np.subtract(stop, start))), number)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.samples import load
 
@@ -140,7 +140,8 @@ def test_open_data_from_strokes_to_a_file(
 
 def _load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

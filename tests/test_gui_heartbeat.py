@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from gui_session import Desk, desk, two_textures
 from napari.layers import Image
 from qtpy.QtCore import QTimer
+
+from gui_session import Desk, desk, two_textures
 
 __all__ = ["desk"]
 

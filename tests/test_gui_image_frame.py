@@ -8,9 +8,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from gui_session import Desk, desk, two_textures
 from napari.layers import Image, Labels
 
+from gui_session import Desk, desk, two_textures
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.image_frame import channel_choices, check_labels_fit, frame_of
 

@@ -30,7 +30,7 @@ PAINTED = replace(READY, counts=((3, 100), (2, 90)))
             "Now paint a stroke of 'object' (key 2): learning takes two classes.",
         ),
         (PAINTED, "Press Train to learn from 5 strokes, or switch on Live."),
-        (replace(PAINTED, live=True, training=Training.LEARNING), "Learning: 0 steps."),
+        (replace(PAINTED, training=Training.LEARNING), "Learning: 0 steps."),
         (
             replace(PAINTED, training=Training.LEARNING, progress=STEP),
             "Learning: 140 steps, held-out IoU 0.81 from 5 strokes, steady in about 2 s.",
@@ -47,14 +47,18 @@ PAINTED = replace(READY, counts=((3, 100), (2, 90)))
             replace(PAINTED, problem="The disk is full; free some space."),
             "The disk is full; free some space.",
         ),
+        (
+            replace(PAINTED, training=Training.STEADY, progress=STEP, whole=WholeImage(0.2)),
+            "Segmenting the whole image…",
+        ),
         (replace(PAINTED, note="Model a saved as b."), "Model a saved as b."),
     ],
 )
 def test_the_sentence_fits_the_moment(session: Session, sentence: str) -> None:
-    assert describe(replace(session, live=session.live)) == sentence
+    assert describe(session) == sentence
 
 
 def test_the_progress_bar_says_share_speed_and_time_left() -> None:
     assert progress_text(WholeImage(0.41, 12.3e6, 7.4)) == "41 %  12 Mpx/s  0:07 left"
-    assert progress_text(WholeImage(0.005, 0.43e6, 130)) == "0 %  0.4 Mpx/s  2:10 left"
+    assert progress_text(WholeImage(0.005, 0.43e6, 130)) == "0 %  0.43 Mpx/s  2:10 left"
     assert progress_text(WholeImage()) == "0 %"

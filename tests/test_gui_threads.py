@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from gui_session import two_textures
 
+from gui_session import two_textures
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui import messages as msg
 from napari_dsparse.gui.cores import CoreShare

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from gui_session import Desk, desk
 from napari.layers import Labels
 from npe2 import PluginManifest
 from npe2.cli import app
@@ -16,6 +15,7 @@ from PIL import Image as Picture
 from typer.testing import CliRunner
 
 import napari_dsparse
+from gui_session import Desk, desk
 from napari_dsparse.gui.class_look import show_classes
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.network.trained import ClassInfo

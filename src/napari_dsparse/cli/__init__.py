@@ -21,6 +21,10 @@ from napari_dsparse.errors import DsparseError
 
 __all__ = ["main"]
 
+# As in the window: waiting OpenMP threads sleep, since spinning ones take the very cores that they wait for as
+# soon as another program is busy. Read once, when torch is first loaded; who has set it keeps their setting.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 #: Exit codes as shells know them: 128 + the number of the signal.
 INTERRUPTED = 128 + int(signal.SIGINT)
 TERMINATED = 128 + int(signal.SIGTERM)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pyqtgraph as pg
 from qtpy.QtCore import QSize
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QWidget
 
 from napari_dsparse.network.trained import ClassInfo
@@ -14,7 +14,7 @@ from napari_dsparse.training.holdout import FEWEST_STROKES
 from napari_dsparse.training.progress import TrainingProgress
 
 #: What stands in place of the IoU curves while nothing can be held out.
-HINT = f"from {FEWEST_STROKES} strokes each\nin two classes"
+HINT = f"{FEWEST_STROKES} strokes each\nin 2 classes"
 #: Points a curve keeps; older ones are thinned out.
 MOST_POINTS = 600
 
@@ -37,6 +37,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         self._loss_curve = self._loss.plot()
         self._iou_curves: dict[int, pg.PlotDataItem] = {}
         self._hint = pg.TextItem(HINT, anchor=(0.5, 0.5))
+        self._hint.setFont(self._small_font())
         self._hint.setPos(0.5, 0.5)
         self._iou.addItem(self._hint, ignoreBounds=True)
         self._steps: list[int] = []
@@ -114,10 +115,13 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         plot.getAxis("left").setWidth(28)
         plot.getAxis("bottom").setHeight(16)
         for side in ("left", "bottom"):
-            font = self.font()
-            font.setPointSize(7)
-            plot.getAxis(side).setStyle(tickFont=font, maxTickLevel=0, tickLength=-4)
+            plot.getAxis(side).setStyle(tickFont=self._small_font(), maxTickLevel=0, tickLength=-4)
         return plot
+
+    def _small_font(self) -> QFont:
+        font = QFont(self.font())
+        font.setPointSize(7)
+        return font
 
     def _draw(self) -> None:
         self._hint.setVisible(not self._ious)

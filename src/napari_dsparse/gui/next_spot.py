@@ -64,7 +64,7 @@ def store_blocks(
 ) -> None:
     """Put a tile's block means in their place."""
     row, column = rows[0] // BLOCK, columns[0] // BLOCK
-    grid[(*plane, slice(row, row + means.shape[0]), slice(column, column + means.shape[1]))] = means
+    grid[plane][row : row + means.shape[0], column : column + means.shape[1]] = means
 
 
 def find_spot(

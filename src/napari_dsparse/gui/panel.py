@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 #: A section's title is a quiet line to fold it by, not a button that looks pressed.
 SECTION_STYLE = """
-    QPushButton, QPushButton:checked { background: transparent; text-align: left; font-weight: bold; padding: 2px; }
+    QPushButton, QPushButton:checked { background: transparent; text-align: left; }
+    QPushButton { font-weight: bold; padding: 2px; }
     QPushButton:hover { text-decoration: underline; }
 """
 
@@ -42,7 +43,7 @@ class Panel(QWidget):
         super().__init__(parent)
         self._make_controls()
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(5)
         layout.addLayout(self._layers())
         layout.addWidget(self.class_table)
@@ -53,6 +54,8 @@ class Panel(QWidget):
         layout.addWidget(_section("Segmentation", self._segmentation()))
         layout.addWidget(_section("Model", self._model()))
         layout.addStretch(1)
+        self.show_channels(False)
+        self.show_progress(None)
 
     def show_status(self, sentence: str, *, failed: bool) -> None:
         """Say `sentence`; failures stand out."""
@@ -107,15 +110,21 @@ class Panel(QWidget):
         self.next_spot_button = _button("Next spot", "Go where a stroke would help most.")
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
-        self.progress_bar.hide()
         self.cancel_button = _button("Cancel", "Stop segmenting; what is done stays.")
-        self.cancel_button.hide()
         self.export_button = _button("Export…", "Write the whole segmentation as OME-TIFF or PNG.")
         self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
         self.device_combo = QComboBox()
         self.device_combo.addItems(["auto", *available_devices()])
+        self.device_combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.device_combo.setMinimumContentsLength(4)
         self.device_combo.setToolTip("What computes; auto is the fastest there is.")
+        self.channels_combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.channels_combo.setMinimumContentsLength(8)
         self.channels_combo.setToolTip("Which axis holds the channels; the others are slices.")
         self.image_combo.setToolTip("The image to segment.")
         for name, control in vars(self).items():
@@ -146,7 +155,8 @@ class Panel(QWidget):
 
     def _model(self) -> QWidget:
         return _column(
-            _row(self.save_model_button, self.load_model_button, None, QLabel("Device"), self.device_combo)
+            _row(self.save_model_button, self.load_model_button),
+            _row(QLabel("Device"), self.device_combo, None),
         )
 
 

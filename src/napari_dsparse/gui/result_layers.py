@@ -181,8 +181,7 @@ class ResultLayers(QObject):
                 name=name,
                 colormap=colormap,
                 contrast_limits=(0, 1),
-                opacity=0.7,
-                blending="translucent",
+                blending="additive",  # certain pixels leave the image as it is
                 **self._frame.placement,
             )
             self._add(layer, kind)

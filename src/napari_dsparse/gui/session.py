@@ -8,7 +8,6 @@ from enum import Enum
 from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 
-
 #: The first steps are slower than the rest and say little about the time that is left.
 STEPS_TO_ESTIMATE = 10
 
@@ -105,6 +104,8 @@ def describe(session: Session) -> str:
         return f"Learning: {_progress(session)}{_time_left(session)}."
     if session.training is Training.PAUSED:
         return f"Paused after {_progress(session)}; press Pause again to go on."
+    if session.whole is not None:
+        return "Segmenting the whole image…"
     if session.writing:
         return "Writing the file…"
     if session.note:
@@ -132,7 +133,7 @@ def progress_text(whole: WholeImage) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _what_to_paint(session: Session) -> str:

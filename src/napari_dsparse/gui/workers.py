@@ -6,7 +6,7 @@ import atexit
 import weakref
 from collections.abc import Callable
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.cores import CoreShare
 from napari_dsparse.gui.messages import Event, PredictorJob, TrainingJob
@@ -54,7 +54,7 @@ class Workers(QObject):
         self._listen = listen
         self._cores = CoreShare()
         self._mouth = _Mouth()
-        self._mouth.said.connect(self._hear, Qt.ConnectionType.QueuedConnection)
+        self._mouth.said.connect(self._hear)  # queued by Qt itself: it is said in another thread
         self._trainer: TrainerThread | None = None
         self._predictor: PredictorThread | None = None
         self._ending: list[TrainerThread | PredictorThread] = []
