@@ -133,7 +133,8 @@ def _kernels(report: Report) -> None:
     for reason in sorted({service.reason for service in services if service.reason}):
         report.say(f"  plain PyTorch: {reason}")
     folder = cache_folder()
-    report.say(f"Caches: compiled CUDA kernels, in {folder}" if folder else "Caches: none; there is no home folder")
+    kept = f"compiled CUDA kernels, in {folder}" if folder else "none; there is no home folder"
+    report.say(f"Caches: {kept}")
     report.add(
         kernels={service.operator: service.kernel or service.reason for service in services},
         caches=[str(folder)] if folder else [],
