@@ -164,6 +164,20 @@ def test_products_carry_nan_and_infinity(shim: Shim) -> None:
         torch.testing.assert_close(out.double(), wanted, equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["plain", "channels-last"])
+def test_fragments_are_in_place(shim: Shim, dtype: torch.dtype, channels_last: bool) -> None:
+    """Small integers multiply exactly in every type: one value in a wrong lane and the result differs."""
+    draw = np.random.default_rng(0)
+    x, weight = draw.integers(-3, 4, (1, 32, 2, 70)), draw.integers(-3, 4, (40, 32, 1, 1))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    given = torch.from_numpy(x).to(dtype).contiguous(memory_format=layout)
+    got = launch.conv2d(given, torch.from_numpy(weight).to(dtype), None, (1, 1), 1, "none", 0.0)
+    exact = np.einsum("ncyx,kc->nkyx", x, weight[:, :, 0, 0])
+    assert torch.equal(got, torch.from_numpy(exact).to(dtype))
+    assert "mma" in shim.launched[-1]
+
+
 def test_tf32_rounds_to_nearest(shim: Shim) -> None:
     """Truncation, which is what the hardware does to unrounded bits, would shrink every product."""
     generator = torch.Generator().manual_seed(0)

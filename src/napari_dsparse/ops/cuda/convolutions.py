@@ -118,10 +118,10 @@ def _conv(
     """Convolve the plain map `x`, padded by `pad` on all sides, to maps of `size`."""
     math, kernel = arithmetic(x), (weight.shape[2], weight.shape[3])
     channels = x.shape[1] // groups
-    flat = _flattening_pays(channels, kernel[0] * kernel[1], math.per_word)
+    flat = flattening_pays(channels, kernel[0] * kernel[1], math.per_word)
     packed = pack_weight(weight, groups, math, exchanged=gradient, turned=gradient, flat=flat)
     walked = (1, 1) if flat else kernel
-    span, strip = _span(walked[1], dilation[1], packed)
+    span, strip = span_and_strip(walked[1], dilation[1], packed)
     out = x.new_empty((x.shape[0], groups * packed.rows, *size))
     arguments = ConvArguments(
         x=x.data_ptr(),
@@ -157,7 +157,7 @@ def _conv(
     return out
 
 
-def _flattening_pays(channels: int, taps: int, per_word: int) -> bool:
+def flattening_pays(channels: int, taps: int, per_word: int) -> bool:
     """Whether taps in one line with few channels save a quarter of the words or more."""
     walked = taps * up(-(-channels // per_word), STEP)
     return 4 * up(-(-channels * taps // per_word), STEP) <= 3 * walked
@@ -173,7 +173,7 @@ def _shared_bytes(span: int, strip: int, packed: PackedWeight) -> int:
     return 4 * max(STEP * strip + span * STEP * (packed.tile + 8), staged)
 
 
-def _span(taps: int, dilation: int, packed: PackedWeight) -> tuple[int, int]:
+def span_and_strip(taps: int, dilation: int, packed: PackedWeight) -> tuple[int, int]:
     """Taps that share a strip, and its words: as many as fit, in turns of equal length."""
     span = 1
     while span < taps and _shared_bytes(span + 1, _strip(span + 1, dilation), packed) <= SHARED_BYTES:
