@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import pytest
 
 from napari_dsparse.errors import KernelError
 from napari_dsparse.ops.cuda import compiler
 from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
-from napari_dsparse.ops.cuda.nvrtc import Nvrtc, find_nvrtc
+from napari_dsparse.ops.cuda.nvrtc import find_nvrtc
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
@@ -27,11 +31,11 @@ def kernels_for(architecture: int) -> list[Kernel]:
     return [k for k in KERNELS.values() if not re.search("f16_fma", k.name)]
 
 
-def problem(kernel: Kernel, architecture: int, nvrtc: Nvrtc, sources: dict[str, str]) -> str | None:
+def problem(name: str, architecture: int, cuda: str) -> str | None:
     """What is wrong with a kernel's machine code, if anything."""
-    cubin, log = nvrtc.compile(
-        kernel.source, sources, (*compiler.options(architecture), "--ptxas-options=-v")
-    )
+    kernel, nvrtc = KERNELS[name], find_nvrtc(cuda)
+    options = (*compiler.options(architecture), "--ptxas-options=-v")
+    cubin, log = nvrtc.compile(kernel.source, headers(), options)
     if not cubin.startswith(b"\x7fELF") or kernel.name.encode() not in cubin:
         return f"{kernel.name}: no machine code"
     used = re.search(r"Used (\d+) registers", log)
@@ -47,18 +51,26 @@ def problem(kernel: Kernel, architecture: int, nvrtc: Nvrtc, sources: dict[str, 
     return None
 
 
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ProcessPoolExecutor]:
+    """A process a core: within one process, NVRTC compiles one program at a time."""
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload(["napari_dsparse.ops.cuda.compiler"])
+    with ProcessPoolExecutor(os.cpu_count(), context) as pool:
+        yield pool
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("cuda", ["13.0", "12.8"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_kernel_builds_without_spills(cuda: str, architecture: int) -> None:
+def test_every_kernel_builds_without_spills(
+    workers: ProcessPoolExecutor, cuda: str, architecture: int
+) -> None:
     try:
         nvrtc = find_nvrtc(cuda)
     except KernelError as error:
         pytest.skip(str(error))
     assert architecture in nvrtc.architectures
-    sources = headers()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(
-            lambda kernel: problem(kernel, architecture, nvrtc, sources), kernels_for(architecture)
-        )
+    names = [kernel.name for kernel in kernels_for(architecture)]
+    found = workers.map(partial(problem, architecture=architecture, cuda=cuda), names, chunksize=4)
     assert [text for text in found if text] == []

@@ -19,6 +19,7 @@ from cuda_host.cases import EDGES, drawn
 from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
 from napari_dsparse.ops.cuda import execution, launch, weights
+from napari_dsparse.ops.cuda.kernels import Kernel
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
 
@@ -203,23 +204,63 @@ def test_results_repeat_bit_for_bit(shim: Shim) -> None:
         assert torch.equal(getattr(launch, operator)(*args), getattr(launch, operator)(*args)), operator
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["plain", "channels-last"])
-def test_maps_of_more_than_two_to_the_31_values(
-    shim: Shim, monkeypatch: pytest.MonkeyPatch, channels_last: bool
-) -> None:
-    """Only the last block is run: the address space is real, the memory is not."""
-    n, c, h, w = 2, 3, 20000, 20001
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = torch.empty((n, c, h, w), dtype=torch.float16, memory_format=layout)
+@pytest.fixture
+def last_block(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every launch with many blocks only the last is run: large maps are address space, not memory."""
+
+    def run(
+        kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, device: torch.device
+    ) -> None:
+        shim.run_blocks(kernel, range(blocks - 1 if blocks > 100 else 0, blocks), shared, arguments)
+
+    monkeypatch.setattr(execution, "run", run)
+
+
+LAYOUTS = pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels-last"]
+)
+
+
+@LAYOUTS
+def test_pools_reach_beyond_two_to_the_31_values(last_block: None, layout: torch.memory_format) -> None:
+    x = torch.empty((2, 3, 20000, 20001), dtype=torch.float16, memory_format=layout)
     assert x.numel() > 2**31
     x[-1, -1, -2:, -2:] = torch.tensor([[1.0, 4.0], [3.0, 2.0]])
-    launches: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(execution, "run", lambda *args: launches.append(args))
     out, winners = launch.max_pool2d(x, (2, 2), (1, 1), True)
-    ((kernel, blocks, shared, args, _),) = launches
-    shim.run_blocks(kernel, range(blocks - 1, blocks), shared, args)
     assert out[-1, -1, -1, -1] == 4
     assert winners[-1, -1, -1, -1] == 1
+
+
+@LAYOUTS
+def test_convolutions_reach_beyond_two_to_the_31_values(
+    last_block: None, layout: torch.memory_format
+) -> None:
+    x = torch.empty((1, 33, 8192, 8192), dtype=torch.float16, memory_format=layout)
+    assert x.numel() > 2**31
+    corner = torch.randn(1, 33, 3, 6).half()
+    x[:, :, -3:, -6:] = corner
+    weight = torch.randn(2, 33, 3, 2).half() / 8
+    out = launch.conv2d(x, weight, None, (1, 1), 1, "none", 0.0)
+    wanted = torch.nn.functional.conv2d(corner.double(), weight.double())[0, :, 0]
+    # The last block of sites holds two pixels.
+    torch.testing.assert_close(out[0, :, -1, -2:].double(), wanted[:, -2:], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("operator", SCHEMAS)
+def test_the_dispatcher_reaches_every_kernel(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, operator: str
+) -> None:
+    """With whatever strides and index type a caller has."""
+    monkeypatch.setattr(launch, "unavailable", lambda device: None)
+    monkeypatch.setenv(dispatch.VARIABLE, "require")
+    case = Case("strided", channels=4, outputs=6, groups=2, indices=torch.int64)
+    args = [
+        torch.stack([a, a], -1)[..., 0] if isinstance(a, Tensor) and a.is_floating_point() else a
+        for a in given(operator, case, torch.float32, tf32=True)
+    ]
+    got = dispatch.run(operator, *args)
+    assert shim.launched
+    assert_same(got, in_float64(operator, tuple(args)), torch.float32, operator)
 
 
 @pytest.mark.parametrize(

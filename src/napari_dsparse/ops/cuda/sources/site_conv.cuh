@@ -44,10 +44,11 @@ DEVICE void gather_quads(word* a, const SiteConvArguments& p, const Rows& rows, 
         const long long row = element < p.elements ? rows.row(site, tap) : -1;
         Quad from = {};
         if (row >= 0) from = *(const Quad*)(x + row * p.groups * p.channels + channel);
-        word* to = a + site * SITE_LINE + quad;
+        WordQuad to;
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-            to[i] = Math::pack(from.values[i * Math::PER_WORD], from.values[(i + 1) * Math::PER_WORD - 1]);
+            to.words[i] = Math::pack(from.values[i * Math::PER_WORD], from.values[(i + 1) * Math::PER_WORD - 1]);
+        *(WordQuad*)(a + site * SITE_LINE + quad) = to;
     }
 }
 

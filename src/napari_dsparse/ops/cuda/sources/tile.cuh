@@ -120,14 +120,15 @@ DEVICE void stage_sums(word* to, int line, const float (&sum)[NT][4]) {
             to[(g + part / 2 * 8) * line + j * 8 + 2 * q + part % 2] = __float_as_uint(sum[j][part]);
 }
 
+struct __align__(16) WordQuad {
+    word words[4];
+};
+
 // Copies `lines` lines of `length` words (a multiple of 4) from global memory, 16 bytes at a time.
 DEVICE void copy_lines(word* to, int to_line, const word* from, long long from_line, int lines, int length) {
-    struct __align__(16) Quad {
-        word words[4];
-    };
     const int quads = length / 4;
     for (int i = threadIdx.x; i < lines * quads; i += blockDim.x) {
         const int line = i / quads, at = i % quads * 4;
-        *(Quad*)(to + line * to_line + at) = *(const Quad*)(from + line * from_line + at);
+        *(WordQuad*)(to + line * to_line + at) = *(const WordQuad*)(from + line * from_line + at);
     }
 }
