@@ -188,12 +188,22 @@ def test_tf32_rounds_to_nearest(shim: Shim) -> None:
     assert ((out.double() - wanted) / wanted).mean().abs() < 1e-5
 
 
-def test_float32_keeps_its_digits_when_tf32_is_not_allowed(
-    shim: Shim,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    launch.conv2d(torch.rand(1, 3, 4, 5), torch.rand(2, 3, 1, 1), None, (1, 1), 1, "none", 0.0)
+@pytest.mark.parametrize("switch", ["allow_tf32", "conv.fp32_precision"])
+def test_float32_keeps_its_digits_when_tf32_is_not_allowed(shim: Shim, switch: str) -> None:
+    cudnn = torch.backends.cudnn
+    if switch == "allow_tf32":
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+    elif hasattr(cudnn, "conv"):
+        before, cudnn.conv.fp32_precision = cudnn.conv.fp32_precision, "ieee"
+    else:
+        pytest.skip("this PyTorch has only the other switch")
+    try:
+        launch.conv2d(torch.rand(1, 3, 4, 5), torch.rand(2, 3, 1, 1), None, (1, 1), 1, "none", 0.0)
+    finally:
+        if switch == "allow_tf32":
+            cudnn.allow_tf32 = before
+        else:
+            cudnn.conv.fp32_precision = before
     assert shim.launched == ["pack_f32_fma", "conv_f32_fma_32"]
 
 

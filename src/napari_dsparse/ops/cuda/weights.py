@@ -45,9 +45,10 @@ def arithmetic(x: Tensor) -> Arithmetic:
 
 
 def _tf32_allowed() -> bool:
-    # torch 2.9 renamed the switch, and refuses the old name once the new one was used.
+    # torch 2.9 renamed the switch; it refuses the old name once the new one was used, and the new one shows
+    # what either was set to.
     conv = getattr(torch.backends.cudnn, "conv", None)
-    if conv is not None and conv.fp32_precision != "none":
+    if conv is not None:
         return bool(conv.fp32_precision == "tf32")
     return bool(torch.backends.cudnn.allow_tf32)
 
