@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cuda_host.fixtures import host_library, shim  # noqa: F401
+
 #: Folder with open image sets, larger than what may be bundled; tests that need it skip where it is absent.
 DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

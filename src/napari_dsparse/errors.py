@@ -17,6 +17,10 @@ class ConversionError(DsparseError):
     """A patch classifier holds a layer that has no exact whole-image form."""
 
 
+class KernelError(DsparseError):
+    """A compiled kernel was required, or tried, and cannot be had here."""
+
+
 class ImageError(DsparseError):
     """An image cannot be read as pixels with channels."""
 

@@ -16,6 +16,8 @@ from napari_dsparse.cli.display import probe_qt, why_no_window
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.network import densify
+from napari_dsparse.ops import dispatch
+from napari_dsparse.ops.cuda.cache import cache_folder
 from napari_dsparse.ops.devices import available_devices, pick_device
 
 #: Distributions whose versions matter, by the extra of ours that brings them ("" = always there).
@@ -33,9 +35,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     _processors(report)
     _devices(report)
     _executions(report)
+    _kernels(report)
     _window(report)
-    report.say("Caches: none; nothing is kept on disk beside the files you ask for")
-    report.add(caches=[])
 
 
 def _versions(report: Report) -> None:
@@ -107,8 +108,8 @@ def _why_no_device() -> dict[str, str]:
 def _executions(report: Report) -> None:
     """Which code serves which job, after a trial that they agree on this machine."""
     serves: dict[str, Any] = {
-        "training": "active sites: gather and GEMM at the pixels that the strokes depend on (plain PyTorch)",
-        "prediction": "whole tiles, taps apart by the dilation (plain PyTorch)",
+        "training": "active sites: gather and GEMM at the pixels that the strokes depend on",
+        "prediction": "whole tiles, taps apart by the dilation",
     }
     for job, execution in serves.items():
         report.say(f"{job.capitalize()}: {execution}")
@@ -120,6 +121,24 @@ def _executions(report: Report) -> None:
             f"The executions of one network differ by {worst:.1e} on this machine, where 1e-9 is allowed; "
             "reinstall torch."
         )
+
+
+def _kernels(report: Report) -> None:
+    """Who computes each operator on the device that `auto` takes, and why."""
+    services = dispatch.services(pick_device())
+    ours = [service for service in services if service.kernel is not None]
+    report.say(f"Kernels: {len(ours)} of {len(services)} operators run in this package's CUDA kernels")
+    for service in ours:
+        report.say(f"  {service.operator}: {service.kernel}")
+    for reason in sorted({service.reason for service in services if service.reason}):
+        report.say(f"  plain PyTorch: {reason}")
+    folder = cache_folder()
+    kept = f"compiled CUDA kernels, in {folder}" if folder else "none; there is no home folder"
+    report.say(f"Caches: {kept}")
+    report.add(
+        kernels={service.operator: service.kernel or service.reason for service in services},
+        caches=[str(folder)] if folder else [],
+    )
 
 
 def largest_disagreement() -> float:

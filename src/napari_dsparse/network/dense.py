@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -87,8 +87,8 @@ class DenseNetwork(nn.Module):
                 f"W >= {columns}, the patch of this network."
             )
         check_modes(self.geometry)
-        for step in self.geometry.steps:
-            x = _on_map(step, x)
+        for step, activation in _with_activations(self.geometry.steps, _convolves):
+            x = _on_map(step, x, activation)
         return x
 
     def at(self, image: Tensor, yx: Tensor) -> Tensor:
@@ -134,8 +134,11 @@ class DenseNetwork(nn.Module):
         check_modes(self.geometry)
         maps: Iterator[ops.KernelMap] = iter(closure.maps)
         x = pixels
-        for step in self.geometry.steps:
-            x = _at_sites(step, x, next(maps)) if reads_neighbours(step) else _at_own_site(step, x)
+        for step, activation in _with_activations(self.geometry.steps, _convolves_neighbours):
+            if reads_neighbours(step):
+                x = _at_sites(step, x, next(maps), activation)
+            else:
+                x = _at_own_site(step, x)
         return x
 
     def _output_size(self, image: Tensor) -> tuple[int, int]:
@@ -148,7 +151,49 @@ class DenseNetwork(nn.Module):
         return image.shape[1] - rows + 1, image.shape[2] - columns + 1
 
 
-def _on_map(step: Step, x: Tensor) -> Tensor:
+#: An activation and its slope, as `ops.conv2d` takes them.
+Activation = tuple[str, float]
+NO_ACTIVATION: Activation = ("none", 0.0)
+
+
+def _with_activations(
+    steps: Sequence[Step], takes_one: Callable[[Step], bool]
+) -> Iterator[tuple[Step, Activation]]:
+    """Steps in order; one that `takes_one` has the activation after it as its own, where it can be fused.
+
+    Then the map of sums before the activation is never stored, neither for the next layer nor for the
+    gradient.
+    """
+    at = 0
+    while at < len(steps):
+        step = steps[at]
+        at += 1
+        activation = NO_ACTIVATION
+        if takes_one(step) and at < len(steps):
+            activation = _fusible(steps[at].module)
+            at += activation != NO_ACTIVATION
+        yield step, activation
+
+
+def _fusible(layer: nn.Module) -> Activation:
+    if isinstance(layer, nn.ReLU):
+        return "relu", 0.0
+    if isinstance(layer, nn.LeakyReLU) and layer.negative_slope >= 0:
+        return "relu", layer.negative_slope
+    if isinstance(layer, nn.Tanh):
+        return "tanh", 0.0
+    return NO_ACTIVATION
+
+
+def _convolves(step: Step) -> bool:
+    return isinstance(step.module, (nn.Conv2d, nn.Linear))
+
+
+def _convolves_neighbours(step: Step) -> bool:
+    return _convolves(step) and reads_neighbours(step)
+
+
+def _on_map(step: Step, x: Tensor, activation: Activation) -> Tensor:
     layer, window = step.module, step.window
     if window is None:
         return _pointwise(layer, x)
@@ -157,17 +202,17 @@ def _on_map(step: Step, x: Tensor) -> Tensor:
     if isinstance(layer, nn.AvgPool2d):
         return ops.avg_pool2d(x, window.kernel, window.dilation, layer.divisor_override)
     weight, bias, groups = _kernel(step)
-    return ops.conv2d(x, weight, bias, window.dilation, groups)
+    return ops.conv2d(x, weight, bias, window.dilation, groups, *activation)
 
 
-def _at_sites(step: Step, x: Tensor, kernel_map: ops.KernelMap) -> Tensor:
+def _at_sites(step: Step, x: Tensor, kernel_map: ops.KernelMap, activation: Activation) -> Tensor:
     layer = step.module
     if isinstance(layer, nn.MaxPool2d):
         return ops.site_max_pool2d(x, kernel_map)
     if isinstance(layer, nn.AvgPool2d):
         return ops.site_avg_pool2d(x, kernel_map, layer.divisor_override)
     weight, bias, groups = _kernel(step)
-    return ops.site_conv2d(x, weight, bias, kernel_map, groups)
+    return ops.site_conv2d(x, weight, bias, kernel_map, groups, *activation)
 
 
 def _at_own_site(step: Step, x: Tensor) -> Tensor:

@@ -2,6 +2,10 @@
 
 Source: Li, Zhao and Wang, "Highly Efficient Forward and Backward Propagation of Convolutional Neural
 Networks for Pixelwise Classification", arXiv:1412.4526.
+
+The functions here check what they are given and call the operators `torch.ops.dsparse`, which importing
+this package defines. `schemas` tells what those are, `reference` how they are computed, `dispatch` who
+computes them on a CUDA device, and `README.md` the rest.
 """
 
 from napari_dsparse.ops.maps import avg_pool2d, conv2d, max_pool2d

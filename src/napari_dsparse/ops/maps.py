@@ -7,18 +7,23 @@ what the strided patch classifier gives on that pixel's patch.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dsparse.errors import ShapeError
-from napari_dsparse.ops.shapes import Pair, as_pair, check_map
+from napari_dsparse.ops.library import OPS
+from napari_dsparse.ops.schemas import MOST_WINNER_TAPS
+from napari_dsparse.ops.shapes import Pair, as_pair, check_activation, check_map
 
 
 def conv2d(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: Pair = 1, groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    dilation: Pair = 1,
+    groups: int = 1,
+    activation: str = "none",
+    slope: float = 0.0,
 ) -> Tensor:
     """Cross-correlation with taps `dilation` apart, at every position.
 
@@ -31,6 +36,10 @@ def conv2d(
         Distance between taps in pixels, d: the product of all earlier strides.
     groups : int
         Channel groups, as in `torch.nn.Conv2d`.
+    activation : {"none", "relu", "tanh"}
+        Applied to the sum in the same pass.
+    slope : float
+        What "relu" multiplies negative sums by, >= 0: 0 is ReLU, 0.01 the usual LeakyReLU.
 
     Returns
     -------
@@ -40,14 +49,18 @@ def conv2d(
     ------
     ShapeError
         If the map is smaller than the kernel's extent, or channels do not fit.
+    DsparseError
+        If the activation is not one of these.
     """
     d = as_pair(dilation, "dilation")
     check_map(x, (weight.shape[2], weight.shape[3]), d)
+    check_activation(activation, slope)
     if x.shape[1] != weight.shape[1] * groups:
         raise ShapeError(
             f"The map has {x.shape[1]} channels; this convolution takes {weight.shape[1] * groups}."
         )
-    return F.conv2d(x, weight, bias, dilation=d, groups=groups)
+    out: Tensor = OPS.conv2d(x, weight, bias, d, groups, activation, slope)
+    return out
 
 
 def max_pool2d(x: Tensor, kernel_size: Pair, dilation: Pair = 1) -> Tensor:
@@ -75,10 +88,24 @@ def max_pool2d(x: Tensor, kernel_size: Pair, dilation: Pair = 1) -> Tensor:
     """
     k, d = as_pair(kernel_size, "kernel_size"), as_pair(dilation, "dilation")
     check_map(x, k, d)
-    if k == (1, 1):
-        return x.clone()
-    result: Tensor = _MaxPool.apply(x, k, d)  # type: ignore[no-untyped-call]
-    return result
+    if k[0] * k[1] > MOST_WINNER_TAPS:
+        return _large_max_pool2d(x, k, d)
+    # Without a gradient to come, the winners need not be found.
+    record = torch.is_grad_enabled() and x.requires_grad
+    out: Tensor = OPS.max_pool2d(x, k, d, record)[0]
+    return out
+
+
+def _large_max_pool2d(x: Tensor, k: tuple[int, int], d: tuple[int, int]) -> Tensor:
+    """A window too large for one byte a winner, as two smaller ones; ties are settled alike.
+
+    Columns before rows, as in `reference.max_pool2d`; one axis as two overlapping halves.
+    """
+    if min(k) > 1:
+        return max_pool2d(max_pool2d(x, (1, k[1]), d), (k[0], 1), d)
+    half = ((k[0] + 1) // 2, (k[1] + 1) // 2)
+    shift = (max(1, k[0] - half[0]) * d[0], max(1, k[1] - half[1]) * d[1])
+    return max_pool2d(max_pool2d(x, half, d), (min(k[0], 2), min(k[1], 2)), shift)
 
 
 def avg_pool2d(x: Tensor, kernel_size: Pair, dilation: Pair = 1, divisor: int | None = None) -> Tensor:
@@ -105,57 +132,8 @@ def avg_pool2d(x: Tensor, kernel_size: Pair, dilation: Pair = 1, divisor: int | 
     """
     k, d = as_pair(kernel_size, "kernel_size"), as_pair(dilation, "dilation")
     check_map(x, k, d)
-    total = _shifted_sum(_shifted_sum(x, k[0], d[0], 2), k[1], d[1], 3)
-    return total / (divisor or k[0] * k[1])
-
-
-def _shifted_sum(x: Tensor, taps: int, dilation: int, axis: int) -> Tensor:
-    length = x.shape[axis] - (taps - 1) * dilation
-    total = x.narrow(axis, 0, length)
-    for tap in range(1, taps):
-        total = total + x.narrow(axis, tap * dilation, length)
-    return total
-
-
-def _shifted_max(x: Tensor, taps: int, dilation: int, axis: int) -> Tensor:
-    """Maxima of `taps` neighbours along one axis in about log2(taps) passes.
-
-    A running window of w taps joined with itself, shifted by at most w taps, is a window of up to 2 w.
-    """
-    window = 1
-    while window < taps:
-        step = min(window, taps - window)
-        length = x.shape[axis] - step * dilation
-        x = torch.maximum(x.narrow(axis, 0, length), x.narrow(axis, step * dilation, length))
-        window += step
-    return x
-
-
-class _MaxPool(torch.autograd.Function):
-    """Maxima of shifted maps; the winners are found again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
-        out = _shifted_max(_shifted_max(x, kernel[0], dilation[0], 2), kernel[1], dilation[1], 3)
-        ctx.save_for_backward(x, out)
-        ctx.window = kernel, dilation
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
-        x, out = ctx.saved_tensors
-        kernel, dilation = ctx.window
-        rows, columns = out.shape[2:]
-        grad_x = torch.zeros_like(x)
-        rest = grad.clone()  # what no earlier tap has won
-        for ty in range(kernel[0]):
-            for tx in range(kernel[1]):
-                y, column = ty * dilation[0], tx * dilation[1]
-                at = (..., slice(y, y + rows), slice(column, column + columns))
-                won = x[at] == out
-                grad_x[at] += rest * won
-                rest.masked_fill_(won, 0)
-        return grad_x, None, None
+    out: Tensor = OPS.avg_pool2d(x, k, d, divisor or k[0] * k[1])
+    return out
 
 
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d"]

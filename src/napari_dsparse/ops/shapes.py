@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
-from napari_dsparse.errors import ShapeError
+from napari_dsparse.errors import DsparseError, ShapeError
+from napari_dsparse.ops.schemas import ACTIVATIONS
 
 #: One number for both axes, or (rows, columns).
 Pair = int | tuple[int, int]
+
+#: (rows, columns), as an operator takes them.
+Two = Sequence[int]
 
 
 def as_pair(value: Pair, what: str) -> tuple[int, int]:
@@ -33,3 +40,21 @@ def check_map(x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> 
             f"The map is {x.shape[2]} x {x.shape[3]}, but a {kernel[0]} x {kernel[1]} window with taps "
             f"{dilation[0]} x {dilation[1]} apart spans {rows} x {columns}; give a map at least that large."
         )
+
+
+def check_activation(activation: str, slope: float) -> None:
+    """Raise DsparseError unless a convolution can apply `activation` to its sum."""
+    if activation not in ACTIVATIONS:
+        raise DsparseError(
+            f"Activation {activation!r} can't be fused; choose one of {', '.join(ACTIVATIONS)}, or apply it "
+            "to the result."
+        )
+    if slope < 0:
+        raise DsparseError(f"The slope below zero is {slope}; it must be at least 0 for a gradient to exist.")
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Layout of what an operator makes of the map `x`: channels-last if `x` is that and nothing else."""
+    if x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format

@@ -1,0 +1,76 @@
+"""The network of the benchmarks, its layers in plain PyTorch, and one training step in two ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_dsparse.network.densify import DenseNetwork, densify
+from napari_dsparse.sites import dependency_closure
+
+
+def bench_network(classes: int) -> DenseNetwork:
+    """conv5x32, pool2, conv5x48, pool2, conv3x64, pool2, conv5x128, 1x1: patch 60."""
+    torch.manual_seed(0)
+    return densify(
+        nn.Sequential(
+            nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(32, 48, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(48, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(64, 128, 5), nn.ReLU(),
+            nn.Conv2d(128, classes, 1),
+        )
+    )  # fmt: skip
+
+
+def plain_forward(network: DenseNetwork, x: Tensor) -> Tensor:
+    """The same whole-image pass with PyTorch's own dilated layers."""
+    for step in network.geometry.steps:
+        layer, window = step.module, step.window
+        if window is None:
+            x = torch.relu(x)
+        elif isinstance(layer, nn.MaxPool2d):
+            x = F.max_pool2d(x, window.kernel, 1, 0, window.dilation)
+        else:
+            assert isinstance(layer, nn.Conv2d)
+            x = F.conv2d(x, layer.weight, layer.bias, dilation=window.dilation)
+    return x
+
+
+def labelled_band(size: int, network: DenseNetwork) -> tuple[np.ndarray, Tensor]:
+    """Strokes: positions (S, 2) of the output along a diagonal band about 4 pixels wide, and classes."""
+    side = size - network.patch[0] + 1
+    along = np.arange(side - 4)
+    yx = np.concatenate([np.stack([along, along + shift], 1) for shift in range(4)])
+    yx = yx[np.lexsort((yx[:, 1], yx[:, 0]))]
+    return yx, torch.from_numpy(np.arange(len(yx)) * 4 // len(yx))
+
+
+def step_on_sites(network: DenseNetwork, x: Tensor, yx: np.ndarray, targets: Tensor) -> Callable[[], None]:
+    """Loss and gradients through active sites; the kernel maps are made once, as in training."""
+    width = x.shape[3]
+    closure = dependency_closure(network.geometry.windows, yx[:, 0] * width + yx[:, 1], width).to(x.device)
+    pixels = x.reshape(x.shape[1], -1).index_select(1, closure.pixels).t().contiguous()
+    targets = targets.to(x.device)
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        F.cross_entropy(network.on_sites(pixels, closure), targets).backward()
+
+    return step
+
+
+def step_on_map(network: DenseNetwork, x: Tensor, yx: np.ndarray, targets: Tensor) -> Callable[[], None]:
+    """Loss and gradients of the same labels through the whole image, in plain PyTorch."""
+    y, column = (torch.from_numpy(yx[:, axis]).to(x.device) for axis in (0, 1))
+    targets = targets.to(x.device)
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        F.cross_entropy(plain_forward(network, x)[0][:, y, column].t(), targets).backward()
+
+    return step

@@ -1,0 +1,8 @@
+"""The library's operators on NVIDIA GPUs: CUDA C++ in `sources`, compiled at first use.
+
+A launch walks one way: `launch` (an operator) -> `maps`, `pools`, `sites` (sizes, tiles, arguments) ->
+`execution` (a kernel on a device) -> `compiler` (cubin, by `nvrtc`, kept in `cache`) -> `driver` (libcuda).
+Users need no CUDA toolkit and no compiler: NVRTC comes with every CUDA build of PyTorch.
+
+Importing this package needs neither; see `launch.can_run` for what is missing.
+"""

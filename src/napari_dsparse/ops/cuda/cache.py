@@ -1,0 +1,71 @@
+"""Compiled kernels on disk, so that each is compiled once a machine and not once a process.
+
+Safe to share, between processes and between nodes of a cluster: an entry appears complete or not at all,
+carries a digest of its content, and is thrown away when that does not match. No failure here is an error:
+without a cache, kernels are compiled again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+#: Environment variable that names another folder for compiled kernels.
+VARIABLE = "DSPARSE_KERNEL_CACHE"
+
+_ELF = b"\x7fELF"
+_DIGEST = hashlib.sha256().digest_size
+
+
+def cache_folder() -> Path | None:
+    """The user's folder for compiled kernels; None where there is no home."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "napari-dsparse" / "kernels"
+
+
+def load(folder: Path | None, key: str) -> bytes | None:
+    """The cubin kept under `key`; None if there is none, or it is not what was stored."""
+    if folder is None:
+        return None
+    try:
+        entry = (folder / f"{key}.cubin").read_bytes()
+    except OSError:
+        return None
+    cubin, digest = entry[:-_DIGEST], entry[-_DIGEST:]
+    if cubin.startswith(_ELF) and hashlib.sha256(cubin).digest() == digest:
+        return cubin
+    return None
+
+
+def store(folder: Path | None, key: str, cubin: bytes) -> None:
+    """Keep `cubin` under `key`, if that can be done."""
+    if folder is None:
+        return
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own, then one atomic step: two processes at once each put down a whole entry.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{key[:16]}-", dir=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(cubin + hashlib.sha256(cubin).digest())
+        os.replace(temporary, folder / f"{key}.cubin")
+    except OSError:
+        # Read-only home, full disk, or Windows holding the entry open for another process.
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

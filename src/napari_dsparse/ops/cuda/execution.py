@@ -1,0 +1,38 @@
+"""A kernel on a device: compiled, loaded, and put into PyTorch's current stream."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import torch
+
+from napari_dsparse.ops.cuda.compiler import cubin_for
+from napari_dsparse.ops.cuda.driver import open_driver
+from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel
+
+
+def capability(device: torch.device) -> tuple[int, int]:
+    """Compute capability of `device`."""
+    return torch.cuda.get_device_capability(device)
+
+
+def run(kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, device: torch.device) -> None:
+    """Launch `kernel` on the current stream of `device`, with `shared` bytes of shared memory a block.
+
+    Raises
+    ------
+    KernelError
+        If the kernel can't be had.
+    """
+    loaded = _loaded(kernel.name, capability(device))
+    stream = torch.cuda.current_stream(device)
+    open_driver().launch(
+        loaded, stream.device_index, stream.cuda_stream, blocks, kernel.threads, shared, arguments
+    )
+
+
+@functools.cache
+def _loaded(name: str, device_capability: tuple[int, int]) -> ctypes.c_void_p:
+    # Two threads that come here at once load it twice, which costs a moment and does no harm.
+    return open_driver().load(cubin_for(KERNELS[name], device_capability), name)

@@ -1,0 +1,130 @@
+"""Every kernel there is: its name, its source, and the registers and threads it is laid out for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+import torch
+
+#: How number types are called in kernel names, and in the sources.
+ELEMENTS: Mapping[torch.dtype, tuple[str, str]] = {
+    torch.float32: ("f32", "float"),
+    torch.float64: ("f64", "double"),
+    torch.float16: ("f16", "F16"),
+    torch.bfloat16: ("bf16", "Bf16"),
+}
+
+#: Types that products take; float64 is left to PyTorch.
+PRODUCT_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One instance of a kernel template.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in the cubin; unique.
+    header : str
+        The source that defines its template.
+    template : str
+        The instance, as the source spells it.
+    arguments : str
+        Its structure of arguments.
+    threads : int
+        Of a block.
+    blocks : int
+        That one multiprocessor must hold at once: a bound for registers.
+    tensor_cores : bool
+        Needs the matrix instructions of compute capability 8.0.
+    """
+
+    name: str
+    header: str
+    template: str
+    arguments: str
+    threads: int
+    blocks: int
+    tensor_cores: bool = False
+
+    @property
+    def source(self) -> str:
+        """What the compiler is given: the template's header, and this instance of it."""
+        head = f"KERNEL({self.name}, {self.arguments}, {self.threads}, {self.blocks})"
+        return f"#include <{self.header}>\n{head} {{ {self.template}(arguments); }}\n"
+
+
+def _pools() -> Iterator[Kernel]:
+    for short, element in ELEMENTS.values():
+        for pool in ("max_pool", "max_pool_backward", "avg_pool", "avg_pool_backward"):
+            yield Kernel(f"{pool}_{short}", "pool.cuh", f"{pool}<{element}>", "PoolArguments", 256, 6)
+        for pool in ("site_max_pool", "site_max_pool_backward", "site_avg_pool"):
+            yield Kernel(
+                f"{pool}_{short}", "site_pool.cuh", f"{pool}<{element}>", "SitePoolArguments", 256, 6
+            )
+
+
+def _products() -> Iterator[Kernel]:
+    for dtype in PRODUCT_DTYPES:
+        short, element = ELEMENTS[dtype]
+        yield Kernel(
+            f"sum_parts_{short}", "sum_parts.cuh", f"sum_parts<{element}>", "SumPartsArguments", 256, 4
+        )
+        for math in ("fma", "mma"):
+            end = f"{short}_{math}"
+            types = f"{element}, {math.capitalize()}<{element}>"
+            tensor = math == "mma"
+            # Packing for tensor cores rounds to tf32, which needs compute capability 8.0 as well.
+            yield Kernel(f"pack_{end}", "pack.cuh", f"pack<{types}>", "PackArguments", 256, 4, tensor)
+            yield Kernel(
+                f"weight_grad_{end}",
+                "weight_grad.cuh",
+                f"weight_grad<{types}>",
+                "WeightGradArguments",
+                128,
+                4,
+                tensor,
+            )
+            for side in (32, 64):
+                yield Kernel(
+                    f"conv_{end}_{side}",
+                    "conv.cuh",
+                    f"conv<{types}, {side}>",
+                    "ConvArguments",
+                    128,
+                    4,
+                    tensor,
+                )
+            for rows, source in (("site", "TableRows"), ("pixel", "PixelRows")):
+                yield Kernel(
+                    f"{rows}_weight_grad_{end}",
+                    "site_weight_grad.cuh",
+                    f"site_weight_grad<{types}, {source}>",
+                    "SiteWeightGradArguments",
+                    128,
+                    4,
+                    tensor,
+                )
+                for side in (32, 64):
+                    yield Kernel(
+                        f"{rows}_conv_{end}_{side}",
+                        "site_conv.cuh",
+                        f"site_conv<{types}, {source}, {side}>",
+                        "SiteConvArguments",
+                        128,
+                        4,
+                        tensor,
+                    )
+
+
+#: Every kernel by name.
+KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (*_pools(), *_products())}
+
+
+def headers() -> dict[str, str]:
+    """The sources by file name."""
+    folder = resources.files("napari_dsparse.ops.cuda") / "sources"
+    return {f.name: f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".cuh")}

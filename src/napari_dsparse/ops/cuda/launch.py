@@ -1,0 +1,128 @@
+"""The operators on a GPU, with the signatures of `schemas`, and whether they can run.
+
+`dispatch` is the one caller: it hands over dense tensors on one CUDA device, none of them empty.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_dsparse.errors import KernelError
+from napari_dsparse.ops.cuda import compiler, execution
+from napari_dsparse.ops.cuda.convolutions import conv2d, conv2d_input_grad, conv2d_weight_grad
+from napari_dsparse.ops.cuda.driver import open_driver
+from napari_dsparse.ops.cuda.gathers import site_conv2d, site_conv2d_input_grad, site_conv2d_weight_grad
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, PRODUCT_DTYPES
+from napari_dsparse.ops.cuda.nvrtc import find_nvrtc
+from napari_dsparse.ops.cuda.pools import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    site_avg_pool2d,
+    site_avg_pool2d_backward,
+    site_max_pool2d,
+    site_max_pool2d_backward,
+)
+
+#: What serves each operator, in a few words.
+KERNELS: Mapping[str, str] = {
+    "conv2d": "implicit GEMM, strips shared by taps",
+    "conv2d_input_grad": "implicit GEMM over turned weights",
+    "conv2d_weight_grad": "split GEMM over pixels, summed in order",
+    "max_pool2d": "one thread a value, uint8 winners",
+    "max_pool2d_backward": "gather of winners, k^2 a value",
+    "avg_pool2d": "one thread a value",
+    "avg_pool2d_backward": "gather, k^2 a value",
+    "site_conv2d": "gather-GEMM",
+    "site_conv2d_input_grad": "gather-GEMM through the inverse map",
+    "site_conv2d_weight_grad": "split GEMM over sites, summed in order",
+    "site_max_pool2d": "gather, uint8 winners",
+    "site_max_pool2d_backward": "gather through the inverse map",
+    "site_avg_pool2d": "gather",
+    "site_avg_pool2d_backward": "gather through the inverse map",
+}
+
+#: Numbers that kernels keep in 32 bits: rows, columns and channels of a plane, sites.
+MOST = 2**31 - 1
+
+
+@functools.cache
+def unavailable(device: torch.device) -> str | None:
+    """Why no kernel can be had on `device`, as a sentence; None if they can."""
+    if device.type != "cuda":
+        return f"Kernels run on CUDA devices; this tensor is on {device}."
+    try:
+        compiler.architecture_for(execution.capability(device), find_nvrtc(torch.version.cuda))
+        open_driver()
+    except KernelError as error:
+        return str(error)
+    return None
+
+
+def can_run(operator: str, *args: Any) -> str | None:
+    """Why this call has no kernel, as a sentence; None if it has.
+
+    Parameters
+    ----------
+    operator : str
+        A name in `schemas.SCHEMAS`.
+    *args
+        What the operator would be given.
+    """
+    x: Tensor = args[0]
+    types = PRODUCT_DTYPES if "conv" in operator else tuple(ELEMENTS)
+    if x.dtype not in types:
+        names = ", ".join(str(t).removeprefix("torch.") for t in types)
+        return (
+            f"There is no kernel of {operator} for {str(x.dtype).removeprefix('torch.')}, only for {names}."
+        )
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+    if any(t.device != x.device for t in tensors):
+        return "Tensors of one call must be on one device: " + ", ".join(str(t.device) for t in tensors) + "."
+    if any(t.dtype != x.dtype for t in tensors if t.is_floating_point()):
+        return "Kernels take one number type a call; these differ: " + ", ".join(
+            str(t.dtype) for t in tensors
+        )
+    if operator.startswith("site_"):
+        if max(t.shape[0] for t in tensors) > MOST:
+            return f"A kernel map of more than {MOST} sites has no kernel."
+    elif x.shape[2] > MOST or x.shape[1] * x.shape[3] > MOST:
+        return f"A map of {tuple(x.shape)} is too wide; kernels take {MOST} values a row."
+    if "max_pool" in operator and _taps(operator, args) > 256:
+        return f"A window of {_taps(operator, args)} taps is too large; a winner of one byte tells 256 apart."
+    return None
+
+
+def _taps(operator: str, args: tuple[Any, ...]) -> int:
+    if operator.startswith("site_"):
+        rows: Tensor = args[1] if operator == "site_max_pool2d" else args[2]
+        return rows.shape[1]
+    kernel = args[1] if operator == "max_pool2d" else args[2]
+    return int(kernel[0] * kernel[1])
+
+
+__all__ = [
+    "KERNELS",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "can_run",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "site_avg_pool2d",
+    "site_avg_pool2d_backward",
+    "site_conv2d",
+    "site_conv2d_input_grad",
+    "site_conv2d_weight_grad",
+    "site_max_pool2d",
+    "site_max_pool2d_backward",
+    "unavailable",
+]

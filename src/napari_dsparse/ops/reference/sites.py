@@ -1,0 +1,140 @@
+"""Layer operations at active sites, in plain PyTorch: gather, then one dense product, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from napari_dsparse.ops.reference.arithmetic import (
+    activate_,
+    needs_care,
+    sum_dtype,
+    takes_lead,
+    won_by,
+)
+from napari_dsparse.ops.shapes import Two
+
+#: Bytes of gathered rows handled at a time: small enough to stay in a core's cache until the product.
+CHUNK_BYTES = 1 << 20
+
+
+def site_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    rows: Tensor,
+    inverse: Tensor,
+    groups: int,
+    activation: str,
+    slope: float,
+) -> Tensor:
+    """Sum of products over the taps of each site, plus bias, then the activation."""
+    out = x.new_empty(rows.shape[0], weight.shape[0])
+    parts = zip(x.chunk(groups, 1), weight.chunk(groups), out.chunk(groups, 1), strict=True)
+    for rows_of_group, kernels, total in parts:
+        # (K, C, kh, kw) -> (T C, K): the gathered taps of a site lie tap by tap, channels innermost.
+        matrix = kernels.permute(2, 3, 1, 0).reshape(-1, kernels.shape[0])
+        for some, gathered in _gathered(rows_of_group, rows):
+            torch.mm(gathered, matrix, out=total[some])
+    if bias is not None:
+        out += bias
+    return activate_(out, activation, slope)
+
+
+def site_conv2d_input_grad(
+    grad: Tensor, weight: Tensor, rows: Tensor, inverse: Tensor, groups: int
+) -> Tensor:
+    """Gradient to the input rows.
+
+    The transposed product is itself a gather through the inverse map: no scatter, no atomics.
+    """
+    out = grad.new_empty(inverse.shape[0], weight.shape[1] * groups)
+    padded = _with_zero_row(grad)
+    parts = zip(padded.chunk(groups, 1), weight.chunk(groups), out.chunk(groups, 1), strict=True)
+    for rows_of_group, kernels, total in parts:
+        matrix = kernels.permute(2, 3, 0, 1).reshape(-1, kernels.shape[1])  # (T K, C)
+        for some, gathered in _gathered(rows_of_group, inverse):
+            torch.mm(gathered, matrix, out=total[some])
+    return out
+
+
+def site_conv2d_weight_grad(
+    x: Tensor, grad: Tensor, rows: Tensor, inverse: Tensor, kernel: Two, groups: int
+) -> Tensor:
+    """Gradient to the weights: gathered taps against output gradients, chunk after chunk."""
+    out = x.new_empty(grad.shape[1], x.shape[1] // groups, *kernel)
+    parts = zip(x.chunk(groups, 1), grad.chunk(groups, 1), out.chunk(groups), strict=True)
+    for rows_of_group, some_grad, result in parts:
+        shape = (some_grad.shape[1], rows.shape[1] * rows_of_group.shape[1])  # (K, T C)
+        total = torch.zeros(shape, dtype=sum_dtype(x.dtype), device=x.device)
+        for some, gathered in _gathered(rows_of_group, rows):
+            if total.dtype == x.dtype:
+                total.addmm_(some_grad[some].t(), gathered)
+            else:
+                total += some_grad[some].t() @ gathered
+        result.copy_(total.view(-1, *kernel, rows_of_group.shape[1]).permute(0, 3, 1, 2))
+    return out
+
+
+def site_max_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, record: bool) -> tuple[Tensor, Tensor]:
+    """The largest tap of each site, and which tap that was."""
+    out = x.index_select(0, rows[:, 0])
+    winners = torch.zeros(out.shape if record else 0, dtype=torch.uint8, device=x.device)
+    careful = record and needs_care(x)
+    for tap in range(1, rows.shape[1]):
+        value = x.index_select(0, rows[:, tap])
+        if record:
+            winners += (tap - winners).mul_(takes_lead(value, out, careful))
+        torch.maximum(out, value, out=out)
+    return out, winners
+
+
+def site_max_pool2d_backward(grad: Tensor, winners: Tensor, rows: Tensor, inverse: Tensor) -> Tensor:
+    """Gradient to the input rows: each site's gradient goes to its winner."""
+    total = torch.zeros(inverse.shape[0], grad.shape[1], dtype=sum_dtype(grad.dtype), device=grad.device)
+    if grad.device.type == "cpu":
+        # One pass, and in a fixed order: on the CPU a scatter is sequential.
+        winning_rows = rows.long().gather(1, winners.long())
+        return total.scatter_add_(0, winning_rows, grad.to(total.dtype)).to(grad.dtype)
+    padded, won = _with_zero_row(grad), _with_zero_row(winners)
+    for tap in range(inverse.shape[1]):
+        readers = inverse[:, tap]
+        share = won_by(won.index_select(0, readers), tap).to(total.dtype)
+        total.addcmul_(padded.index_select(0, readers).to(total.dtype), share)
+    return total.to(grad.dtype)
+
+
+def site_avg_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, divisor: int) -> Tensor:
+    """The sum of each site's taps, divided by `divisor`."""
+    return _tap_sum(x, rows).div_(divisor).to(x.dtype)
+
+
+def site_avg_pool2d_backward(grad: Tensor, rows: Tensor, inverse: Tensor, divisor: int) -> Tensor:
+    """Gradient to the input rows: the sum over the sites that read each, divided by `divisor`."""
+    return _tap_sum(_with_zero_row(grad), inverse).div_(divisor).to(grad.dtype)
+
+
+def _tap_sum(x: Tensor, rows: Tensor) -> Tensor:
+    total = x.index_select(0, rows[:, 0]).to(sum_dtype(x.dtype))
+    for tap in range(1, rows.shape[1]):
+        total += x.index_select(0, rows[:, tap])
+    return total
+
+
+def _gathered(x: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of sites, each with its taps side by side: (chunk, T C)."""
+    sites, taps = rows.shape
+    width = taps * x.shape[1]
+    step = max(64, CHUNK_BYTES // max(1, width * x.element_size()))
+    flat = rows.reshape(-1)
+    for start in range(0, sites, step):
+        stop = min(sites, start + step)
+        chunk = x.index_select(0, flat[start * taps : stop * taps])
+        yield slice(start, stop), chunk.view(stop - start, width)
+
+
+def _with_zero_row(x: Tensor) -> Tensor:
+    """`x` and a last row of zeros, which is what "no such site" reads."""
+    return torch.cat([x, x.new_zeros(1, x.shape[1])])
