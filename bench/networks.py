@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from napari_dsparse.network.dense import DenseNetwork, densify
 from torch import Tensor, nn
 
+from napari_dsparse.network.dense import DenseNetwork, densify
 from napari_dsparse.sites import dependency_closure
 
 
