@@ -179,9 +179,12 @@ def test_a_stop_flag_ends_training_between_steps_and_keeps_what_was_learned():
 
 def test_seconds_end_a_round():
     image, truth = stripes()
-    classifier = train_classifier(image, strokes_on(truth), seconds=0.5)
-    assert classifier.record.seconds >= 0.5
-    assert classifier.record.steps > 1
+    seen = []
+    classifier = train_classifier(image, strokes_on(truth), seconds=0.5, progress=seen.append)
+    assert all(state.seconds < 0.5 for state in seen[:-1])
+    assert seen[-1].seconds >= 0.5
+    assert seen[-1].steady
+    assert classifier.record.steps == len(seen)
 
 
 def test_classes_without_paint_are_never_predicted():
