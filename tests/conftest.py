@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Read when torch loads its OpenMP: waiting threads sleep, so that a busy machine is slow and not at a halt.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from cuda_host.fixtures import host_library, shim  # noqa: F401
 
 #: Folder with open image sets, larger than what may be bundled; tests that need it skip where it is absent.

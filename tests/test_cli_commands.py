@@ -299,9 +299,11 @@ def test_interrupted_training_ends_clean(
     folder: Path, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
     arguments = train_arguments(folder, tmp_path / "m.safetensors", "--seconds", "60", "--json")
+    # A shell's background jobs ignore Ctrl-C and hand that down; a user's terminal does not.
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_dsparse", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Learning from")
