@@ -313,6 +313,21 @@ def test_a_stroke_once_learned_from_is_never_held_out(order, seed):
             assert len([s for s in held if s.label == label]) <= max(1, round(0.2 * len(own)))
 
 
+def test_a_third_stroke_of_each_class_is_enough_to_measure_whenever_it_comes():
+    image, truth = stripes()
+    full, labels = strokes_on(truth), np.zeros_like(truth)
+    trainer = Trainer([resolve_image(image)], default_classes(2))
+    bands = [(row, 6 + 24 * band) for row in (12, 40, 70) for band in (0, 1)]
+    for row, start in bands:  # class 1, class 2, class 1, ... as a user paints
+        where = np.s_[row : row + 2, start : start + 12]
+        labels[where] = full[where]
+        if len(np.unique(labels)) == 3:
+            trainer.update(find_strokes(labels), steps=1)
+            state = trainer.step()
+    assert state.held_out_strokes == 2
+    assert set(state.held_out_iou) == {1, 2}
+
+
 def test_strokes_held_out_stay_so_while_new_ones_are_painted():
     holdout = HoldOut(0)
     rows = [(4 * i, 1 + i % 2) for i in range(10)]

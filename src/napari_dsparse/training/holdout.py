@@ -32,14 +32,12 @@ class HoldOut:
         self._held: Places = {}
 
     def split(self, strokes: Sequence[Stroke]) -> tuple[tuple[Stroke, ...], tuple[Stroke, ...]]:
-        """(to learn from, held out). Nothing is held out unless two classes can lend a stroke."""
+        """(to learn from, held out); classes lend strokes one by one, as soon as they have enough."""
         held: list[Stroke] = []
         for label in sorted({stroke.label for stroke in strokes}):
             own = [stroke for stroke in strokes if stroke.label == label]
             if len(own) >= FEWEST_STROKES:
                 held += self._choose(own)
-        if len({stroke.label for stroke in held}) < 2:
-            held = []
         keys = {stroke.key for stroke in held}
         learn = tuple(stroke for stroke in strokes if stroke.key not in keys)
         self._held = _places(held)

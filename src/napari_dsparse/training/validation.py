@@ -37,6 +37,8 @@ class Validation:
         if spec != self._learner.spec:
             self._learner = self._learner.grown(spec)
         learn, held = self._holdout.split(strokes)
+        if len({stroke.label for stroke in held}) < 2:
+            held = ()  # one class alone says nothing; what it lends stays unseen until another lends too
         self._learn = self._batches(learn, pieces) if held else ()
         self._held = self._batches(held, pieces)
         self.strokes = len(held)
