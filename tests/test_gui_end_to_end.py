@@ -113,9 +113,7 @@ def test_open_data_from_strokes_to_a_file(
     for number in sorted(int(key) for key in names):
         where = np.nonzero(scribbles == number)
         strokes.data_setitem(where, number)
-    at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 80)
-    with at.qtbot.waitSignal(at.dock.controller.learning.ended, timeout=PATIENCE):
-        at.click("stop_button")
+    at.wait(lambda: "Steady" in at.status, timeout=2 * PATIENCE)
 
     at.click("predict_button")
     at.wait(lambda: at.session.complete)
