@@ -1,9 +1,9 @@
 """Brings the operators to life: importing this module defines `torch.ops.dsparse`.
 
 Each operator has a schema, an implementation for every device (plain PyTorch), one for CUDA (a kernel where
-one can run), a fake one for tracing, a differentiation rule and, for the convolutions, an autocast rule.
-Low-level `torch.library` rather than `custom_op`: several implementations an operator, and less overhead a
-call. All of it is API of torch 2.4.
+one can run), a fake one for tracing, a differentiation rule (for autograd, and for `torch.func`) and, for the
+convolutions, an autocast rule. Low-level `torch.library` rather than `custom_op`: several implementations an
+operator, and less overhead a call.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_dsparse.ops import dispatch, fakes, reference
 from napari_dsparse.ops.autograd import RULES
 from napari_dsparse.ops.schemas import NAMESPACE, SCHEMAS
+from napari_dsparse.ops.transforms import transformed
 
 #: Operators that autocast runs in its lower precision; the pools keep the type of what they are given, and
 #: backward parts that of the gradient.
@@ -37,6 +38,7 @@ def _define(name: str) -> None:
     torch.library.register_fake(qualified, getattr(fakes, name), lib=_LIBRARY)
     setup, backward = RULES[name]
     torch.library.register_autograd(qualified, backward, setup_context=setup, lib=_LIBRARY)
+    _LIBRARY.impl(name, transformed(name), "FuncTorchDynamicLayerFrontMode")
 
 
 def _autocast(name: str) -> None:
