@@ -180,11 +180,23 @@ def test_a_stop_flag_ends_training_between_steps_and_keeps_what_was_learned():
 def test_seconds_end_a_round():
     image, truth = stripes()
     seen = []
-    classifier = train_classifier(image, strokes_on(truth), seconds=0.5, progress=seen.append)
+    classifier = train_classifier(image, strokes_on(truth), seconds=0.5, progress=seen.append, hold_out=False)
     assert all(state.seconds < 0.5 for state in seen[:-1])
     assert seen[-1].seconds >= 0.5
     assert seen[-1].steady
     assert classifier.record.steps == len(seen)
+
+
+def test_a_measured_round_leaves_half_of_its_time_for_the_measure():
+    image, truth = stripes()
+    seen = []
+    train_classifier(image, strokes_on(truth), seconds=0.6, progress=seen.append)
+    learned = [state for state in seen if not state.check_steps]
+    assert 0.3 <= learned[-1].seconds < 0.6
+    assert learned[-1].steady
+    assert not learned[-1].checked
+    assert seen[-1].checked
+    assert seen[-1].check_steps == seen[-1].step
 
 
 def test_classes_without_paint_are_never_predicted():
@@ -323,7 +335,9 @@ def test_a_third_stroke_of_each_class_is_enough_to_measure_whenever_it_comes():
         labels[where] = full[where]
         if len(np.unique(labels)) == 3:
             trainer.update(find_strokes(labels), steps=1)
-            state = trainer.step()
+            trainer.step()
+            while not trainer.checked:
+                state = trainer.check()
     assert state.held_out_strokes == 2
     assert set(state.held_out_iou) == {1, 2}
 

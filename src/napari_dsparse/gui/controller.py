@@ -46,6 +46,7 @@ class Controller(QObject):
         self.learning = Learning(viewer, self.store, self._workers, self)
         self.segmenting = Segmenting(viewer, self.store, self._workers, self)
         self.learning.repainted.connect(self.segmenting.forget_spots)
+        self.learning.repainted.connect(self.segmenting.hurry)
         self.learning.ended.connect(self.segmenting.refine_view)
 
     # -- choosing -------------------------------------------------------------------------------------------
@@ -169,6 +170,9 @@ class Controller(QObject):
                 self.segmenting.use(event.classifier)
             case msg.TrainingEnded():
                 self.learning.on_ended(event)
+            case msg.AccuracyMeasured():
+                self.learning.on_measured(event)
+                self.segmenting.on_measured(event)
             case msg.TileDone():
                 self.segmenting.on_tile(event)
             case msg.PredictionEnded():

@@ -67,14 +67,14 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         """Draw one more point; a step that lies before the last starts the curves anew."""
         if self._steps and progress.step < self._steps[-1]:
             self.clear_curves()
-        if self._steps and progress.step == self._steps[-1]:
-            return
-        self._steps.append(progress.step)
-        self._losses.append(progress.loss)
+        if not self._steps or progress.step > self._steps[-1]:
+            self._steps.append(progress.step)
+            self._losses.append(progress.loss)
         for number, iou in progress.held_out_iou.items():
             steps, values = self._ious.setdefault(number, ([], []))
-            steps.append(progress.step)
-            values.append(iou)
+            if not steps or progress.check_steps > steps[-1]:
+                steps.append(progress.check_steps)
+                values.append(iou)
         if len(self._steps) > MOST_POINTS:
             self._thin_out()
         self._draw()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 
 from napari_dsparse.gui import messages as msg
 from napari_dsparse.gui.image_frame import ImageFrame
@@ -22,6 +24,9 @@ from napari_dsparse.prediction.tiles import Tile
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels
+
+#: A preview is followed by a pause of this many times its own length: what it takes, training lacks.
+REST_SHARE = 1.0
 
 
 class Segmenting(QObject):
@@ -53,6 +58,10 @@ class Segmenting(QObject):
         self._view_due = False
         self._grid = empty_grid((1, 1))
         self._visited: tuple[tuple[int, ...], ...] = ()
+        self._rested = time.monotonic()  # when the next preview may begin
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.timeout.connect(self.predict_view)
         self._watch = ViewWatch(viewer, self)
         self._watch.changed.connect(self.predict_view)
 
@@ -78,6 +87,7 @@ class Segmenting(QObject):
     def leave(self) -> None:
         """Let go of the image; its results stay as they are."""
         self.cancel()
+        self._rest.stop()
         self.forget_tiles()
         if self._results is not None:
             self._results.close()
@@ -107,7 +117,15 @@ class Segmenting(QObject):
         self.classifier = classifier
         self.forget_tiles()
         self._store.set(has_model=True)
-        self.predict_view()
+        wait = self._rested - time.monotonic()
+        if self._store.now.training is Training.LEARNING and wait > 0:
+            self._rest.start(int(1000 * wait) + 1)
+        else:
+            self.predict_view()
+
+    def hurry(self) -> None:
+        """There is new paint: show what it changes as soon as it has been learned."""
+        self._rested = time.monotonic()
 
     def predict_view(self) -> None:
         """Segment what is on screen and not segmented yet, unless the whole image is being done."""
@@ -202,10 +220,16 @@ class Segmenting(QObject):
             speed, left = event.pixels_per_second, event.seconds_left
             self._store.set(whole=WholeImage(event.fraction, speed, left))
 
+    def on_measured(self, event: msg.AccuracyMeasured) -> None:
+        """Note down with the model how good it is; what it has segmented stays as it is."""
+        if self.classifier is not None and event.record is not None:
+            self.classifier = replace(self.classifier, record=event.record)
+
     def on_ended(self, event: msg.PredictionEnded) -> bool:
         """Take note of the end of a prediction; True if the whole image is segmented."""
-        if self._results is not None:
+        if self._results is not None and self._store.now.training is not Training.LEARNING:
             self._results.finish()
+        self._rested = time.monotonic() + REST_SHARE * event.seconds
         if event.generation != self._whole_generation or self._store.now.whole is None:
             return False
         newest = event.generation >= self._done_since

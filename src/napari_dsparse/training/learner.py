@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -208,10 +207,3 @@ def class_balanced_loss(logits: Tensor, targets: Tensor, present: Sequence[int],
     weight = (1 / counts.clamp(min=1))[place]
     losses = F.cross_entropy(logits[:, columns], place, label_smoothing=smoothing, reduction="none")
     return (losses * weight).sum() / weight.sum()
-
-
-def learning_rate(done: float, peak: float, warm_up: float) -> float:
-    """Learning rate when `done` (0..1) of a round has passed: a linear rise, then half a cosine."""
-    if done < warm_up:
-        return peak * (0.1 + 0.9 * done / warm_up)
-    return peak * max(0.01, 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / (1 - warm_up)))))

@@ -26,6 +26,10 @@ class TrainingProgress:
         Time spent in steps so far.
     steady : bool
         Nothing is left to gain until the labels change.
+    check_steps : int
+        Steps taken so far by the second model, which those figures come from.
+    checked : bool
+        The figures on held-out strokes are those of the present round.
     """
 
     step: int
@@ -35,3 +39,5 @@ class TrainingProgress:
     held_out_strokes: int
     seconds: float
     steady: bool
+    check_steps: int = 0
+    checked: bool = False

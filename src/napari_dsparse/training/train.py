@@ -50,7 +50,8 @@ def train_classifier(
     network : str
         Name of a built-in network, or "auto".
     seconds, steps : optional
-        When to end, whichever comes first; the recipe's length if neither is given.
+        When to end, whichever comes first; the recipe's length if neither is given. Of a time limit, half is
+        for measuring accuracy where strokes are held out.
     seed : int
         Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
     device : str
@@ -64,7 +65,7 @@ def train_classifier(
     names : sequence of str, optional
         What messages call the images.
     hold_out : bool
-        Whether to measure accuracy on held-out strokes (a second model learns beside the first).
+        Whether to measure accuracy on held-out strokes (a second model learns after the first).
 
     Returns
     -------
@@ -80,8 +81,8 @@ def train_classifier(
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     trainer.update(strokes, steps=steps, seconds=seconds)
     stopped = stop if callable(stop) else stop.is_set if stop is not None else lambda: False
-    while not trainer.steady and not stopped():
-        state = trainer.step()
+    while not (trainer.steady and trainer.checked) and not stopped():
+        state = trainer.check() if trainer.steady else trainer.step()
         if progress:
             progress(state)
     return trainer.snapshot()

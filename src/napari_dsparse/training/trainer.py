@@ -21,21 +21,24 @@ from napari_dsparse.network import (
 )
 from napari_dsparse.ops.devices import pick_device
 from napari_dsparse.training.batch import Batch, Pieces, make_batches
-from napari_dsparse.training.learner import Learner, Recipe, learning_rate
+from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.progress import TrainingProgress
+from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.shares import ClassShares
 from napari_dsparse.training.strokes import Stroke
 from napari_dsparse.training.validation import Validation
 
-#: Steps between two measurements on held-out strokes.
-MEASURE_EVERY = 10
+#: Share of a time limit that the result gets where accuracy is to be measured too.
+SHARE_OF_TIME = 0.5
 
 
 class Trainer:
     """Learns from strokes, step by step; lives in one thread.
 
     `update` takes the strokes as they are now and starts a round of training; `step` takes one step of it;
-    `steady` tells when the round is over; `snapshot` is the result at any moment.
+    `steady` tells when the round is over; `snapshot` is the result at any moment. Then `check` measures
+    accuracy on held-out strokes, step by step too, until it is `checked`: whoever waits for the result need
+    not wait for the figure.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ class Trainer:
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._batches: tuple[Batch, ...] = ()
-        self._round = _Round(0, self._recipe.steps, None, self._recipe.peak_rate)
+        self._round = self._round_of(self._recipe.steps, None)
         self._held_out_iou: Mapping[int, float] = {}
         self._loss = float("nan")
         self._seconds = 0.0
@@ -140,27 +143,36 @@ class Trainer:
         self._strokes, self._present = tuple(strokes), present
         if self._validation:
             self._validation.update(self._learner.spec, self._strokes, pieces)
-            self._held_out_iou = {}
         self.train_more(steps=steps, seconds=seconds)
         return True
 
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
         """Start another round on the same strokes: of `steps`, or `seconds`, or the recipe's length."""
-        first = self._learner.steps == 0
-        recipe = self._recipe
         if steps is None and seconds is None:
-            steps = recipe.steps if first else recipe.refine_steps
-        self._round = _Round(
+            steps = self._recipe.steps if self._learner.steps == 0 else self._recipe.refine_steps
+        if seconds is not None and self._held_out_strokes:
+            seconds *= SHARE_OF_TIME
+        self._round = self._round_of(steps, seconds)
+
+    def _round_of(self, steps: int | None, seconds: float | None) -> Round:
+        first = self._learner.steps == 0
+        return Round(
             self._learner.steps,
             steps,
             None if seconds is None else (self._seconds, seconds),
-            recipe.peak_rate if first else recipe.refine_rate,
+            self._recipe.peak_rate if first else self._recipe.refine_rate,
+            self._recipe.warm_up,
         )
 
     @property
     def steady(self) -> bool:
         """Whether the present round is over: nothing is left to gain until the labels change."""
-        return self._done() >= 1
+        return self._round.done(self._learner.steps, self._seconds) >= 1
+
+    @property
+    def checked(self) -> bool:
+        """Whether the figures on held-out strokes are those of the present round, if there are any."""
+        return self._validation is None or self._validation.ready
 
     def step(self) -> TrainingProgress:
         """One step on the next batch.
@@ -172,18 +184,27 @@ class Trainer:
         """
         self._check_strokes()
         started = time.perf_counter()
-        rate = learning_rate(self._done(), self._round.peak_rate, self._recipe.warm_up)
         batch = self._batches[self._learner.steps % len(self._batches)]
+        rate = self._round.rate(self._learner.steps, self._seconds)
         self._loss = self._learner.step(batch, self._present, rate)
-        if self._validation:
-            self._validation.step(self._present, rate)
         self._seconds += time.perf_counter() - started
-        if self._validation and (self._learner.steps % MEASURE_EVERY == 0 or self.steady):
-            self._held_out_iou = self._validation.measure(self._present)
         return self._progress()
 
-    def snapshot(self) -> TrainedClassifier:
+    def check(self) -> TrainingProgress:
+        """One step towards the accuracy on held-out strokes; call it once `steady` and until `checked`."""
+        if self._validation and not self._validation.ready:
+            steps = self._learner.steps
+            self._validation.step(self._present, steps, steps - self._round.start)
+            self._held_out_iou = self._validation.iou
+        return self._progress()
+
+    def snapshot(self, *, quick: bool = False) -> TrainedClassifier:
         """The classifier as it stands: a value of its own, untouched by further steps.
+
+        Parameters
+        ----------
+        quick : bool
+            For a preview: estimate the shares of the classes from a few windows only.
 
         Raises
         ------
@@ -191,28 +212,32 @@ class Trainer:
             If no strokes have been given yet.
         """
         self._check_strokes()
-        iou = self._held_out_iou
         axis = self._sources[0].channel_axis
         return TrainedClassifier(
             spec=self._learner.spec,
             weights=self._learner.weights(),
             classes=self._classes,
-            shares=self._shares.estimate(self._learner, self._present, len(self._classes)),
+            shares=self._shares.estimate(self._learner, self._present, len(self._classes), quick=quick),
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
             flips=self._recipe.flips,
-            record=TrainingRecord(
-                seed=self._seed,
-                steps=self._learner.steps,
-                seconds=round(self._seconds, 3),
-                strokes=len(self._strokes),
-                pixels=sum(len(stroke.yx) for stroke in self._strokes),
-                held_out_iou=tuple(iou.get(i + 1) for i in range(len(self._classes))),
-                held_out_strokes=self._held_out_strokes,
-                versions=tuple((name, version(name)) for name in ("napari-dsparse", "torch", "numpy")),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-            ),
+            record=self.record(),
+        )
+
+    def record(self) -> TrainingRecord:
+        """How the classifier has come to be so far."""
+        iou = self._held_out_iou
+        return TrainingRecord(
+            seed=self._seed,
+            steps=self._learner.steps,
+            seconds=round(self._seconds, 3),
+            strokes=len(self._strokes),
+            pixels=sum(len(stroke.yx) for stroke in self._strokes),
+            held_out_iou=tuple(iou.get(i + 1) for i in range(len(self._classes))),
+            held_out_strokes=self._held_out_strokes if iou else 0,
+            versions=tuple((name, version(name)) for name in ("napari-dsparse", "torch", "numpy")),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     def _check_strokes(self) -> None:
@@ -223,10 +248,6 @@ class Trainer:
     def _held_out_strokes(self) -> int:
         return self._validation.strokes if self._validation else 0
 
-    def _done(self) -> float:
-        """Share of the present round that has passed, 0..1."""
-        return self._round.done(self._learner.steps, self._seconds)
-
     def _progress(self) -> TrainingProgress:
         return TrainingProgress(
             step=self._learner.steps,
@@ -236,32 +257,9 @@ class Trainer:
             held_out_strokes=self._held_out_strokes,
             seconds=self._seconds,
             steady=self.steady,
+            check_steps=self._validation.steps if self._validation else 0,
+            checked=self.checked,
         )
-
-
-class _Round:
-    """From one change of the labels to the next calm: how long, and how fast to learn."""
-
-    def __init__(
-        self, start: int, steps: int | None, clock: tuple[float, float] | None, peak_rate: float
-    ) -> None:
-        self._start = start
-        self._steps = steps
-        self._clock = clock  # (seconds at the start, seconds allowed)
-        self.peak_rate = peak_rate
-
-    def done(self, step: int, seconds: float) -> float:
-        shares = [1.0] if self._steps == 0 else []
-        if self._steps:
-            shares.append((step - self._start) / self._steps)
-        if self._clock:
-            shares.append((seconds - self._clock[0]) / self._clock[1] if self._clock[1] > 0 else 1.0)
-        return min(1.0, max(shares))
-
-    def planned_steps(self, step: int, seconds: float) -> int:
-        done = self.done(step, seconds)
-        estimate = self._start + round((step - self._start) / done) if done else step
-        return self._start + self._steps if self._steps and not self._clock else max(step, estimate)
 
 
 def _check_classes(strokes: Sequence[Stroke], classes: Sequence[ClassInfo]) -> tuple[int, ...]:

@@ -12,23 +12,30 @@ from napari_dsparse.network import NetworkSpec
 from napari_dsparse.training.batch import Batch, Piece, make_batches
 from napari_dsparse.training.holdout import HoldOut
 from napari_dsparse.training.learner import Learner, Recipe
+from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.strokes import Stroke
+
+#: Steps between two measurements on held-out strokes.
+MEASURE_EVERY = 10
 
 
 class Validation:
-    """Learns beside the result, from all but the held-out strokes, and is measured on those.
+    """Learns after the result, from all but the held-out strokes, and is measured on those.
 
     The result itself learns from every stroke: paint that corrects an error always has its effect.
     """
 
     def __init__(self, spec: NetworkSpec, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self._recipe = recipe
         self._holdout = HoldOut(seed)
         self._learner = Learner(spec, recipe, seed, device)
         self._rng = np.random.default_rng((seed, 1))
         self._device = device
         self._learn: tuple[Batch, ...] = ()
         self._held: tuple[Batch, ...] = ()
+        self._round: Round | None = None
         self.strokes = 0
+        self.iou: Mapping[int, float] = {}
 
     def update(
         self, spec: NetworkSpec, strokes: Sequence[Stroke], pieces: Mapping[bytes, list[Piece]]
@@ -41,17 +48,46 @@ class Validation:
             held = ()  # one class alone says nothing; what it lends stays unseen until another lends too
         self._learn = self._batches(learn, pieces) if held else ()
         self._held = self._batches(held, pieces)
+        self._round = None
         self.strokes = len(held)
+        if not held:
+            self.iou = {}
 
-    def step(self, present: Sequence[int], rate: float) -> None:
-        """One step of the validation model; nothing while there is nothing held out."""
-        if self._learn:
-            self._learner.step(self._learn[self._learner.steps % len(self._learn)], present, rate)
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self._learner.steps
 
-    def measure(self, present: Sequence[int]) -> dict[int, float]:
-        """Intersection over union by class number on the held-out strokes; empty without any."""
-        if not self._held:
-            return {}
+    @property
+    def ready(self) -> bool:
+        """Whether `iou` is as good as it gets until the strokes change."""
+        return not self._held or (self._round is not None and self._round.done(self._learner.steps) >= 1)
+
+    def step(self, present: Sequence[int], steps: int, newest: int) -> None:
+        """One step after a result that has taken `steps`, `newest` of them in its last round.
+
+        Now and then there is a new `iou` after it: by class number, on the held-out strokes, 0..1.
+        """
+        if self._round is None:
+            self._round = self._catch_up(steps, newest)
+        taken = self._learner.steps
+        self._learner.step(self._learn[taken % len(self._learn)], present, self._round.rate(taken))
+        if self._learner.steps % MEASURE_EVERY == 0 or self.ready:
+            self.iou = self._measure(present)
+
+    def _catch_up(self, steps: int, newest: int) -> Round:
+        """Rounds that new paint broke off are made up for only as far as a first round reaches."""
+        first = self._learner.steps == 0
+        behind = steps - self._learner.steps
+        return Round(
+            self._learner.steps,
+            max(1, min(behind, max(newest, self._recipe.steps))),
+            None,
+            self._recipe.peak_rate if first else self._recipe.refine_rate,
+            self._recipe.warm_up,
+        )
+
+    def _measure(self, present: Sequence[int]) -> dict[int, float]:
         truth = torch.cat([batch.targets for batch in self._held]).cpu().numpy()
         found = torch.cat([self._learner.predict(batch, present) for batch in self._held]).cpu().numpy()
         return {int(label) + 1: _iou(truth == label, found == label) for label in np.unique(truth)}
