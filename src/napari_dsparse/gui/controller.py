@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui import messages as msg
 from napari_dsparse.gui.exporting import export_job
+from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.image_frame import ChannelChoice, ImageFrame, frame_of
 from napari_dsparse.gui.learning import Learning
 from napari_dsparse.gui.segmenting import Segmenting
@@ -42,6 +43,8 @@ class Controller(QObject):
         self._viewer = viewer
         self._epoch = 0  # events of earlier generations belong to another image
         self._export_next: tuple[Path, bool] | None = None
+        self._collector = CollectorHold(self)
+        self.store.changed.connect(self._collector.follow)
         self._workers = Workers(self._hear, self)
         self.learning = Learning(viewer, self.store, self._workers, self)
         self.segmenting = Segmenting(viewer, self.store, self._workers, self)
@@ -121,6 +124,7 @@ class Controller(QObject):
         self._leave_image()
         self.segmenting.close()
         self._workers.shutdown()
+        self._collector.release()
 
     # -- files ----------------------------------------------------------------------------------------------
 
