@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,6 +17,15 @@ from napari_dsparse.network.geometry import (
     reads_neighbours,
     trace,
 )
+from napari_dsparse.network.layers import (
+    Activation,
+    convolves,
+    kernel,
+    on_map,
+    pointwise,
+    with_activations,
+)
+from napari_dsparse.network.plan import run_planned
 from napari_dsparse.sites import Closure, dependency_closure
 
 
@@ -87,8 +96,10 @@ class DenseNetwork(nn.Module):
                 f"W >= {columns}, the patch of this network."
             )
         check_modes(self.geometry)
-        for step, activation in _with_activations(self.geometry.steps, _convolves):
-            x = _on_map(step, x, activation)
+        if x.device.type == "cpu" and not self._learns(x) and not torch.compiler.is_compiling():
+            return run_planned(self.geometry, x)
+        for step, activation in with_activations(self.geometry.steps, convolves):
+            x = on_map(step, x, activation)
         return x
 
     def at(self, image: Tensor, yx: Tensor) -> Tensor:
@@ -134,12 +145,18 @@ class DenseNetwork(nn.Module):
         check_modes(self.geometry)
         maps: Iterator[ops.KernelMap] = iter(closure.maps)
         x = pixels
-        for step, activation in _with_activations(self.geometry.steps, _convolves_neighbours):
+        for step, activation in with_activations(self.geometry.steps, _convolves_neighbours):
             if reads_neighbours(step):
                 x = _at_sites(step, x, next(maps), activation)
             else:
                 x = _at_own_site(step, x)
         return x
+
+    def _learns(self, x: Tensor) -> bool:
+        """Whether a gradient may be asked for, which needs whole maps."""
+        return torch.is_grad_enabled() and (
+            x.requires_grad or any(p.requires_grad for p in self.network.parameters())
+        )
 
     def _output_size(self, image: Tensor) -> tuple[int, int]:
         rows, columns = self.patch
@@ -151,58 +168,8 @@ class DenseNetwork(nn.Module):
         return image.shape[1] - rows + 1, image.shape[2] - columns + 1
 
 
-#: An activation and its slope, as `ops.conv2d` takes them.
-Activation = tuple[str, float]
-NO_ACTIVATION: Activation = ("none", 0.0)
-
-
-def _with_activations(
-    steps: Sequence[Step], takes_one: Callable[[Step], bool]
-) -> Iterator[tuple[Step, Activation]]:
-    """Steps in order; one that `takes_one` has the activation after it as its own, where it can be fused.
-
-    Then the map of sums before the activation is never stored, neither for the next layer nor for the
-    gradient.
-    """
-    at = 0
-    while at < len(steps):
-        step = steps[at]
-        at += 1
-        activation = NO_ACTIVATION
-        if takes_one(step) and at < len(steps):
-            activation = _fusible(steps[at].module)
-            at += activation != NO_ACTIVATION
-        yield step, activation
-
-
-def _fusible(layer: nn.Module) -> Activation:
-    if isinstance(layer, nn.ReLU):
-        return "relu", 0.0
-    if isinstance(layer, nn.LeakyReLU) and layer.negative_slope >= 0:
-        return "relu", layer.negative_slope
-    if isinstance(layer, nn.Tanh):
-        return "tanh", 0.0
-    return NO_ACTIVATION
-
-
-def _convolves(step: Step) -> bool:
-    return isinstance(step.module, (nn.Conv2d, nn.Linear))
-
-
 def _convolves_neighbours(step: Step) -> bool:
-    return _convolves(step) and reads_neighbours(step)
-
-
-def _on_map(step: Step, x: Tensor, activation: Activation) -> Tensor:
-    layer, window = step.module, step.window
-    if window is None:
-        return _pointwise(layer, x)
-    if isinstance(layer, nn.MaxPool2d):
-        return ops.max_pool2d(x, window.kernel, window.dilation)
-    if isinstance(layer, nn.AvgPool2d):
-        return ops.avg_pool2d(x, window.kernel, window.dilation, layer.divisor_override)
-    weight, bias, groups = _kernel(step)
-    return ops.conv2d(x, weight, bias, window.dilation, groups, *activation)
+    return convolves(step) and reads_neighbours(step)
 
 
 def _at_sites(step: Step, x: Tensor, kernel_map: ops.KernelMap, activation: Activation) -> Tensor:
@@ -211,7 +178,7 @@ def _at_sites(step: Step, x: Tensor, kernel_map: ops.KernelMap, activation: Acti
         return ops.site_max_pool2d(x, kernel_map)
     if isinstance(layer, nn.AvgPool2d):
         return ops.site_avg_pool2d(x, kernel_map, layer.divisor_override)
-    weight, bias, groups = _kernel(step)
+    weight, bias, groups = kernel(step)
     return ops.site_conv2d(x, weight, bias, kernel_map, groups, *activation)
 
 
@@ -219,42 +186,12 @@ def _at_own_site(step: Step, x: Tensor) -> Tensor:
     """Steps that read one pixel only: pointwise layers, 1 x 1 convolutions and pools of one tap."""
     layer = step.module
     if step.window is None:
-        return _pointwise(layer, x)
+        return pointwise(layer, x)
     if isinstance(layer, nn.MaxPool2d):
         return x
     if isinstance(layer, nn.AvgPool2d):
         return x / (layer.divisor_override or 1)
-    weight, bias, groups = _kernel(step)
+    weight, bias, groups = kernel(step)
     if groups == 1:
         return nn.functional.linear(x, weight[:, :, 0, 0], bias)
     return nn.functional.conv2d(x[:, :, None, None], weight, bias, groups=groups)[:, :, 0, 0]
-
-
-def _kernel(step: Step) -> tuple[Tensor, Tensor | None, int]:
-    """Weight (K, C / groups, kh, kw), bias and groups; a Linear layer is a convolution over its map."""
-    layer, window = step.module, step.window
-    assert window is not None
-    if isinstance(layer, nn.Linear):
-        return layer.weight.view(layer.out_features, -1, *window.kernel), layer.bias, 1
-    assert isinstance(layer, nn.Conv2d)
-    return layer.weight, layer.bias, layer.groups
-
-
-def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
-    """A pointwise layer on a map (N, C, H, W) or on rows (S, C); never in place, since maps are shared."""
-    if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-        # Eval mode is checked: a fixed affine map of each channel. The modules insist on their own rank.
-        return nn.functional.batch_norm(
-            x, layer.running_mean, layer.running_var, layer.weight, layer.bias, False, 0.0, layer.eps
-        )
-    if isinstance(layer, nn.Softmax):
-        return x.softmax(1)
-    if isinstance(layer, nn.LogSoftmax):
-        return x.log_softmax(1)
-    if isinstance(layer, nn.Dropout2d):
-        return x  # only in eval mode, or with p = 0: checked
-    if getattr(layer, "inplace", False):
-        # An in-place activation would write into the caller's image, or into a map someone still needs.
-        x = x.clone()
-    result: Tensor = layer(x)
-    return result
