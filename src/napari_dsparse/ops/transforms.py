@@ -35,13 +35,19 @@ def transformed(name: str) -> Callable[..., Any]:
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
         if not info.batch_size:
             raise ValueError(f"{NAMESPACE}::{name} can't be mapped over a batch of no items; leave it out.")
-        call = _max_pool(operator) if argument_names(name)[-1] == "record" else operator
+        call: Callable[..., Any] = _max_pool(operator) if argument_names(name)[-1] == "record" else operator
         results = [call(*_item(args, in_dims, item)) for item in range(info.batch_size)]
         if isinstance(results[0], tuple):
             return tuple(torch.stack(parts) for parts in zip(*results, strict=True)), (0,) * len(results[0])
         return torch.stack(results), 0
 
-    methods = {"forward": forward, "setup_context": setup, "backward": backward, "jvp": jvp, "vmap": vmap}
+    methods: dict[str, Callable[..., Any]] = {
+        "forward": forward,
+        "setup_context": setup,
+        "backward": backward,
+        "jvp": jvp,
+        "vmap": vmap,
+    }
     function: Any = type(
         f"Transformed_{name}",
         (torch.autograd.Function,),
