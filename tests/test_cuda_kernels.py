@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuda_host.cases import EDGES, drawn
+from cuda_host.cases import CHANNELS, DILATIONS, EDGES, TAPS, sweep
 from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
 from napari_dsparse.ops.cuda import execution, launch, weights
-from napari_dsparse.ops.cuda.kernels import Kernel
+from napari_dsparse.ops.cuda.kernels import PRODUCT_DTYPES, Kernel
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
 
@@ -35,6 +35,15 @@ ROUNDING = {
 }
 
 TURING, HOPPER = (7, 5), (9, 0)
+
+#: Number types, on multiply-adds and on tensor cores.
+ARITHMETICS = [(dtype, place) for dtype in PRODUCT_DTYPES for place in (TURING, HOPPER)]
+
+SWEEP = sweep()
+
+LAYOUTS = pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels-last"]
+)
 
 
 def rounded_to_tf32(x: Tensor) -> Tensor:
@@ -82,56 +91,88 @@ def assert_same(got: Any, wanted: Any, dtype: torch.dtype, what: str) -> None:
     )
 
 
-@pytest.mark.parametrize("case", [*EDGES, *drawn(10)], ids=lambda case: case.name)
-@pytest.mark.parametrize("channels_last", [False, True], ids=["plain", "channels-last"])
-def test_convolutions_equal_float64(
-    shim: Shim, monkeypatch: pytest.MonkeyPatch, case: Case, channels_last: bool
+@pytest.mark.parametrize("case", EDGES, ids=lambda case: case.name)
+@LAYOUTS
+def test_convolutions_equal_float64_at_the_edges_of_tiles(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, case: Case, layout: torch.memory_format
 ) -> None:
-    case = replace(case, channels_last=channels_last)
-    for operator in CONVOLUTIONS:
-        if channels_last and operator.startswith("site_"):
-            continue
+    for operator in on_layout(CONVOLUTIONS, layout):
         for dtype, capability, split_blocks in (
             (torch.float32, TURING, 3),  # many units a split
             (torch.float32, HOPPER, 2048),  # one
             (torch.bfloat16, HOPPER, 3),
         ):
-            shim.device_capability = capability
             monkeypatch.setattr(weights, "SPLIT_BLOCKS", split_blocks)
-            args = given(operator, case, dtype, tf32=capability == HOPPER)
-            assert launch.can_run(operator, *args) is None
-            got = getattr(launch, operator)(*args)
-            assert_same(got, in_float64(operator, args), dtype, f"{operator} {dtype} {shim.launched[-1]}")
+            check_convolution(shim, operator, case, layout, dtype, capability)
+
+
+def test_the_sweep_takes_every_number_of_taps_dilation_and_channels() -> None:
+    for axis in (0, 1):
+        assert {case.kernel[axis] for case in SWEEP} == set(TAPS)
+        assert {case.dilation[axis] for case in SWEEP} == set(DILATIONS)
+    assert {case.channels for case in SWEEP} == {case.outputs for case in SWEEP} == set(CHANNELS)
+    assert len({case.groups for case in SWEEP}) > 4
+    assert sum(case.kernel[0] != case.kernel[1] for case in SWEEP) > 40
+    assert sum(case.dilation[0] != case.dilation[1] for case in SWEEP) > 40
 
 
 @pytest.mark.parametrize("operator", CONVOLUTIONS)
-@pytest.mark.parametrize(
-    ("dtype", "capability"),
-    [(torch.float16, HOPPER), (torch.float16, TURING), (torch.bfloat16, TURING)],
-    ids=["fp16 tensor cores", "fp16", "bf16"],
-)
-def test_convolutions_take_every_type(
+@LAYOUTS
+def test_convolutions_equal_float64_over_the_sweep(
+    shim: Shim, monkeypatch: pytest.MonkeyPatch, operator: str, layout: torch.memory_format
+) -> None:
+    """Every shape once an operator and layout; number types and their arithmetic take turns."""
+    if not on_layout([operator], layout):
+        pytest.skip("rows have one layout")
+    for number, case in enumerate(SWEEP, start=CONVOLUTIONS.index(operator)):
+        monkeypatch.setattr(weights, "SPLIT_BLOCKS", (3, 2048)[number % 2])
+        check_convolution(shim, operator, case, layout, *ARITHMETICS[number % len(ARITHMETICS)])
+
+
+def on_layout(operators: list[str], layout: torch.memory_format) -> list[str]:
+    """Those that know the layout: rows of sites have one only."""
+    return [o for o in operators if layout == torch.contiguous_format or not o.startswith("site_")]
+
+
+def check_convolution(
     shim: Shim,
     operator: str,
+    case: Case,
+    layout: torch.memory_format,
     dtype: torch.dtype,
     capability: tuple[int, int],
 ) -> None:
     shim.device_capability = capability
+    case = replace(case, channels_last=layout == torch.channels_last)
+    args = given(operator, case, dtype, tf32=capability == HOPPER)
+    assert launch.can_run(operator, *args) is None
+    got = getattr(launch, operator)(*args)
+    assert_same(got, in_float64(operator, args), dtype, f"{operator} {case} {dtype} {shim.launched[-1]}")
+
+
+@pytest.mark.parametrize("operator", CONVOLUTIONS)
+@pytest.mark.parametrize(("dtype", "capability"), ARITHMETICS, ids=str)
+def test_convolutions_take_every_type(
+    shim: Shim, operator: str, dtype: torch.dtype, capability: tuple[int, int]
+) -> None:
     for case in EDGES[10:14]:
-        args = given(operator, case, dtype)
-        assert_same(getattr(launch, operator)(*args), in_float64(operator, args), dtype, case.name)
+        check_convolution(shim, operator, case, torch.contiguous_format, dtype, capability)
 
 
 @pytest.mark.parametrize("operator", POOLS)
-@pytest.mark.parametrize("dtype", list(ROUNDING), ids=str)
-def test_pools_equal_float64(shim: Shim, operator: str, dtype: torch.dtype) -> None:
-    for case in (*EDGES, *drawn(8, seed=1)):
-        for channels_last in (False, True):
-            case = replace(case, channels_last=channels_last)
-            args = given(operator, case, dtype)
-            assert launch.can_run(operator, *args) is None
-            got, wanted = getattr(launch, operator)(*args), in_float64(operator, args)
-            assert_same(got, wanted, dtype, f"{operator} {case}")
+@LAYOUTS
+def test_pools_equal_float64(shim: Shim, operator: str, layout: torch.memory_format) -> None:
+    """Edges in every type; in the sweep, types take turns."""
+    if not on_layout([operator], layout):
+        pytest.skip("rows have one layout")
+    types = list(ROUNDING)
+    edges = [(case, dtype) for case in EDGES for dtype in types]
+    swept = [(case, types[number % len(types)]) for number, case in enumerate(SWEEP)]
+    for case, dtype in (*edges, *swept):
+        args = given(operator, replace(case, channels_last=layout == torch.channels_last), dtype)
+        assert launch.can_run(operator, *args) is None
+        got, wanted = getattr(launch, operator)(*args), in_float64(operator, args)
+        assert_same(got, wanted, dtype, f"{operator} {case} {dtype}")
 
 
 def test_max_pool_tells_256_taps_apart(shim: Shim) -> None:
@@ -224,11 +265,6 @@ def last_block(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
         shim.run_blocks(kernel, range(blocks - 1 if blocks > 100 else 0, blocks), shared, arguments)
 
     monkeypatch.setattr(execution, "run", run)
-
-
-LAYOUTS = pytest.mark.parametrize(
-    "layout", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels-last"]
-)
 
 
 @LAYOUTS

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cuda_host import build
-from cuda_host.build import ADDRESSES, FIBRES, THREADS, Grid
+from cuda_host.build import ADDRESSES, FIBRES, RACES, Grid
 from cuda_host.shim import Shim
 from cuda_host.tape import recording
 from napari_dsparse.ops import dispatch
@@ -105,15 +105,15 @@ def test_no_address_is_read_or_written_out_of_bounds(tape: Path, workshop: Path)
     program = build.build(workshop / "addresses", ADDRESSES, recorded(tape))
     done = replay(program, tape)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[0]) > 100
+    assert int(done.stdout.split()[0]) > 400
 
 
 @pytest.mark.timeout(400)
-def test_no_two_threads_race(short_tape: Path, workshop: Path) -> None:
-    program = build.build(workshop / "threads", THREADS, recorded(short_tape))
-    done = replay(program, short_tape)
+def test_no_two_threads_race(tape: Path, workshop: Path) -> None:
+    program = build.build(workshop / "races", RACES, recorded(tape))
+    done = replay(program, tape)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[0]) > 20
+    assert int(done.stdout.split()[0]) > 400
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Fault:
     old: str
     new: str
     kernel: str
-    grids: tuple[Grid, ...] = (FIBRES, THREADS)
+    grids: tuple[Grid, ...] = (FIBRES, RACES)
     occurrence: int = 0
 
     def planted(self) -> dict[str, str]:

@@ -34,12 +34,16 @@ class Grid:
     sources : tuple of str
         In this folder.
     flags : tuple of str
+        For host sources, kernels and linking.
+    watched : tuple of str
+        For kernels and linking only.
     shared : bool
         A shared library, or a program.
     """
 
     sources: tuple[str, ...]
     flags: tuple[str, ...] = ("-O1",)
+    watched: tuple[str, ...] = ()
     shared: bool = False
 
 
@@ -48,7 +52,7 @@ LIBRARY = Grid(("numbers.cpp", "fibres.cpp", "library.cpp"), shared=True)
 DRIVER = Grid(("numbers.cpp", "fibres.cpp", "fake_cuda.cpp"), shared=True)
 FIBRES = Grid(("numbers.cpp", "fibres.cpp", "replay.cpp"))
 ADDRESSES = Grid(FIBRES.sources, ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
-THREADS = Grid(("numbers.cpp", "threads.cpp", "replay.cpp"), ("-O1", "-fsanitize=thread"))
+RACES = Grid(FIBRES.sources, ("-O1", "-DWATCHED"), ("-fsanitize=thread",))
 
 
 def build(
@@ -76,24 +80,24 @@ def build(
         units.append(folder / f"{name}.cpp")
         units[-1].write_text("".join(kernel.source for kernel in group))
     with ThreadPoolExecutor(JOBS) as pool:
-        compiled = list(pool.map(lambda unit: _compile(unit, folder, folder, grid), units))
+        compiled = list(
+            pool.map(lambda unit: _compile(unit, folder, folder, (*grid.flags, *grid.watched)), units)
+        )
     # Not those of another version of this folder, nor of other flags.
     key = hashlib.sha256(repr((digest(), grid)).encode()).hexdigest()[:16]
     for name in grid.sources:
-        compiled.append(_compile(HERE / name, output.parent / f"host-{key}", folder, grid))
+        compiled.append(_compile(HERE / name, output.parent / f"host-{key}", folder, grid.flags))
     link = ("-shared",) if grid.shared else ("-rdynamic",)
-    _call(*link, *map(str, compiled), "-o", str(output), "-pthread", "-ldl", *grid.flags)
+    _call(*link, *map(str, compiled), "-o", str(output), "-pthread", "-ldl", *grid.flags, *grid.watched)
     shutil.rmtree(folder)
     return output
 
 
-def _compile(unit: Path, into: Path, headers: Path, grid: Grid) -> Path:
+def _compile(unit: Path, into: Path, headers: Path, flags: tuple[str, ...]) -> Path:
     compiled = into / f"{unit.name}.o"
     if not compiled.exists():
         into.mkdir(exist_ok=True)
-        _call(
-            "-c", str(unit), "-o", str(compiled), f"-I{HERE}", f"-I{headers}", "-fPIC", *_FLAGS, *grid.flags
-        )
+        _call("-c", str(unit), "-o", str(compiled), f"-I{HERE}", f"-I{headers}", "-fPIC", *_FLAGS, *flags)
     return compiled
 
 

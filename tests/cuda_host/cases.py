@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 from operators import Case
 
@@ -68,27 +67,81 @@ EDGES = (
 )
 
 
-def drawn(count: int, seed: int = 0) -> Iterator[Case]:
-    """Random cases: odd sizes, 1 to 8 taps an axis 1 to 16 apart, 1 to 70 channels."""
+#: Values that a sweep takes at least once, of each argument that has two axes on each of them.
+TAPS, DILATIONS, CHANNELS = range(1, 9), range(1, 17), range(1, 71)
+
+#: Pixels between the first and the last tap of a case, at most: many taps far apart make large maps.
+MOST_SPAN = 36
+
+#: Steps of products (8 words deep) that the costliest launch of a case should take: hundredths of a second.
+MOST_STEPS = 300
+
+
+def sweep(seed: int = 1) -> tuple[Case, ...]:
+    """One case for every number of channels: all of `TAPS`, `DILATIONS` and `CHANNELS`, mixed at random.
+
+    Of some draws the first is taken whose work is small enough, or the one with the least; so the most taps
+    come with the fewest output channels.
+    """
     draw = random.Random(seed)
-    for number in range(count):
-        kernel = draw.choice([1, 2, 2, 3, 3, 4, 5, 7, 8]), draw.choice([1, 2, 2, 3, 3, 4, 5, 7, 8])
-        dilation = draw.randint(1, 16), draw.randint(1, 16)
-        size = tuple((k - 1) * d + draw.choice([1, 2, 7, 13]) for k, d in zip(kernel, dilation, strict=True))
-        most = max(1, 300 // (kernel[0] * kernel[1]))  # keeps one case under about a second
-        groups = draw.choice([1, 1, 1, 2, 3])
-        yield Case(
-            f"drawn {number}",
-            kernel=kernel,
-            dilation=dilation,
-            size=(size[0], size[1]),
-            batch=draw.choice([1, 1, 2]),
-            channels=groups * draw.randint(1, min(70, most) if groups == 1 else min(20, most)),
-            outputs=groups * draw.randint(1, min(70, most) if groups == 1 else min(20, most)),
-            groups=groups,
-            bias=draw.random() < 0.5,
-            activation=draw.choice(["none", "relu", "tanh"]),
-            sites=draw.choice([1, 7, 40, 130]),
-            divisor=draw.randint(1, 9),
-            seed=number,
-        )
+    shuffled = [draw.sample(list(CHANNELS), len(CHANNELS)) for _ in range(2)]
+    # Those with the most output channels choose first.
+    channels = sorted(zip(*shuffled, strict=True), key=lambda pair: -pair[1])
+    rows, columns = (_axis(len(channels), draw) for _ in range(2))
+    cases = []
+    for number, (inputs, outputs) in enumerate(channels):
+        draws = [(draw.randrange(len(rows)), draw.randrange(len(columns))) for _ in range(60)]
+        tried = [(_case(number, inputs, outputs, rows[y], columns[x]), y, x) for y, x in draws]
+        fitting = (one for one in tried if steps(one[0]) <= MOST_STEPS)
+        case, y, x = next(fitting, min(tried, key=lambda one: steps(one[0])))
+        rows.pop(y), columns.pop(x)
+        cases.append(case)
+    return tuple(cases)
+
+
+def _axis(count: int, draw: random.Random) -> list[tuple[int, int]]:
+    """Pairs of taps and dilation along one axis: every value of each about as often, none too far apart."""
+    taps = sorted(_repeated(TAPS, count), reverse=True)
+    dilations = draw.sample(_repeated(DILATIONS, count), count)
+    pairs = []
+    for k in taps:  # the most taps choose first
+        d = next(d for d in dilations if (k - 1) * d <= MOST_SPAN)
+        dilations.remove(d)
+        pairs.append((k, d))
+    return draw.sample(pairs, count)
+
+
+def _repeated(values: range, count: int) -> list[int]:
+    return [values[i % len(values)] for i in range(count)]
+
+
+def _case(number: int, channels: int, outputs: int, rows: tuple[int, int], columns: tuple[int, int]) -> Case:
+    draw = random.Random(number)
+    (taps_y, dilation_y), (taps_x, dilation_x) = rows, columns
+    groups = [g for g in range(1, channels + 1) if channels % g == outputs % g == 0]
+    return Case(
+        f"swept {number}",
+        kernel=(taps_y, taps_x),
+        dilation=(dilation_y, dilation_x),
+        size=(
+            (taps_y - 1) * dilation_y + draw.choice([1, 1, 2]),
+            (taps_x - 1) * dilation_x + draw.choice([1, 2, 7, 13, 33, 131]),
+        ),
+        batch=draw.choice([1, 1, 1, 2]),
+        channels=channels,
+        outputs=outputs,
+        groups=draw.choice([1, 1, *groups[:4]]),
+        bias=draw.random() < 0.5,
+        activation=draw.choice(["none", "relu", "tanh"]),
+        sites=draw.choice([1, 7, 40, 130]),
+        divisor=draw.randint(1, 9),
+        seed=number,
+    )
+
+
+def steps(case: Case) -> int:
+    """Steps of the costliest launch: the input gradient, whose results are as large as the map."""
+    blocks = case.batch * case.groups * case.size[0] * -(-case.size[1] // 128)
+    tiles = -(-case.channels // case.groups // 64)
+    words = -(-case.outputs // case.groups // 8)
+    return blocks * tiles * words * case.kernel[0] * case.kernel[1]

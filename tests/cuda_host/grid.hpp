@@ -1,5 +1,5 @@
-// A grid of blocks on the CPU. fibres.cpp runs a block's threads as fibres (fast, deterministic, finds
-// barriers that not all threads reach); threads.cpp as real threads (for ThreadSanitizer).
+// A grid of blocks on the CPU: fibres.cpp runs a block's threads as fibres (fast, deterministic, finds barriers
+// that not all threads reach).
 #pragma once
 #include <cstddef>
 #include <cstring>
@@ -49,11 +49,11 @@ inline word bits_of(float value) {
 float float_of_half(unsigned short bits);
 unsigned short half_of(float value);
 
-// What one lane brings to a matrix product, and its part of the result: by the tables of the PTX manual
-// (mma.m16n8k8 for tf32, mma.m16n8k16 for 16-bit types), written independently of tile.cuh.
+// What one lane brings to a matrix product; the product adds to four sums of every lane. By the tables of the
+// PTX manual (mma.m16n8k8 for tf32, mma.m16n8k16 for 16-bit types), written independently of tile.cuh.
 struct Fragment {
     word a[4], b[2];
 };
-void mma_of_lane(Kind kind, int lane, const Fragment* const* warp, float* sum);
+void mma_of_warp(Kind kind, const Fragment* const* warp, float* const* sums);
 
 }  // namespace host

@@ -37,6 +37,7 @@ static float value_of(Kind kind, word bits, int half) {
     return kind == BF16 ? float_of((word)part << 16) : float_of_half(part);
 }
 
+// Lane and word of a fragment that hold a value, by the tables of the PTX manual.
 static float a_at(Kind kind, const Fragment* const* warp, int row, int k) {
     if (kind == TF32) return value_of(kind, warp[row % 8 * 4 + k % 4]->a[row / 8 + k / 4 * 2], 0);
     return value_of(kind, warp[row % 8 * 4 + k % 8 / 2]->a[row / 8 + k / 8 * 2], k % 2);
@@ -47,12 +48,18 @@ static float b_at(Kind kind, const Fragment* const* warp, int k, int column) {
     return value_of(kind, warp[column * 4 + k % 8 / 2]->b[k / 8], k % 2);
 }
 
-void mma_of_lane(Kind kind, int lane, const Fragment* const* warp, float* sum) {
+void mma_of_warp(Kind kind, const Fragment* const* warp, float* const* sums) {
     const int depth = kind == TF32 ? 8 : 16;
-    for (int part = 0; part < 4; ++part) {
-        const int row = lane / 4 + part / 2 * 8, column = lane % 4 * 2 + part % 2;
-        for (int k = 0; k < depth; ++k) sum[part] += a_at(kind, warp, row, k) * b_at(kind, warp, k, column);
+    float a[16][16], b[16][8];
+    for (int k = 0; k < depth; ++k) {
+        for (int row = 0; row < 16; ++row) a[row][k] = a_at(kind, warp, row, k);
+        for (int column = 0; column < 8; ++column) b[k][column] = b_at(kind, warp, k, column);
     }
+    for (int lane = 0; lane < 32; ++lane)
+        for (int part = 0; part < 4; ++part) {
+            const int row = lane / 4 + part / 2 * 8, column = lane % 4 * 2 + part % 2;
+            for (int k = 0; k < depth; ++k) sums[lane][part] += a[row][k] * b[k][column];
+        }
 }
 
 }  // namespace host

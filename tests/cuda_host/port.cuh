@@ -1,5 +1,5 @@
 // The host's side of the words in which a GPU differs (sources/port.cuh): found first on the include path
-// when g++ compiles the kernels for the tests. A block's threads are fibres or real threads (grid.hpp).
+// when g++ compiles the kernels for the tests. A block's threads are fibres (grid.hpp).
 #pragma once
 #include <algorithm>
 #include <cmath>
