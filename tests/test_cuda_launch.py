@@ -151,20 +151,20 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 
 def test_a_failed_store_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError()))
-    cache.store(tmp_path, "key", b"\x7fELF")
+    cache.store(tmp_path, "key.cubin", b"\x7fELF")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stored_cubin_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    cache.store(tmp_path, "key", b"\x7fELF and so on")
-    assert cache.load(tmp_path, "key") == b"\x7fELF and so on"
+    cache.store(tmp_path, "key.cubin", b"\x7fELF and so on")
+    assert cache.load(tmp_path, "key.cubin") == b"\x7fELF and so on"
     if os.name == "posix":
         assert stat.S_IMODE((tmp_path / "key.cubin").stat().st_mode) == 0o600
 
 
 def _store_many(folder: str, fill: int) -> None:
     for _ in range(60):
-        cache.store(Path(folder), "key", b"\x7fELF" + bytes([fill]) * 100_000)
+        cache.store(Path(folder), "key.cubin", b"\x7fELF" + bytes([fill]) * 100_000)
 
 
 def test_two_processes_storing_at_once_leave_a_whole_entry(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_two_processes_storing_at_once_leave_a_whole_entry(tmp_path: Path) -> No
     seen = set()
     while any(writer.is_alive() for writer in writers):
         if (path := tmp_path / "key.cubin").exists():
-            data = cache.load(tmp_path, "key")
+            data = cache.load(tmp_path, "key.cubin")
             assert data is not None, "a reader saw half an entry"
             assert len(set(data[4:])) == 1
             seen.add(data[4])

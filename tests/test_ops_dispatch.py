@@ -17,6 +17,7 @@ from napari_dsparse.cli import doctor
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError, KernelError
 from napari_dsparse.ops import dispatch
+from napari_dsparse.ops.cuda import cache, choices
 from napari_dsparse.ops.library import OPS
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import CASES, Case, arguments
@@ -26,7 +27,7 @@ PLAIN = Case("float32", channels=3, dtype=torch.float32)
 
 
 @pytest.fixture
-def launcher(monkeypatch):
+def launcher(monkeypatch, tmp_path):
     """A launcher whose kernels always run; a test changes what it does not like."""
     stand_in = SimpleNamespace(
         unavailable=lambda device: None,
@@ -39,6 +40,9 @@ def launcher(monkeypatch):
     monkeypatch.setattr(dispatch, "_launch", lambda: stand_in)
     monkeypatch.setattr(dispatch, "_told", set())
     monkeypatch.setattr(dispatch, "_failed", {})
+    monkeypatch.setattr(choices, "machine", lambda device: ("A GPU", "torch, CUDA"))
+    monkeypatch.setattr(choices, "_known", {})
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     monkeypatch.delenv(dispatch.VARIABLE, raising=False)
     return stand_in
 
@@ -80,7 +84,7 @@ def test_off_means_plain_pytorch(operator, launcher, monkeypatch):
 
 def test_an_unknown_mode_is_refused(launcher, monkeypatch):
     monkeypatch.setenv(dispatch.VARIABLE, "always")
-    with pytest.raises(DsparseError, match="'always'; set it to one of auto, require, off"):
+    with pytest.raises(DsparseError, match="'always'; set it to one of auto, measure, require, off"):
         dispatch.run("conv2d", *arguments("conv2d", PLAIN))
 
 

@@ -130,13 +130,20 @@ def _kernels(report: Report) -> None:
     report.say(f"Kernels: {len(ours)} of {len(services)} operators run in this package's CUDA kernels")
     for service in ours:
         report.say(f"  {service.operator}: {service.kernel}")
+        for exception in service.exceptions:
+            report.say(f"    {exception}")
     for reason in sorted({service.reason for service in services if service.reason}):
         report.say(f"  plain PyTorch: {reason}")
     folder = cache_folder()
-    kept = f"compiled CUDA kernels, in {folder}" if folder else "none; there is no home folder"
+    kept = (
+        f"compiled CUDA kernels and what was measured of them, in {folder}"
+        if folder
+        else "none; there is no home folder"
+    )
     report.say(f"Caches: {kept}")
     report.add(
         kernels={service.operator: service.kernel or service.reason for service in services},
+        kernel_exceptions={service.operator: list(service.exceptions) for service in ours},
         caches=[str(folder)] if folder else [],
     )
 

@@ -3,9 +3,13 @@
 The environment variable DSPARSE_KERNELS, read at every call, decides how much is asked of the kernels:
 
 ``auto`` (the default)
-    A kernel where one can run. Where none can be had at all, plain PyTorch on the same device, and one
-    warning with cause and cure. A call that kernels are not made for (float64, say) goes to plain PyTorch
-    in silence; `why_not` tells the reason.
+    A kernel where one can run; for a convolution of whole maps, PyTorch (cuDNN) where it was measured to be
+    faster, or by a counted rule where nothing was measured (`cuda.choices`). Where no kernel can be had at
+    all, plain PyTorch on the same device, and one warning with cause and cure. A call that kernels are not
+    made for (float64, say) goes to plain PyTorch in silence; `why_not` tells the reason.
+``measure``
+    As ``auto``, and convolutions of a kind met for the first time are timed both ways; the times are kept in
+    the cache folder, for every later run. So a training or prediction run of one's own is the measurement.
 ``require``
     A kernel, or KernelError with the reason. Nothing falls back: for tests and benchmarks.
 ``off``
@@ -20,6 +24,7 @@ import os
 import threading
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -33,7 +38,7 @@ from napari_dsparse.ops.schemas import SCHEMAS, argument_names
 from napari_dsparse.ops.shapes import layout_of
 
 VARIABLE = "DSPARSE_KERNELS"
-MODES = ("auto", "require", "off")
+MODES = ("auto", "measure", "require", "off")
 
 #: Kernels that could not be compiled or loaded: not tried again, since the next step would fail as slowly.
 _failed: dict[tuple[str, torch.dtype, torch.device], str] = {}
@@ -57,11 +62,14 @@ class Service:
         What our kernel is, in a few words; None where plain PyTorch serves.
     reason : str
         Why it is plain PyTorch, one sentence; "" where a kernel serves.
+    exceptions : tuple of str
+        Which calls PyTorch serves although there is a kernel, and what was measured.
     """
 
     operator: str
     kernel: str | None
     reason: str
+    exceptions: tuple[str, ...] = ()
 
 
 def kernel_mode() -> str:
@@ -94,8 +102,11 @@ def run(operator: str, *args: Any) -> Any:
     missing = _none_to_be_had(operator, args)
     reason = missing or launch.can_run(operator, *args)
     if reason is None:
+        ours = partial(getattr(launch, operator), *args)
         try:
-            return getattr(launch, operator)(*args)
+            if mode != "require" and _choices().choose(operator, args, ours if mode == "measure" else None):
+                return _choices().by_pytorch(operator, args)
+            return ours()
         except KernelError as error:
             reason = missing = _failed[_kind(operator, args)] = str(error)
     if mode == "require":
@@ -116,6 +127,8 @@ def why_not(operator: str, *args: Any) -> str | None:
         return "The result is empty, or a sum over nothing."
     args = _dense(operator, args)
     reason: str | None = _none_to_be_had(operator, args) or _launch().can_run(operator, *args)
+    if reason is None and kernel_mode() != "require":
+        reason = _choices().choose(operator, args, None)
     return reason
 
 
@@ -132,11 +145,19 @@ def services(device: torch.device) -> tuple[Service, ...]:
     reason = launch.unavailable(device)
     if reason is not None:
         return tuple(Service(name, None, reason) for name in SCHEMAS)
-    return tuple(Service(name, launch.KERNELS[name], "") for name in SCHEMAS)
+    required = kernel_mode() == "require"
+    return tuple(
+        Service(name, launch.KERNELS[name], "", () if required else _choices().exceptions(name, device))
+        for name in SCHEMAS
+    )
 
 
 def _launch() -> ModuleType:
     return import_module("napari_dsparse.ops.cuda.launch")
+
+
+def _choices() -> ModuleType:
+    return import_module("napari_dsparse.ops.cuda.choices")
 
 
 def _none_to_be_had(operator: str, args: tuple[Any, ...]) -> str | None:

@@ -1,4 +1,5 @@
-"""Compiled kernels on disk, so that each is compiled once a machine and not once a process.
+"""Compiled kernels on disk, so that each is compiled once a machine and not once a process; and what was
+measured of them.
 
 Safe to share, between processes and between nodes of a cluster: an entry appears complete or not at all,
 carries a digest of its content, and is thrown away when that does not match. No failure here is an error:
@@ -17,7 +18,6 @@ from pathlib import Path
 #: Environment variable that names another folder for compiled kernels.
 VARIABLE = "DSPARSE_KERNEL_CACHE"
 
-_ELF = b"\x7fELF"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -38,32 +38,30 @@ def cache_folder() -> Path | None:
     return base / "napari-dsparse" / "kernels"
 
 
-def load(folder: Path | None, key: str) -> bytes | None:
-    """The cubin kept under `key`; None if there is none, or it is not what was stored."""
+def load(folder: Path | None, name: str) -> bytes | None:
+    """What is kept under `name`; None if there is nothing, or it is not what was stored."""
     if folder is None:
         return None
     try:
-        entry = (folder / f"{key}.cubin").read_bytes()
+        entry = (folder / name).read_bytes()
     except OSError:
         return None
-    cubin, digest = entry[:-_DIGEST], entry[-_DIGEST:]
-    if cubin.startswith(_ELF) and hashlib.sha256(cubin).digest() == digest:
-        return cubin
-    return None
+    content, digest = entry[:-_DIGEST], entry[-_DIGEST:]
+    return content if hashlib.sha256(content).digest() == digest else None
 
 
-def store(folder: Path | None, key: str, cubin: bytes) -> None:
-    """Keep `cubin` under `key`, if that can be done."""
+def store(folder: Path | None, name: str, content: bytes) -> None:
+    """Keep `content` under `name`, if that can be done."""
     if folder is None:
         return
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A name of its own, then one atomic step: two processes at once each put down a whole entry.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{key[:16]}-", dir=folder)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:16]}-", dir=folder)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(cubin + hashlib.sha256(cubin).digest())
-        os.replace(temporary, folder / f"{key}.cubin")
+            file.write(content + hashlib.sha256(content).digest())
+        os.replace(temporary, folder / name)
     except OSError:
         # Read-only home, full disk, or Windows holding the entry open for another process.
         if temporary is not None:

@@ -57,11 +57,11 @@ def cubin_for(kernel: Kernel, capability: tuple[int, int]) -> bytes:
     """
     nvrtc = find_nvrtc(torch.version.cuda)
     architecture = architecture_for(capability, nvrtc)
-    folder, key = cache.cache_folder(), cache_key(kernel, architecture, nvrtc)
-    cubin = cache.load(folder, key)
+    folder, name = cache.cache_folder(), f"{cache_key(kernel, architecture, nvrtc)}.cubin"
+    cubin = cache.load(folder, name)
     if cubin is None:
         cubin, _ = nvrtc.compile(kernel.source, _headers(), options(architecture))
-        cache.store(folder, key, cubin)
+        cache.store(folder, name, cubin)
     return cubin
 
 

@@ -1,0 +1,247 @@
+"""Who serves a convolution of whole maps where both can: our kernel, or PyTorch's, which is cuDNN.
+
+A choice is measured (`choose`), or else counted (`by_count`). Measured ones serve from disk only, where they
+lie beside the compiled kernels and are the same for every later run: results change neither from call to call
+nor from run to run, until somebody deletes that folder. That is also why PyTorch serves with cuDNN's
+deterministic algorithms, picked by its own fixed rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import statistics
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_dsparse.ops import reference
+from napari_dsparse.ops.cuda import cache
+from napari_dsparse.ops.schemas import argument_names
+from napari_dsparse.ops.shapes import layout_of
+
+#: The operators that PyTorch may serve.
+OPERATORS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+
+#: Channels a group from which on, without dilation, PyTorch serves unmeasured.
+DEEP = 64
+
+BY_COUNT = (
+    f"Without dilation and with {DEEP} or more channels a group on both sides, PyTorch's convolution serves: "
+    "counted, not measured."
+)
+
+#: Share of our time that PyTorch's may take to be chosen: noise alone decides nothing.
+CLEARLY = 0.95
+
+RUNS = 5
+
+#: What is known in this process, by work; None where nothing was measured.
+_known: dict[Work, Measured | None] = {}
+
+_flags, _timing = threading.Lock(), threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A class of calls that take about the same time a pixel, on one device by one PyTorch.
+
+    Parameters
+    ----------
+    pixels : int
+        Of the first map that is given, over all images, rounded up to a power of two.
+    device, torch : str
+        Names, with the version of CUDA.
+    """
+
+    operator: str
+    dtype: str
+    layout: str
+    channels: int
+    outputs: int
+    groups: int
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+    pixels: int
+    device: str
+    torch: str
+
+    def words(self) -> str:
+        """What it is, for people."""
+        (ky, kx), (dy, dx) = self.kernel, self.dilation
+        groups = f" in {self.groups} groups" if self.groups > 1 else ""
+        return (
+            f"{self.operator} {ky} x {kx}, {self.channels} -> {self.outputs}{groups}, "
+            f"taps {dy} x {dx} apart, {self.dtype}, {self.layout}, up to {self.pixels:,} pixels"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds of one call: by our kernel, and by PyTorch."""
+
+    ours: float
+    pytorch: float
+
+    @property
+    def by_pytorch(self) -> bool:
+        """Whether PyTorch is clearly faster."""
+        return self.pytorch < CLEARLY * self.ours
+
+    def words(self) -> str:
+        """Who serves and why, for people."""
+        server = "PyTorch" if self.by_pytorch else "our kernel"
+        return (
+            f"{server}, measured here: {self.ours * 1e3:.3f} ms ours, {self.pytorch * 1e3:.3f} ms PyTorch's"
+        )
+
+
+def work_of(operator: str, args: tuple[Any, ...]) -> Work:
+    """The class that a call belongs to."""
+    given = dict(zip(argument_names(operator), args, strict=True))
+    first: Tensor = args[0]
+    if operator == "conv2d_weight_grad":
+        kernel, channels, outputs = given["kernel"], first.shape[1], given["grad"].shape[1]
+    else:
+        weight: Tensor = given["weight"]
+        kernel, channels, outputs = weight.shape[2:], weight.shape[1] * given["groups"], weight.shape[0]
+    pixels = first.shape[0] * first.shape[2] * first.shape[3]
+    return Work(
+        operator,
+        str(first.dtype).removeprefix("torch."),
+        "channels-last" if layout_of(first) == torch.channels_last else "plain",
+        channels,
+        outputs,
+        given["groups"],
+        (int(kernel[0]), int(kernel[1])),
+        (int(given["dilation"][0]), int(given["dilation"][1])),
+        1 << (pixels - 1).bit_length(),
+        *machine(first.device),
+    )
+
+
+@functools.cache
+def machine(device: torch.device) -> tuple[str, str]:
+    """Names of the device and of PyTorch with its CUDA; times hold for these."""
+    return torch.cuda.get_device_name(device), f"{torch.__version__}, CUDA {torch.version.cuda}"
+
+
+def choose(operator: str, args: tuple[Any, ...], ours: Callable[[], Any] | None) -> str | None:
+    """Why PyTorch serves this call, as a sentence; None if our kernel does.
+
+    Our kernel always serves where `torch.use_deterministic_algorithms` is on.
+
+    Parameters
+    ----------
+    ours : callable, optional
+        The call by our kernel, if it may be timed: it is for the first of its class, unless a CUDA graph is
+        being captured, and the times are kept on disk. Where they can't be kept, they are not used.
+    """
+    if operator not in OPERATORS or torch.are_deterministic_algorithms_enabled():
+        return None
+    work = work_of(operator, args)
+    if work not in _known:
+        _known[work] = load(work)
+    if _known[work] is None and ours is not None and not torch.cuda.is_current_stream_capturing():
+        with _timing:  # one at a time, and the first stays
+            if load(work) is None:
+                save(work, _measured(operator, args, ours))
+            _known[work] = load(work)
+    measured = _known[work]
+    if measured is not None:
+        return f"For {work.words()}: {measured.words()}." if measured.by_pytorch else None
+    return by_count(work)
+
+
+def exceptions(operator: str, device: torch.device) -> tuple[str, ...]:
+    """Which calls of an operator PyTorch may serve on this device, and what was measured, as sentences."""
+    if operator not in OPERATORS:
+        return ()
+    if torch.are_deterministic_algorithms_enabled():
+        return ("Always our kernel, since torch.use_deterministic_algorithms is on.",)
+    return BY_COUNT, *(f"{work.words()}: {measured.words()}." for work, measured in _kept(operator, device))
+
+
+def by_count(work: Work) -> str | None:
+    """Why PyTorch serves work that nobody measured, as a sentence; None if our kernel does.
+
+    Deep products without dilation are what cuDNN is made for, and where our kernels are bound by shared
+    memory at 40 % of the tensor cores' rate (`bench.roofline`: counted, not measured).
+    """
+    if work.dilation == (1, 1) and min(work.channels, work.outputs) >= DEEP * work.groups:
+        return BY_COUNT
+    return None
+
+
+def by_pytorch(operator: str, args: tuple[Any, ...]) -> Any:
+    """The result by PyTorch, the same bits at every run."""
+    cudnn = torch.backends.cudnn
+    with _flags:  # two threads must not restore each other's
+        before = cudnn.deterministic, cudnn.benchmark
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            return getattr(reference, operator)(*args)
+        finally:
+            cudnn.deterministic, cudnn.benchmark = before
+
+
+def _measured(operator: str, args: tuple[Any, ...], ours: Callable[[], Any]) -> Measured:
+    device = args[0].device
+    own = seconds(ours, device)
+    try:
+        return Measured(own, seconds(lambda: by_pytorch(operator, args), device))
+    except RuntimeError:  # no such algorithm, or no memory for its workspace
+        return Measured(own, math.inf)
+
+
+def seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """Median time of a few calls on the current stream, after two that do not count."""
+    call(), call()
+    stream, event = torch.cuda.current_stream(device), functools.partial(torch.cuda.Event, enable_timing=True)
+    times: list[float] = []
+    for _ in range(RUNS):
+        start, end = event(), event()
+        start.record(stream)
+        call()
+        end.record(stream)
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(times)
+
+
+def load(work: Work) -> Measured | None:
+    """What was measured of this work, on this machine or on one that shares its cache folder."""
+    content = cache.load(cache.cache_folder(), _entry(work))
+    return None if content is None else Measured(**json.loads(content)["seconds"])
+
+
+def save(work: Work, measured: Measured) -> None:
+    """Keep what was measured, if that can be done."""
+    text = json.dumps({"work": asdict(work), "seconds": asdict(measured)}, indent=1)
+    cache.store(cache.cache_folder(), _entry(work), text.encode())
+
+
+def _entry(work: Work) -> str:
+    return f"{hashlib.sha256(repr(work).encode()).hexdigest()}.choice"
+
+
+def _kept(operator: str, device: torch.device) -> list[tuple[Work, Measured]]:
+    """Everything measured of an operator on this device, in the order of its words."""
+    folder = cache.cache_folder()
+    found = []
+    for path in folder.glob("*.choice") if folder else ():
+        content = cache.load(folder, path.name)
+        if content is None:
+            continue
+        entry = json.loads(content)
+        fields: dict[str, Any] = entry["work"]
+        work = Work(**fields | {name: tuple(fields[name]) for name in ("kernel", "dilation")})
+        if work.operator == operator and (work.device, work.torch) == machine(device):
+            found.append((work, Measured(**entry["seconds"])))
+    return sorted(found, key=lambda pair: pair[0].words())
