@@ -39,6 +39,13 @@ def test_operators_pass_all_of_torch_s_checks(operator, case):
     opcheck(getattr(OPS, operator).default, arguments(operator, case, requires_grad=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("operator", SCHEMAS)
+def test_operators_pass_all_of_torch_s_checks_in_every_type(operator, dtype):
+    case = Case("", channels=4, outputs=6, groups=2, activation="tanh", dtype=dtype, indices=torch.int64)
+    opcheck(getattr(OPS, operator).default, arguments(operator, case, requires_grad=True))
+
+
 @pytest.mark.parametrize(("operator", "case"), NAMED)
 def test_fake_and_real_results_have_the_same_size_type_and_layout(operator, case):
     real = results(getattr(OPS, operator)(*arguments(operator, case)))

@@ -10,9 +10,14 @@ import torch
 from torch import nn
 
 from napari_dsparse import densify
+from napari_dsparse.ops.library import OPS
+from napari_dsparse.ops.schemas import SCHEMAS
 from napari_dsparse.sites import dependency_closure
+from operators import Case, arguments
 
 ROWS = COLUMNS = 8  # the patch
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @pytest.fixture
@@ -38,6 +43,25 @@ def with_gradients(function, x, parameters):
     x = x.clone().requires_grad_()
     out = function(x)
     return [out, *torch.autograd.grad(out.square().sum(), [x, *parameters])]
+
+
+@pytest.mark.parametrize("operator", SCHEMAS)
+def test_every_operator_compiles_whole_in_every_type(operator):
+    torch._dynamo.reset()
+    compiled = torch.compile(getattr(OPS, operator), fullgraph=True, backend="aot_eager")
+    for dtype in DTYPES:
+        for channels_last in (False, True):
+            case = Case("", channels=3, channels_last=channels_last, activation="relu", dtype=dtype)
+            results = []
+            for function in (compiled, getattr(OPS, operator)):
+                args = arguments(operator, case, requires_grad=True)
+                out = function(*args)
+                out = out[0] if isinstance(out, tuple) else out
+                floating = [a for a in args if isinstance(a, torch.Tensor) and a.is_floating_point()]
+                results.append([out, *torch.autograd.grad(out.square().sum(), floating)])
+            torch.testing.assert_close(*results)
+            if results[0][0].numel():
+                assert results[0][0].stride() == results[1][0].stride()
 
 
 @pytest.mark.parametrize("dynamic", [None, True], ids=["sizes as met", "any size"])
@@ -74,6 +98,13 @@ def test_active_sites_compile_whole(dense):
         with_gradients(lambda x: compiled(x, closure), pixels, parameters),
         with_gradients(lambda x: dense.on_sites(x, closure), pixels, parameters),
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_densified_network_exports_in_every_type(dense, dtype):
+    dense = dense.to(dtype)
+    x = torch.randn(1, 1, 20, 22).to(dtype)
+    torch.testing.assert_close(torch.export.export(dense, (x,)).module()(x), dense(x))
 
 
 @pytest.mark.parametrize("strict", [False, True])
