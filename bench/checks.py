@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -71,10 +72,11 @@ def wide(args: list[Any]) -> list[Any]:
 
 
 def error(got: Any, wanted: Any) -> float:
-    """Largest difference, relative to the largest value; winners must be equal."""
+    """Largest difference, relative to the largest value; infinite if winners differ or anything is NaN."""
     if isinstance(got, tuple):
-        return error(got[0], wanted[0]) if torch.equal(got[1].cpu(), wanted[1]) else float("inf")
-    return float((got.cpu().double() - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
+        return error(got[0], wanted[0]) if torch.equal(got[1].cpu(), wanted[1]) else math.inf
+    largest = float((got.cpu().double() - wanted).abs().max() / wanted.abs().max().clamp_min(1e-30))
+    return math.inf if math.isnan(largest) else largest
 
 
 def operators_equal_float64(device: torch.device, rounds: int = 5) -> Iterator[tuple[str, bool, str]]:

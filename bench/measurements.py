@@ -27,12 +27,15 @@ POOL_CHANNELS = 32
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One call on one shape: our time, others' by name, and our share of what the device can do."""
+    """One call on one shape: our time, others' by name, and our share of what the device can do.
+
+    Where another failed (cuDNN has no such algorithm, or no memory for it) its time is None.
+    """
 
     name: str
     arithmetic: str
     seconds: float
-    others: dict[str, float]
+    others: dict[str, float | None]
     bandwidth_share: float | None
     rate_share: float | None
 
@@ -65,11 +68,17 @@ class Bench:
         arithmetic = str(dtype).removeprefix("torch.")
         if "tf32" in self.rates and dtype == torch.float32 and "pool" not in name:
             arithmetic = "tf32"
-        times = {label: median_seconds(other, self.device, self.seconds) for label, other in others.items()}
+        times = {label: self._seconds(other) for label, other in others.items()}
         if counts is None:
             return Row(name, arithmetic, seconds, times, None, None)
         copied, multiplied = counts.bytes / self.rates["copy"], counts.flops / self.rates[arithmetic]
         return Row(name, arithmetic, seconds, times, copied / seconds, multiplied / seconds)
+
+    def _seconds(self, other: Call) -> float | None:
+        try:
+            return median_seconds(other, self.device, self.seconds)
+        except RuntimeError:
+            return None
 
     def random(self, *shape: int, dtype: torch.dtype) -> torch.Tensor:
         """Normal values on the device."""
@@ -173,9 +182,8 @@ def _their_convolution(
     x, weight, grad = tensors
 
     def call() -> Any:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=True, deterministic=deterministic, allow_tf32=True
-        ):
+        torch.backends.cudnn.deterministic = deterministic
+        try:
             if part == 0:
                 return F.conv2d(x, weight, dilation=dilation)
             return torch.ops.aten.convolution_backward(
@@ -191,6 +199,8 @@ def _their_convolution(
                 1,
                 [part == 1, part == 2, False],
             )
+        finally:
+            torch.backends.cudnn.deterministic = False
 
     return call
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-#: Written before each timed call, so that it does not find its input in a GPU's cache.
-FLUSH_BYTES = 256 << 20
+#: Written before each timed call, so that it does not find its input in a GPU's cache; and so often that
+#: Python has put the whole call into the stream by the time that its first event comes up.
+FLUSH_BYTES, FLUSHES = 256 << 20, 5
 
 
 def median_seconds(call: Callable[[], Any], device: torch.device, seconds: float = 0.5) -> float:
@@ -29,7 +30,8 @@ def median_seconds(call: Callable[[], Any], device: torch.device, seconds: float
     times = []
     end = time.perf_counter() + seconds
     while len(times) < 10 or (time.perf_counter() < end and len(times) < 200):
-        flush.zero_()
+        for _ in range(FLUSHES):
+            flush.zero_()
         start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start_event.record()
         call()

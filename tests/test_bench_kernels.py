@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+import torch
+from bench.checks import error
 from bench.kernels import NEEDS_A_GPU, main
+from bench.measurements import Row
 from bench.roofline import H100, Layer, SiteLayer
+from bench.targets import TARGETS, verdicts
 
 from napari_dsparse.ops.schemas import SCHEMAS
 
@@ -21,6 +26,7 @@ def test_without_a_gpu_it_checks_times_and_says_what_is_missing(
     assert {check["check"].split()[0] for check in report["checks"]} >= set(SCHEMAS)
     assert all(row["seconds"] > 0 for row in report["times"])
     assert report["not_measured"] == list(NEEDS_A_GPU)
+    assert list(report["targets"].values()) == ["not measurable (no CUDA device)"] * len(TARGETS)
     assert "Not measured, for want of a CUDA device" in capsys.readouterr().out
 
 
@@ -30,3 +36,30 @@ def test_predicted_times_follow_from_the_counts() -> None:
     conv = SiteLayer("", 32, 48, 1000, 2000, 25).conv()
     assert conv.flops == 2 * 1000 * 25 * 32 * 48
     assert conv.seconds(H100)[0] >= conv.flops / 67e12
+
+
+def row(name: str, others: dict[str, float | None], share: float | None = None) -> Row:
+    return Row(name, "float32", 1.0, others, share, share)
+
+
+def test_targets_are_met_missed_or_not_measurable() -> None:
+    rows = [
+        row("max-pool 2x2, d 2", {"ATen": 3.0}, 0.8),
+        row("max-pool 2x2, d 8, backward", {"ATen": 11.0}, 0.6),
+        row("network forward, 2048 x 2048", {"plain PyTorch": None}),
+        row("training step, 9 labels", {"masked whole image": 19.0}),
+    ]
+    met, failed, missed, share = (v for _, v in verdicts(rows, on_gpu=True, size=2048))
+    assert (met, missed, share) == ("met (11.00)", "missed (19.00)", "missed (0.60)")
+    assert "failed" in failed
+    assert [v.startswith("not") for _, v in verdicts(rows, on_gpu=True, size=512)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert all("no CUDA device" in v for _, v in verdicts(rows, on_gpu=False, size=2048))
+
+
+def test_a_nan_is_an_error() -> None:
+    assert error(torch.tensor([1.0, torch.nan]), torch.ones(2).double()) == math.inf
