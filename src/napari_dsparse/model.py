@@ -14,8 +14,8 @@ from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import ClassInfo, TrainedClassifier
 from napari_dsparse.prediction import predict_labels, predict_probabilities, predict_uncertainty
+from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress, train_classifier
-from napari_dsparse.training.train import StopFlag
 
 ChannelAxis = int | Literal["auto"] | None
 
@@ -40,7 +40,12 @@ class Model:
         return self.classifier.classes
 
     def predict(
-        self, image: Any, *, device: str = "auto", channel_axis: ChannelAxis = "auto"
+        self,
+        image: Any,
+        *,
+        device: str = "auto",
+        channel_axis: ChannelAxis = "auto",
+        precision: str = "float32",
     ) -> NDArray[np.unsignedinteger]:
         """Most probable class of every pixel.
 
@@ -53,6 +58,9 @@ class Model:
             "auto", "cpu", "cuda", "cuda:1" or "mps".
         channel_axis : int, None or "auto"
             Which axis holds the channels.
+        precision : str
+            "float32", or "bfloat16": faster where the processor has instructions for it; pixels near a tie may
+            change their class.
 
         Returns
         -------
@@ -63,19 +71,35 @@ class Model:
         ImageError
             If the image does not have the model's channels.
         """
-        return predict_labels(self.classifier, self._source(image, channel_axis), device=device)
+        return predict_labels(
+            self.classifier, self._source(image, channel_axis), device=device, precision=precision
+        )
 
     def predict_proba(
-        self, image: Any, *, device: str = "auto", channel_axis: ChannelAxis = "auto"
+        self,
+        image: Any,
+        *,
+        device: str = "auto",
+        channel_axis: ChannelAxis = "auto",
+        precision: str = "float32",
     ) -> NDArray[np.float32]:
         """Probability of every class at every pixel, float32 (K, ..., Y, X); see `predict`."""
-        return predict_probabilities(self.classifier, self._source(image, channel_axis), device=device)
+        return predict_probabilities(
+            self.classifier, self._source(image, channel_axis), device=device, precision=precision
+        )
 
     def uncertainty(
-        self, image: Any, *, device: str = "auto", channel_axis: ChannelAxis = "auto"
+        self,
+        image: Any,
+        *,
+        device: str = "auto",
+        channel_axis: ChannelAxis = "auto",
+        precision: str = "float32",
     ) -> NDArray[np.float32]:
         """How close the second class comes to the first, float32 (..., Y, X), 0 (certain) to 1 (a tie)."""
-        return predict_uncertainty(self.classifier, self._source(image, channel_axis), device=device)
+        return predict_uncertainty(
+            self.classifier, self._source(image, channel_axis), device=device, precision=precision
+        )
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model as one safetensors file and return its path.

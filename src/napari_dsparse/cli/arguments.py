@@ -95,6 +95,10 @@ def _add_predict(commands: _Commands) -> None:
         "--scheduler", metavar="ADDRESS",
         help="compute on the workers of this dask scheduler (tcp://...; extra `cluster`)",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", default="float32", metavar="P",
+        help="float32 (default), or bfloat16: faster where the processor has it, less exact near ties",
+    )  # fmt: skip
     _add_device(parser)
     _add_channel_axis(parser)
     _add_overwrite(parser)

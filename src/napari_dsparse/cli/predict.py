@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     classifier = read_classifier(model)
     images = [read_input(path, arguments.channel_axis, channels=classifier.spec.channels) for path in paths]
     facts = []
-    with _open_predictor(classifier, arguments.device, arguments.scheduler) as predictor:
+    opened = _open_predictor(classifier, arguments.device, arguments.precision, arguments.scheduler)
+    with opened as predictor:
         for image, outputs in zip(images, planned, strict=True):
             started = time.perf_counter()
             prediction = predict_image(
@@ -137,11 +138,11 @@ def write(
 
 
 def _open_predictor(
-    classifier: TrainedClassifier, device: str, scheduler: str | None
+    classifier: TrainedClassifier, device: str, precision: str, scheduler: str | None
 ) -> AbstractContextManager[TilePredictor]:
     if scheduler is not None:
-        return ClusterPredictor(classifier, scheduler, device)
-    return nullcontext(Predictor(classifier, device))
+        return ClusterPredictor(classifier, scheduler, device, precision)
+    return nullcontext(Predictor(classifier, device, precision=precision))
 
 
 def _facts(image: InputImage, prediction: Prediction, outputs: Outputs, seconds: float) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-"""Which device computes."""
+"""Which device computes, and in which number type."""
 
 from __future__ import annotations
 
 import torch
 
 from napari_dsparse.errors import DsparseError
+
+#: Number types that prediction can run in, by name; the first is the default.
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def available_devices() -> tuple[str, ...]:
@@ -34,3 +37,16 @@ def pick_device(name: str = "auto") -> torch.device:
     if name not in known:
         raise DsparseError(f"Device {name!r} is not available here; choose one of auto, {', '.join(here)}.")
     return torch.device(name)
+
+
+def pick_precision(name: str) -> torch.dtype:
+    """The number type called `name`.
+
+    Raises
+    ------
+    DsparseError
+        If prediction can't run in it.
+    """
+    if name not in PRECISIONS:
+        raise DsparseError(f"Precision {name!r} is not known; choose one of {', '.join(PRECISIONS)}.")
+    return PRECISIONS[name]

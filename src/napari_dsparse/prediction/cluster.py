@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.network import TrainedClassifier
-from napari_dsparse.prediction.predictor import Predictor, StopFlag, TilePrediction, label_dtype
+from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
+from napari_dsparse.stopping import StopFlag
 
 #: Tiles on their way for every thread of a worker: one that is computed, one that waits.
 TILES_PER_THREAD = 2
@@ -43,6 +44,8 @@ class ClusterPredictor:
         The scheduler's, such as ``tcp://host:8786``.
     device : str
         What each worker computes on: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    precision : str
+        "float32" or "bfloat16"; see `Predictor`.
 
     Raises
     ------
@@ -51,10 +54,16 @@ class ClusterPredictor:
         they lack this version of the package.
     """
 
-    def __init__(self, classifier: TrainedClassifier, address: str, device: str = "auto") -> None:
+    def __init__(
+        self,
+        classifier: TrainedClassifier,
+        address: str,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
         self.classifier = classifier
         self._address = address
-        self._device = device
+        self._setting = device, precision
         self._client: Any = None
         self._shared: Any = None  # the classifier, sent to every worker once
         self._token = uuid.uuid4().hex
@@ -101,7 +110,7 @@ class ClusterPredictor:
     def _submit(self, source: ImageSource, tile: Tile) -> Any:
         pixels = source.read(tile.plane, *tile.window(self.classifier.spec.patch))
         return self._client.submit(
-            _predict_block, self._shared, self._token, self._device, pixels, tile, pure=False
+            _predict_block, self._shared, self._token, self._setting, pixels, tile, pure=False
         )
 
 
@@ -154,11 +163,16 @@ _memory = _WorkerMemory()
 
 
 def _predict_block(
-    classifier: TrainedClassifier, token: str, device: str, pixels: NDArray[np.float32], tile: Tile
+    classifier: TrainedClassifier,
+    token: str,
+    setting: tuple[str, str],
+    pixels: NDArray[np.float32],
+    tile: Tile,
 ) -> TilePrediction:
     """What a worker runs."""
     if _memory.predictor is None or _memory.token != token:
-        _memory.predictor, _memory.token = Predictor(classifier, device), token
+        device, precision = setting
+        _memory.predictor, _memory.token = Predictor(classifier, device, precision=precision), token
     return _memory.predictor.block(np.array(pixels), tile)  # what arrives over the wire is read-only
 
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import ClassInfo, TrainedClassifier, default_class, default_classes
+from napari_dsparse.stopping import StopFlag, asked_by
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.strokes import Stroke, find_strokes
 from napari_dsparse.training.trainer import Trainer
-
-
-class StopFlag(Protocol):
-    """Anything like `threading.Event`."""
-
-    def is_set(self) -> bool:
-        """Whether to stop before the next step."""
 
 
 def train_classifier(
@@ -80,7 +74,7 @@ def train_classifier(
     known = _named_classes(classes, strokes)
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     trainer.update(strokes, steps=steps, seconds=seconds)
-    stopped = stop if callable(stop) else stop.is_set if stop is not None else lambda: False
+    stopped = asked_by(stop)
     while not (trainer.steady and trainer.checked) and not stopped():
         state = trainer.check() if trainer.steady else trainer.step()
         if progress:

@@ -1,0 +1,20 @@
+"""How long work is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class StopFlag(Protocol):
+    """Anything like `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether to stop before the next piece of work."""
+
+
+def asked_by(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
+    """A question whether to stop, from whatever the caller gave; None never stops."""
+    if stop is None:
+        return lambda: False
+    return stop if callable(stop) else stop.is_set
