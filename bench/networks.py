@@ -1,4 +1,4 @@
-"""The network of the benchmarks, its layers in plain PyTorch, and one training step in two ways."""
+"""The networks of the benchmarks, their layers in plain PyTorch, and one training step in two ways."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dsparse.network.dense import DenseNetwork, densify
+from napari_dsparse.network import DEFAULT_NETWORK, DenseNetwork, NetworkSpec, densify
 from napari_dsparse.sites import dependency_closure
 
 
@@ -27,12 +27,30 @@ def bench_network(classes: int) -> DenseNetwork:
     )  # fmt: skip
 
 
+def plain_cnn_1() -> DenseNetwork:
+    """Plain CNN 1 of arXiv:1412.4526 as far as its released code shows it: patch 133."""
+    torch.manual_seed(0)
+    return densify(
+        nn.Sequential(
+            nn.Conv2d(3, 50, 6), nn.MaxPool2d(8), nn.Tanh(),
+            nn.Conv2d(50, 50, 3), nn.MaxPool2d(2), nn.Tanh(),
+            nn.Conv2d(50, 32, 7),
+        )
+    )  # fmt: skip
+
+
+def default_network(classes: int) -> DenseNetwork:
+    """What this package trains unless told otherwise."""
+    torch.manual_seed(0)
+    return densify(NetworkSpec(DEFAULT_NETWORK, 1, classes).build().eval())
+
+
 def plain_forward(network: DenseNetwork, x: Tensor) -> Tensor:
     """The same whole-image pass with PyTorch's own dilated layers."""
     for step in network.geometry.steps:
         layer, window = step.module, step.window
         if window is None:
-            x = torch.relu(x)
+            x = layer(x)
         elif isinstance(layer, nn.MaxPool2d):
             x = F.max_pool2d(x, window.kernel, 1, 0, window.dilation)
         else:

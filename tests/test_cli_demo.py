@@ -121,6 +121,13 @@ def test_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         assert facts["missing_devices"][name]
 
 
+def test_doctor_tells_in_what_form_each_layer_predicts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--plan"]) == 0
+    told = capsys.readouterr().out
+    assert "Conv2d 3 x 3, 4 x 4 apart, relu along: taps" in told
+    assert "in bfloat16" in told
+
+
 def test_doctor_fails_where_the_executions_disagree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "largest_disagreement", lambda: float("nan"))
     with pytest.raises(DsparseError, match="differ by nan"):

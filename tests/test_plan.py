@@ -60,3 +60,17 @@ def test_fragments_equal_taps_apart_with_their_gradients(
 def test_phases_come_together_again(dilation, rows, columns):
     x = torch.arange(3.0 * rows * columns).reshape(1, 3, rows, columns)
     assert torch.equal(join_phases(split_phases(x, dilation), dilation, (rows, columns)), x)
+
+
+def test_maps_may_be_narrow_wide_empty_of_batch_or_just_one_patch():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.LeakyReLU(0.1), nn.MaxPool2d(3, 2), nn.Conv2d(3, 2, 2))
+    dense = densify(network)
+    learning = densify(network.requires_grad_())
+    for size in ((7, 7), (7, 200), (130, 7), (33, 34)):
+        x = torch.randn(1, 1, *size)
+        with torch.no_grad():
+            streamed = dense(x)
+        torch.testing.assert_close(streamed, learning(x).detach())
+    with torch.no_grad():
+        assert dense(torch.zeros(0, 1, 9, 9)).shape == (0, 2, 3, 3)

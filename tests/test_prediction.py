@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_dsparse.errors import ImageError
+from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource, Normalisation, resolve_image
 from napari_dsparse.network import (
     NetworkSpec,
@@ -167,6 +167,31 @@ def test_a_stop_is_heard_within_a_tile():
 
     assert Predictor(classifier).tile(source, tile, stopped) is None
     assert len(asked) == 3
+
+
+def test_bfloat16_differs_only_near_ties():
+    classifier = classifier_for(flips=8)
+    source = ImageSource(np.random.default_rng(4).normal(10, 3, (90, 80)).astype(np.float32))
+    exact, rough = (predict_probabilities(classifier, source, precision=p) for p in ("float32", "bfloat16"))
+    assert_allclose(rough, exact, atol=0.03)
+    assert rough.dtype == np.float32
+    labels = predict_labels(classifier, source, precision="bfloat16")
+    best_two = np.sort(exact, axis=0)[-2:]
+    clear = best_two[1] - best_two[0] > 0.06
+    assert_array_equal(labels[clear], exact.argmax(0)[clear] + 1)
+    with pytest.raises(DsparseError, match="float32, bfloat16"):
+        Predictor(classifier, precision="float8")
+
+
+def test_classes_without_paint_are_never_predicted():
+    classifier = classifier_for(classes=4, shares=(0.0, 0.3, 0.0, 0.7))
+    source = ImageSource(np.random.default_rng(5).normal(10, 3, (60, 60)).astype(np.float32))
+    probabilities = predict_probabilities(classifier, source)
+    assert not probabilities[[0, 2]].any()
+    assert_allclose(probabilities.sum(0), 1, atol=1e-5)
+    labels = predict_labels(classifier, source)
+    assert_array_equal(labels, probabilities.argmax(0) + 1)
+    assert set(np.unique(labels)) <= {2, 4}
 
 
 def test_an_image_with_other_channels_is_refused():

@@ -59,8 +59,8 @@ class Model:
         channel_axis : int, None or "auto"
             Which axis holds the channels.
         precision : str
-            "float32", or "bfloat16": faster where the processor has instructions for it; pixels near a tie may
-            change their class.
+            "float32", or "bfloat16": faster where the processor has instructions for it; pixels near a tie
+            may change their class.
 
         Returns
         -------

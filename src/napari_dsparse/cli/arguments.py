@@ -122,7 +122,8 @@ def _add_demo(commands: _Commands) -> None:
 
 
 def _add_doctor(commands: _Commands) -> None:
-    _command(commands, "doctor", "say what this machine can do, and why it cannot do the rest")
+    parser = _command(commands, "doctor", "say what this machine can do, and why it cannot do the rest")
+    parser.add_argument("--plan", action="store_true", help="say in what form each layer predicts on a CPU")
 
 
 def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentParser:

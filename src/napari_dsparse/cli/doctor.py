@@ -15,10 +15,11 @@ from torch import nn
 from napari_dsparse.cli.display import probe_qt, why_no_window
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import densify
+from napari_dsparse.network import DEFAULT_NETWORK, NetworkSpec, densify
+from napari_dsparse.network.plan import plan_layers
 from napari_dsparse.ops import dispatch
 from napari_dsparse.ops.cuda.cache import cache_folder
-from napari_dsparse.ops.devices import available_devices, pick_device
+from napari_dsparse.ops.devices import PRECISIONS, available_devices, pick_device
 
 #: Distributions whose versions matter, by the extra of ours that brings them ("" = always there).
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -35,6 +36,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     _processors(report)
     _devices(report)
     _executions(report)
+    if arguments.plan:
+        _plan(report)
     _kernels(report)
     _window(report)
 
@@ -109,7 +112,7 @@ def _executions(report: Report) -> None:
     """Which code serves which job, after a trial that they agree on this machine."""
     serves: dict[str, Any] = {
         "training": "active sites: gather and GEMM at the pixels that the strokes depend on",
-        "prediction": "whole tiles, taps apart by the dilation",
+        "prediction": "on a CPU rows streamed through all layers (see --plan), elsewhere layer by layer",
     }
     for job, execution in serves.items():
         report.say(f"{job.capitalize()}: {execution}")
@@ -121,6 +124,20 @@ def _executions(report: Report) -> None:
             f"The executions of one network differ by {worst:.1e} on this machine, where 1e-9 is allowed; "
             "reinstall torch."
         )
+
+
+def _plan(report: Report) -> None:
+    """The form of every layer of the default network on a CPU, by precision."""
+    geometry = densify(NetworkSpec(DEFAULT_NETWORK, 1, 2).empty().eval()).geometry
+    plans = {
+        precision: [str(layer) for layer in plan_layers(geometry, dtype)]
+        for precision, dtype in PRECISIONS.items()
+    }
+    for precision, layers in plans.items():
+        report.say(f"Plan of network `{DEFAULT_NETWORK}` on a CPU in {precision}, by rule:")
+        for layer in layers:
+            report.say(f"  {layer}")
+    report.add(plan=plans)
 
 
 def _kernels(report: Report) -> None:

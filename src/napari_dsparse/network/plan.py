@@ -31,7 +31,7 @@ from napari_dsparse.ops.reference.arithmetic import activate_
 #: Bytes of a band in the layer with the most channels.
 BAND_BYTES = 16 << 20
 #: Fewest and most rows of a band: fewer cost calls, more cost cache.
-BAND_ROWS = (8, 64)
+BAND_ROWS = (8, 32)
 #: Taps this far apart and farther are brought together in fragments, in the number types of `FRAGMENT_TYPES`.
 FRAGMENT_DILATION = 8
 FRAGMENT_TYPES = (torch.bfloat16, torch.float16)
@@ -54,6 +54,16 @@ class LayerPlan:
     activation: Activation
     form: str
 
+    def __str__(self) -> str:
+        window, activation = self.step.window, self.activation[0]
+        size = ""
+        if window is not None:
+            size = (
+                f" {window.kernel[0]} x {window.kernel[1]}, {window.dilation[0]} x {window.dilation[1]} apart"
+            )
+        taken = f", {activation} along" if activation != "none" else ""
+        return f"{type(self.step.module).__name__}{size}{taken}: {self.form}"
+
 
 def plan_layers(geometry: Geometry, dtype: torch.dtype) -> tuple[LayerPlan, ...]:
     """The form of every layer for maps of `dtype`."""
@@ -75,8 +85,9 @@ def _form(step: Step, dtype: torch.dtype) -> str:
 def band_rows(layers: Sequence[LayerPlan], x: Tensor) -> int:
     """Rows of the map `x` to run at once."""
     channels = max(x.shape[1], *(kernel(p.step)[0].shape[0] for p in layers if convolves(p.step)), 1)
+    one_row = x.shape[0] * x.shape[3] * channels * x.element_size()
     fewest, most = BAND_ROWS
-    return max(fewest, min(most, BAND_BYTES // (x.shape[0] * x.shape[3] * channels * x.element_size())))
+    return max(fewest, min(most, BAND_BYTES // max(1, one_row)))
 
 
 def run_planned(geometry: Geometry, x: Tensor) -> Tensor:
