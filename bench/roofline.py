@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_dsparse.ops.cuda.convolutions import COLUMNS, flattening_pays, span_and_strip
-from napari_dsparse.ops.cuda.weights import STEP, PackedWeight, up
+from napari_dsparse.ops.cuda.layers import up
+from napari_dsparse.ops.cuda.weights import STEP, PackedWeight
 
 
 @dataclass(frozen=True, slots=True)

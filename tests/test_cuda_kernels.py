@@ -18,7 +18,7 @@ from torch import Tensor
 from cuda_host.cases import CHANNELS, DILATIONS, EDGES, TAPS, sweep
 from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
-from napari_dsparse.ops.cuda import execution, launch, weights
+from napari_dsparse.ops.cuda import execution, launch, layers
 from napari_dsparse.ops.cuda.kernels import PRODUCT_DTYPES, Kernel
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
@@ -44,6 +44,17 @@ SWEEP = sweep()
 LAYOUTS = pytest.mark.parametrize(
     "layout", [torch.contiguous_format, torch.channels_last], ids=["plain", "channels-last"]
 )
+
+
+def on_layout(operators: list[str], layout: torch.memory_format) -> list[str]:
+    """Those that know the layout: rows of sites have one only."""
+    return [o for o in operators if layout == torch.contiguous_format or not o.startswith("site_")]
+
+
+def operators_and_layouts(operators: list[str]) -> pytest.MarkDecorator:
+    layouts = (torch.contiguous_format, torch.channels_last)
+    pairs = [(operator, layout) for layout in layouts for operator in on_layout(operators, layout)]
+    return pytest.mark.parametrize(("operator", "layout"), pairs, ids=str)
 
 
 def rounded_to_tf32(x: Tensor) -> Tensor:
@@ -102,7 +113,7 @@ def test_convolutions_equal_float64_at_the_edges_of_tiles(
             (torch.float32, HOPPER, 2048),  # one
             (torch.bfloat16, HOPPER, 3),
         ):
-            monkeypatch.setattr(weights, "SPLIT_BLOCKS", split_blocks)
+            monkeypatch.setattr(layers, "SPLIT_BLOCKS", split_blocks)
             check_convolution(shim, operator, case, layout, dtype, capability)
 
 
@@ -116,22 +127,14 @@ def test_the_sweep_takes_every_number_of_taps_dilation_and_channels() -> None:
     assert sum(case.dilation[0] != case.dilation[1] for case in SWEEP) > 40
 
 
-@pytest.mark.parametrize("operator", CONVOLUTIONS)
-@LAYOUTS
+@operators_and_layouts(CONVOLUTIONS)
 def test_convolutions_equal_float64_over_the_sweep(
     shim: Shim, monkeypatch: pytest.MonkeyPatch, operator: str, layout: torch.memory_format
 ) -> None:
     """Every shape once an operator and layout; number types and their arithmetic take turns."""
-    if not on_layout([operator], layout):
-        pytest.skip("rows have one layout")
     for number, case in enumerate(SWEEP, start=CONVOLUTIONS.index(operator)):
-        monkeypatch.setattr(weights, "SPLIT_BLOCKS", (3, 2048)[number % 2])
+        monkeypatch.setattr(layers, "SPLIT_BLOCKS", (3, 2048)[number % 2])
         check_convolution(shim, operator, case, layout, *ARITHMETICS[number % len(ARITHMETICS)])
-
-
-def on_layout(operators: list[str], layout: torch.memory_format) -> list[str]:
-    """Those that know the layout: rows of sites have one only."""
-    return [o for o in operators if layout == torch.contiguous_format or not o.startswith("site_")]
 
 
 def check_convolution(
@@ -159,12 +162,9 @@ def test_convolutions_take_every_type(
         check_convolution(shim, operator, case, torch.contiguous_format, dtype, capability)
 
 
-@pytest.mark.parametrize("operator", POOLS)
-@LAYOUTS
+@operators_and_layouts(POOLS)
 def test_pools_equal_float64(shim: Shim, operator: str, layout: torch.memory_format) -> None:
     """Edges in every type; in the sweep, types take turns."""
-    if not on_layout([operator], layout):
-        pytest.skip("rows have one layout")
     types = list(ROUNDING)
     edges = [(case, dtype) for case in EDGES for dtype in types]
     swept = [(case, types[number % len(types)]) for number, case in enumerate(SWEEP)]

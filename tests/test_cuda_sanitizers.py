@@ -16,7 +16,7 @@ from cuda_host.build import ADDRESSES, FIBRES, RACES, Grid
 from cuda_host.shim import Shim
 from cuda_host.tape import recording
 from napari_dsparse.ops import dispatch
-from napari_dsparse.ops.cuda import execution, launch, weights
+from napari_dsparse.ops.cuda import execution, launch, layers
 from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
@@ -34,7 +34,7 @@ CASES = (
 
 def record(shim: Shim, path: Path, cases: tuple[Case, ...], dtypes: tuple[torch.dtype, ...]) -> Path:
     with pytest.MonkeyPatch.context() as patch, recording(shim, path):
-        patch.setattr(weights, "SPLIT_BLOCKS", 2)  # several units a block, as on large maps
+        patch.setattr(layers, "SPLIT_BLOCKS", 2)  # several units a block, as on large maps
         patch.setattr(execution, "capability", lambda device: shim.device_capability)
         for dtype in dtypes:
             for capability in ((7, 5), (9, 0)):

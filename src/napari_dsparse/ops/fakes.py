@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_dsparse.ops.shapes import Two, layout_of
+from napari_dsparse.ops.shapes import Two, grown, layout_of, shrunk
 
 
 def conv2d(
@@ -22,11 +22,11 @@ def conv2d(
     activation: str,
     slope: float,
 ) -> Tensor:
-    return _map(x, weight.shape[0], _shrunk(x, weight.shape[2:], dilation))
+    return _map(x, weight.shape[0], shrunk(x, weight.shape[2:], dilation))
 
 
 def conv2d_input_grad(grad: Tensor, weight: Tensor, dilation: Two, groups: int) -> Tensor:
-    return _map(grad, weight.shape[1] * groups, _grown(grad, weight.shape[2:], dilation))
+    return _map(grad, weight.shape[1] * groups, grown(grad, weight.shape[2:], dilation))
 
 
 def conv2d_weight_grad(x: Tensor, grad: Tensor, kernel: Two, dilation: Two, groups: int) -> Tensor:
@@ -34,21 +34,21 @@ def conv2d_weight_grad(x: Tensor, grad: Tensor, kernel: Two, dilation: Two, grou
 
 
 def max_pool2d(x: Tensor, kernel: Two, dilation: Two, record: bool) -> tuple[Tensor, Tensor]:
-    out = _map(x, x.shape[1], _shrunk(x, kernel, dilation))
+    out = _map(x, x.shape[1], shrunk(x, kernel, dilation))
     winners = torch.empty_like(out, dtype=torch.uint8) if record else x.new_empty(0, dtype=torch.uint8)
     return out, winners
 
 
 def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Two) -> Tensor:
-    return _map(grad, grad.shape[1], _grown(grad, kernel, dilation))
+    return _map(grad, grad.shape[1], grown(grad, kernel, dilation))
 
 
 def avg_pool2d(x: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
-    return _map(x, x.shape[1], _shrunk(x, kernel, dilation))
+    return _map(x, x.shape[1], shrunk(x, kernel, dilation))
 
 
 def avg_pool2d_backward(grad: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
-    return _map(grad, grad.shape[1], _grown(grad, kernel, dilation))
+    return _map(grad, grad.shape[1], grown(grad, kernel, dilation))
 
 
 def site_conv2d(
@@ -101,11 +101,3 @@ def _map(like: Tensor, channels: int, size: Sequence[int]) -> Tensor:
         device=like.device,
         memory_format=layout_of(like),
     )
-
-
-def _shrunk(x: Tensor, kernel: Two, dilation: Two) -> list[int]:
-    return [x.shape[2 + a] - (kernel[a] - 1) * dilation[a] for a in (0, 1)]
-
-
-def _grown(grad: Tensor, kernel: Two, dilation: Two) -> list[int]:
-    return [grad.shape[2 + a] + (kernel[a] - 1) * dilation[a] for a in (0, 1)]

@@ -30,6 +30,16 @@ def extent(kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int
     return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
 
 
+def shrunk(x: Tensor, kernel: Two, dilation: Two) -> list[int]:
+    """Rows and columns of what windows within the map `x` give."""
+    return [x.shape[2 + a] - (kernel[a] - 1) * dilation[a] for a in (0, 1)]
+
+
+def grown(grad: Tensor, kernel: Two, dilation: Two) -> list[int]:
+    """Rows and columns of the map whose windows give one like `grad`."""
+    return [grad.shape[2 + a] + (kernel[a] - 1) * dilation[a] for a in (0, 1)]
+
+
 def check_map(x: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]) -> None:
     """Raise ShapeError unless `x` is a map (N, C, H, W) that holds the window at least once."""
     if x.ndim != 4:

@@ -10,14 +10,14 @@ from torch import Tensor
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import PoolArguments, SitePoolArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
-from napari_dsparse.ops.shapes import layout_of
+from napari_dsparse.ops.shapes import grown, layout_of, shrunk
 
 
 def max_pool2d(
     x: Tensor, kernel: Sequence[int], dilation: Sequence[int], record: bool
 ) -> tuple[Tensor, Tensor]:
     """dsparse::max_pool2d"""
-    out = empty_map(x, _smaller(x, kernel, dilation))
+    out = _empty_map(x, shrunk(x, kernel, dilation))
     winners = torch.empty_like(out, dtype=torch.uint8) if record else x.new_empty(0, dtype=torch.uint8)
     _pool("max_pool", x, out, winners if record else None, kernel, dilation, 1)
     return out, winners
@@ -27,21 +27,21 @@ def max_pool2d_backward(
     grad: Tensor, winners: Tensor, kernel: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
     """dsparse::max_pool2d_backward"""
-    out = empty_map(grad, _larger(grad, kernel, dilation))
+    out = _empty_map(grad, grown(grad, kernel, dilation))
     _pool("max_pool_backward", grad, out, winners, kernel, dilation, 1)
     return out
 
 
 def avg_pool2d(x: Tensor, kernel: Sequence[int], dilation: Sequence[int], divisor: int) -> Tensor:
     """dsparse::avg_pool2d"""
-    out = empty_map(x, _smaller(x, kernel, dilation))
+    out = _empty_map(x, shrunk(x, kernel, dilation))
     _pool("avg_pool", x, out, None, kernel, dilation, divisor)
     return out
 
 
 def avg_pool2d_backward(grad: Tensor, kernel: Sequence[int], dilation: Sequence[int], divisor: int) -> Tensor:
     """dsparse::avg_pool2d_backward"""
-    out = empty_map(grad, _larger(grad, kernel, dilation))
+    out = _empty_map(grad, grown(grad, kernel, dilation))
     _pool("avg_pool_backward", grad, out, None, kernel, dilation, divisor)
     return out
 
@@ -75,19 +75,11 @@ def site_avg_pool2d_backward(grad: Tensor, rows: Tensor, inverse: Tensor, diviso
     return out
 
 
-def empty_map(like: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
-    """A map of `shape` with type, device and layout of `like`."""
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=layout_of(like))
-
-
-def _smaller(x: Tensor, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, int, int, int]:
-    n, c, h, w = x.shape
-    return n, c, h - (kernel[0] - 1) * dilation[0], w - (kernel[1] - 1) * dilation[1]
-
-
-def _larger(grad: Tensor, kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, int, int, int]:
-    n, c, h, w = grad.shape
-    return n, c, h + (kernel[0] - 1) * dilation[0], w + (kernel[1] - 1) * dilation[1]
+def _empty_map(like: Tensor, size: Sequence[int]) -> Tensor:
+    """A map of `size` with channels, type, device and layout of `like`."""
+    return torch.empty(
+        (*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=layout_of(like)
+    )
 
 
 def _pool(

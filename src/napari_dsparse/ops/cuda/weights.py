@@ -8,21 +8,12 @@ import torch
 from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
-from napari_dsparse.ops.cuda.arguments import PackArguments, SumPartsArguments
+from napari_dsparse.ops.cuda.arguments import PackArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.layers import up
 
 #: Words that one product is deep (STEP in tile.cuh): packed words come in multiples of it.
 STEP = 8
-
-#: Codes of the activations in numbers.cuh.
-ACTIVATION_CODES = {"none": 0, "relu": 1, "tanh": 2}
-
-#: Blocks that a weight gradient is split into, about: four waves on a large GPU. The same number on every
-#: device, so that a sum has the same order everywhere.
-SPLIT_BLOCKS = 2048
-
-#: Bytes that the parts of one weight gradient may take.
-SPLIT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +42,6 @@ def _tf32_allowed() -> bool:
     if conv is not None:
         return bool(conv.fp32_precision == "tf32")
     return bool(torch.backends.cudnn.allow_tf32)
-
-
-def up(number: int, to: int) -> int:
-    """The next multiple of `to`."""
-    return -(-number // to) * to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,34 +108,3 @@ def pack_weight(
     kernel = KERNELS[f"pack_{ELEMENTS[weight.dtype][0]}_{math.name}"]
     execution.run(kernel, up(words.numel(), kernel.threads) // kernel.threads, 0, arguments, weight.device)
     return PackedWeight(words, rows, tile, row_tiles, elements, depth)
-
-
-def split_units(units: int, tiles: int, part_bytes: int) -> tuple[int, int]:
-    """Splits of a sum over `units`, and units of a split: from sizes alone, so that results repeat."""
-    wanted = min(units, max(1, SPLIT_BLOCKS // tiles), max(1, SPLIT_BYTES // part_bytes))
-    per_split = -(-units // wanted)
-    return -(-units // per_split), per_split
-
-
-def sum_parts(
-    parts: Tensor, like: Tensor, shape: tuple[int, int, int, int], strides: tuple[int, int, int]
-) -> Tensor:
-    """The weight gradient (K, C / groups, kh, kw) from parts (splits, values).
-
-    `strides` are those of output channel, input channel and tap within a part.
-    """
-    out = like.new_empty(shape)
-    arguments = SumPartsArguments(
-        parts=parts.data_ptr(),
-        out=out.data_ptr(),
-        total=out.numel(),
-        splits=parts.shape[0],
-        channels=shape[1],
-        taps=shape[2] * shape[3],
-        output_stride=strides[0],
-        channel_stride=strides[1],
-        tap_stride=strides[2],
-    )
-    kernel = KERNELS[f"sum_parts_{ELEMENTS[like.dtype][0]}"]
-    execution.run(kernel, up(out.numel(), kernel.threads) // kernel.threads, 0, arguments, like.device)
-    return out
