@@ -58,7 +58,7 @@ class Counts:
     arithmetic : str
         Key of `Rates.multiply_adds`.
     shared_words : float
-        Words through the load/store units: staging tiles, and reading fragments out of them.
+        Words through the load/store units: staging tiles and reading fragments out of them; taps of pools.
     """
 
     bytes: float
@@ -99,7 +99,8 @@ class Layer:
         """A max-pool (with winners) or an average-pool, forward or backward: the same map in and out."""
         out = self.channels * self.size**2
         per_value = self.value_bytes + (1 if winners else 0)
-        return Counts(self.values_in * self.value_bytes + out * per_value, out * self.taps**2)
+        reads = out * self.taps**2
+        return Counts(self.values_in * self.value_bytes + out * per_value, reads, shared_words=reads)
 
     def conv(self) -> Counts:
         """Forward; the input gradient is the same with channels and outputs exchanged."""
@@ -179,9 +180,10 @@ class SiteLayer:
         return Counts(moved, flops, self.arithmetic, tiles * units * (staged + fragments))
 
     def pool(self) -> Counts:
-        """Rows once, the map, results and winners."""
+        """Rows once, the map, results and winners; every lane reads the map for itself."""
         moved = (self.inputs + self.sites) * self.channels * self.value_bytes + self.sites * self.channels
-        return Counts(moved + 4 * self.sites * self.taps, self.sites * self.channels * self.taps)
+        reads = self.sites * self.channels * self.taps
+        return Counts(moved + 4 * self.sites * self.taps, reads, shared_words=2 * reads)
 
 
 def main() -> None:

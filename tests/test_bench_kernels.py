@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from bench import roofline
 from bench.checks import error
 from bench.kernels import NEEDS_A_GPU, main
 from bench.measurements import Row
 from bench.roofline import H100, Layer, SiteLayer
 from bench.targets import TARGETS, verdicts
 
+from napari_dsparse import ops
 from napari_dsparse.ops.schemas import SCHEMAS
 
 
@@ -63,3 +65,11 @@ def test_targets_are_met_missed_or_not_measurable() -> None:
 
 def test_a_nan_is_an_error() -> None:
     assert error(torch.tensor([1.0, torch.nan]), torch.ones(2).double()) == math.inf
+
+
+def test_the_kernels_page_shows_the_predictions_that_are_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    roofline.main()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    page = Path(ops.__file__).with_name("README.md").read_text(encoding="utf-8")
+    assert len(table) > 30
+    assert "\n".join(table) in page
