@@ -5,8 +5,8 @@ in every process of a machine. It rests on these measurements (PyTorch 2.13 with
 
 - In channels-last order oneDNN convolves with taps d apart in float32 about as fast as a matrix product of
   the same work runs, and so do fragments; but those must be split off and joined again. So: taps.
-- In bfloat16 arithmetic is four times as fast, and taps 8 and more apart no longer keep up: fragments do,
-  even with both copies.
+- In bfloat16 arithmetic is several times as fast, and taps 16 and more apart no longer keep up: fragments
+  do, even with both copies. At 8 apart the copies cost what they save.
 - A 1 x 1 convolution is a matrix product of pixels and weights, and PyTorch runs it faster as one.
 - A map that the cache cannot hold, or that the allocator must fetch from the system anew at every layer,
   costs more than what is computed on it. So: bands of rows.
@@ -31,9 +31,9 @@ from napari_dsparse.ops.reference.arithmetic import activate_
 #: Bytes of a band in the layer with the most channels.
 BAND_BYTES = 16 << 20
 #: Fewest and most rows of a band: fewer cost calls, more cost cache.
-BAND_ROWS = (8, 32)
+BAND_ROWS = (8, 64)
 #: Taps this far apart and farther are brought together in fragments, in the number types of `FRAGMENT_TYPES`.
-FRAGMENT_DILATION = 8
+FRAGMENT_DILATION = 16
 FRAGMENT_TYPES = (torch.bfloat16, torch.float16)
 
 
