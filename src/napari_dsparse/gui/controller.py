@@ -174,9 +174,6 @@ class Controller(QObject):
                 self.segmenting.use(event.classifier)
             case msg.TrainingEnded():
                 self.learning.on_ended(event)
-            case msg.AccuracyMeasured():
-                self.learning.on_measured(event)
-                self.segmenting.on_measured(event)
             case msg.TileDone():
                 self.segmenting.on_tile(event)
             case msg.PredictionEnded():

@@ -10,8 +10,8 @@ from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QWidget
 
 from napari_dsparse.network.trained import ClassInfo
-from napari_dsparse.training.holdout import FEWEST_STROKES
 from napari_dsparse.training.progress import TrainingProgress
+from napari_dsparse.training.validation import FEWEST_STROKES
 
 #: What stands in place of the IoU curves while nothing can be held out.
 HINT = f"{FEWEST_STROKES} strokes each\nin 2 classes"
@@ -20,7 +20,7 @@ MOST_POINTS = 600
 
 
 class LearningCurves(pg.GraphicsLayoutWidget):
-    """Loss on the left, held-out IoU on the right, by step."""
+    """Loss by step on the left, held-out IoU by number of strokes on the right."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,8 +30,8 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         self.setFixedHeight(112)
         self._foreground = "#808080"
         self._colors: tuple[str, ...] = ()
-        self._loss = self._plot(0, "Loss")
-        self._iou = self._plot(1, "Held-out IoU")
+        self._loss = self._plot(0, "Loss by step")
+        self._iou = self._plot(1, "Held-out IoU by strokes")
         self._iou.setYRange(0, 1, padding=0.02)
         self._loss.setLimits(yMin=0)
         self._loss_curve = self._loss.plot()
@@ -42,7 +42,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         self._iou.addItem(self._hint, ignoreBounds=True)
         self._steps: list[int] = []
         self._losses: list[float] = []
-        self._ious: dict[int, tuple[list[int], list[float]]] = {}
+        self._ious: dict[int, dict[int, float]] = {}
         self.set_foreground(self._foreground)
 
     @property
@@ -64,19 +64,16 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         return QSize(300, 112)
 
     def add(self, progress: TrainingProgress) -> None:
-        """Draw one more point; a step that lies before the last starts the curves anew."""
+        """Draw one more point; a step that lies before the last starts the loss anew."""
         if self._steps and progress.step < self._steps[-1]:
-            self.clear_curves()
+            self._steps, self._losses = [], []
         if not self._steps or progress.step > self._steps[-1]:
             self._steps.append(progress.step)
             self._losses.append(progress.loss)
         for number, iou in progress.held_out_iou.items():
-            steps, values = self._ious.setdefault(number, ([], []))
-            if not steps or progress.check_steps > steps[-1]:
-                steps.append(progress.check_steps)
-                values.append(iou)
+            self._ious.setdefault(number, {})[progress.strokes] = iou
         if len(self._steps) > MOST_POINTS:
-            self._thin_out()
+            self._steps, self._losses = self._steps[::2], self._losses[::2]
         self._draw()
 
     def clear_curves(self) -> None:
@@ -98,7 +95,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         """Colour of axes, titles and the loss curve, to suit the theme."""
         self._foreground = color
         pen = pg.mkPen(color)
-        for plot, title in ((self._loss, "Loss"), (self._iou, "Held-out IoU")):
+        for plot, title in ((self._loss, "Loss by step"), (self._iou, "Held-out IoU by strokes")):
             plot.setTitle(title, color=color, size="8pt")
             for side in ("left", "bottom"):
                 axis = plot.getAxis(side)
@@ -126,18 +123,18 @@ class LearningCurves(pg.GraphicsLayoutWidget):
     def _draw(self) -> None:
         self._hint.setVisible(not self._ious)
         self._loss_curve.setData(self._steps, self._losses)
-        for number, (steps, values) in self._ious.items():
+        for number, by_strokes in self._ious.items():
             if number not in self._iou_curves:
                 known = number <= len(self._colors)
                 pen = pg.mkPen(QColor(self._colors[number - 1] if known else self._foreground), width=1.5)
-                self._iou_curves[number] = self._iou.plot(pen=pen)
-            self._iou_curves[number].setData(steps, values)
+                color = pen.color()
+                self._iou_curves[number] = self._iou.plot(
+                    pen=pen, symbol="o", symbolSize=4, symbolPen=None, symbolBrush=color
+                )
+            points = sorted(by_strokes.items())
+            self._iou_curves[number].setData([p[0] for p in points], [p[1] for p in points])
         for number in set(self._iou_curves) - set(self._ious):
             self._iou_curves[number].setData([], [])
-
-    def _thin_out(self) -> None:
-        self._steps, self._losses = self._steps[::2], self._losses[::2]
-        self._ious = {n: (steps[::2], values[::2]) for n, (steps, values) in self._ious.items()}
 
     def wheelEvent(self, event: object) -> None:  # noqa: N802 (Qt's name)
         """Leave the wheel to the dock's scroll area: the curves do not zoom."""

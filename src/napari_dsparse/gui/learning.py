@@ -179,11 +179,6 @@ class Learning(QObject):
             self._store.set(training=Training.STEADY if event.steady else Training.IDLE)
         self.ended.emit()
 
-    def on_measured(self, event: msg.AccuracyMeasured) -> None:
-        """Show the accuracy on held-out strokes."""
-        if event.generation > self._stopped:
-            self._store.set(progress=event.progress)
-
     def _on_paint(self) -> None:
         self._submit(learn=self._store.now.live)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -82,15 +82,6 @@ class TrainingEnded:
 
     generation: int
     steady: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AccuracyMeasured:
-    """The trainer has measured on held-out strokes; `record` is there once the figures are final."""
-
-    generation: int
-    progress: TrainingProgress
-    record: TrainingRecord | None
 
 
 # -- to the predictor ---------------------------------------------------------------------------------------
@@ -278,7 +269,6 @@ Event: TypeAlias = (
     | StepTaken
     | SnapshotTaken
     | TrainingEnded
-    | AccuracyMeasured
     | TileDone
     | PredictionEnded
     | FileWritten

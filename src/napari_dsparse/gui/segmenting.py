@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -219,11 +218,6 @@ class Segmenting(QObject):
         if event.generation == self._whole_generation and self._store.now.whole is not None:
             speed, left = event.pixels_per_second, event.seconds_left
             self._store.set(whole=WholeImage(event.fraction, speed, left))
-
-    def on_measured(self, event: msg.AccuracyMeasured) -> None:
-        """Note down with the model how good it is; what it has segmented stays as it is."""
-        if self.classifier is not None and event.record is not None:
-            self.classifier = replace(self.classifier, record=event.record)
 
     def on_ended(self, event: msg.PredictionEnded) -> bool:
         """Take note of the end of a prediction; True if the whole image is segmented."""

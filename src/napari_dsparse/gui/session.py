@@ -153,9 +153,7 @@ def _progress(session: Session) -> str:
     if progress is None:
         return "0 steps"
     text = f"{progress.step} step" + ("s" if progress.step != 1 else "")
-    if progress.steady and not progress.checked:
-        text += ", checking on held-out strokes"
-    elif progress.held_out_iou:
+    if progress.held_out_iou:
         mean = sum(progress.held_out_iou.values()) / len(progress.held_out_iou)
         strokes = "stroke" if progress.held_out_strokes == 1 else "strokes"
         text += f", held-out IoU {mean:.2f} from {progress.held_out_strokes} {strokes}"

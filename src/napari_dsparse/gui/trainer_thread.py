@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.gui.cores import CoreShare
 from napari_dsparse.gui.messages import (
-    AccuracyMeasured,
     Event,
     SnapshotTaken,
     StepTaken,
@@ -25,8 +24,6 @@ from napari_dsparse.training.trainer import Trainer
 SNAPSHOT_SECONDS = 0.5
 #: Seconds between the progress events that the curves are drawn from: each redraws a part of the window.
 PROGRESS_SECONDS = 0.4
-#: The first snapshot of all comes after this many steps: soon, but not from untrained weights.
-FIRST_SNAPSHOT_STEPS = 10
 #: More labels than this are an instance segmentation rather than classes.
 MOST_CLASSES = 64
 
@@ -90,7 +87,9 @@ class TrainerThread(Worker[TrainingJob]):
             return
         self._cores.settle()
         trainer = self._trainer_for(job)
-        if not trainer.update(strokes, job.classes) and trainer.steady and job.asked:
+        if trainer.update(strokes, job.classes):
+            self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
+        elif trainer.steady and job.asked:
             trainer.train_more()
         steps, next_progress, next_snapshot = 0, 0.0, time.monotonic() + SNAPSHOT_SECONDS
         while not trainer.steady and not self._is_over(job):
@@ -103,28 +102,13 @@ class TrainerThread(Worker[TrainingJob]):
             if now >= next_progress or progress.steady:
                 self._post(StepTaken(job.generation, progress))
                 next_progress = now + PROGRESS_SECONDS
-            soon_enough = now >= next_snapshot and progress.step > FIRST_SNAPSHOT_STEPS
-            if soon_enough or progress.step == FIRST_SNAPSHOT_STEPS:
+            if now >= next_snapshot and not progress.steady:
                 self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
                 next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
         if steps:
             self._post(SnapshotTaken(job.generation, trainer.snapshot()))
         if not self._is_waiting:
             self._post(TrainingEnded(job.generation, trainer.steady))
-        if trainer.steady and not trainer.checked:
-            self._check(job, trainer)
-
-    def _check(self, job: TrainingJob, trainer: Trainer) -> None:
-        """Measure accuracy while nothing else is to be learned."""
-        next_progress = 0.0
-        while not trainer.checked and not self._is_over(job):
-            self._cores.settle()
-            progress = trainer.check()
-            now = time.monotonic()
-            if now >= next_progress or trainer.checked:
-                record = trainer.record() if trainer.checked else None
-                self._post(AccuracyMeasured(job.generation, progress, record))
-                next_progress = now + PROGRESS_SECONDS
 
     def _is_over(self, job: TrainingJob) -> bool:
         return self._is_waiting or self._closing.is_set() or job.generation <= self._stopped_through

@@ -15,24 +15,28 @@ from napari_dsparse.network.geometry import trace
 
 
 def _compact(channels: int, classes: int) -> nn.Sequential:
-    """Patch 27; odd kernels throughout keep the labelled pixel in the middle under all eight symmetries."""
+    """Patch 27, 64 features a channel.
+
+    Odd kernels throughout keep the labelled pixel in the middle under all eight symmetries. Every channel
+    goes its own way up to the last layer, so that one set of weights learned beforehand serves any number.
+    """
+    c = channels
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3),
+        nn.Conv2d(c, 16 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(16, 16, 3),
-        nn.LeakyReLU(0.1),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(16, 32, 3),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(32, 32, 3),
+        nn.Conv2d(16 * c, 16 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
         nn.MaxPool2d(3, 2),
-        nn.Conv2d(32, 64, 3),
+        nn.Conv2d(16 * c, 32 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(64, 64, 1),
+        nn.Conv2d(32 * c, 32 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Dropout(0.3),
-        nn.Conv2d(64, classes, 1),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(32 * c, 64 * c, 3, groups=c),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(64 * c, 64 * c, 1, groups=c),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(64 * c, classes, 1),
     )
 
 

@@ -114,10 +114,11 @@ def make_batches(
         own = [piece for piece in pieces if piece.label == label]
         for i, drawn in enumerate(rng.permutation(len(own)) if number > 1 else range(len(own))):
             hands[i % len(hands)].append(own[drawn])
-    return tuple(_join(hand, device) for hand in hands if hand)
+    return tuple(join_pieces(hand, device) for hand in hands if hand)
 
 
-def _join(pieces: Sequence[Piece], device: torch.device) -> Batch:
+def join_pieces(pieces: Sequence[Piece], device: torch.device) -> Batch:
+    """Pieces side by side, in their order."""
     sizes = torch.tensor([len(piece.pixels) for piece in pieces])
     labels = torch.tensor([piece.label - 1 for piece in pieces])
     counts = torch.tensor([piece.count for piece in pieces])

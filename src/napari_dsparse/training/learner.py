@@ -12,9 +12,11 @@ from torch.func import functional_call
 
 from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
 from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
+from napari_dsparse.network.warm import warm_start
 from napari_dsparse.sites import Closure
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import Batch
+from napari_dsparse.training.head import Moments, fit_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,10 @@ class Recipe:
 
     Parameters
     ----------
-    steps, refine_steps : int
-        Length of the first round of training, and of each round after labels changed.
-    peak_rate, refine_rate : float
-        Highest learning rate of AdamW in those rounds.
+    steps : int
+        Length of a round of training.
+    peak_rate : float
+        Highest learning rate of AdamW in it.
     warm_up : float
         Share of a round in which the rate rises; then it falls as a cosine.
     weight_decay : float
@@ -40,15 +42,13 @@ class Recipe:
         Symmetries averaged at prediction: 1, 2, 4 or 8.
     """
 
-    steps: int = 200
-    refine_steps: int = 100
-    peak_rate: float = 4e-3
-    refine_rate: float = 2e-3
+    steps: int = 60
+    peak_rate: float = 3e-5
     warm_up: float = 0.15
     weight_decay: float = 1e-2
-    smoothing: float = 0.05
-    jitter: float = 0.2
-    averaging: float = 0.96
+    smoothing: float = 0.0
+    jitter: float = 0.05
+    averaging: float = 0.9
     flips: int = 8
 
 
@@ -77,17 +77,34 @@ class Learner:
         self._vector.requires_grad_()
         self._average = self._vector.detach().clone()
         self._optimiser = AdamW(self._vector, recipe.weight_decay)
+        self._warm = warm_start(spec)
 
-    def grown(self, spec: NetworkSpec) -> Learner:
-        """A learner for more (or fewer) classes that knows all this one knows."""
-        other = Learner(spec, self.recipe, self._seed, self._device)
-        other.steps = self.steps
-        for mine, theirs in ((self._vector, other._vector), (self._average, other._average)):
-            known, unknown = self._named(mine.detach()), other._named(theirs.detach())
-            for name, weight in known.items():
-                rows = min(len(weight), len(unknown[name]))
-                unknown[name][:rows].copy_(weight[:rows])
-        return other
+    def begin(self, moments: Mapping[int, Moments]) -> None:
+        """Forget all steps: the warm start, with the last layer fitted to strokes.
+
+        Parameters
+        ----------
+        moments : mapping of int to Moments
+            By class index; features of the painted pixels under the warm start.
+        """
+        present = sorted(moments)
+        weight, bias = fit_head((moments[index] for index in present), self._warm.ridge)
+        start = {name: torch.zeros(shape) for name, shape in self._shapes.items()}
+        start.update(self._warm.weights)
+        for name in start.keys() - self._warm.weights.keys():
+            rows = (weight[:, :, None, None] if start[name].ndim == 4 else bias) * self._warm.scale
+            start[name][present] = rows.to(start[name].dtype)
+        flat = torch.cat([start[name].flatten() for name in self._shapes]).to(self._device)
+        with torch.no_grad():
+            self._vector.copy_(flat)
+            self._average.copy_(flat)
+        self._optimiser = AdamW(self._vector, self.recipe.weight_decay)
+        self.steps = 0
+
+    @property
+    def ridge(self) -> float:
+        """How strongly the last layer is held back when it is fitted; see `fit_head`."""
+        return self._warm.ridge
 
     def step(self, batch: Batch, present: Sequence[int], rate: float) -> float:
         """One step of AdamW on `batch` at learning rate `rate`; the loss in nats."""

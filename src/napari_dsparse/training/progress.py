@@ -26,10 +26,8 @@ class TrainingProgress:
         Time spent in steps so far.
     steady : bool
         Nothing is left to gain until the labels change.
-    check_steps : int
-        Steps taken so far by the second model, which those figures come from.
-    checked : bool
-        The figures on held-out strokes are those of the present round.
+    strokes : int
+        How many strokes are being learned from.
     """
 
     step: int
@@ -39,5 +37,4 @@ class TrainingProgress:
     held_out_strokes: int
     seconds: float
     steady: bool
-    check_steps: int = 0
-    checked: bool = False
+    strokes: int = 0

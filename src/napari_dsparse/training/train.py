@@ -44,8 +44,7 @@ def train_classifier(
     network : str
         Name of a built-in network, or "auto".
     seconds, steps : optional
-        When to end, whichever comes first; the recipe's length if neither is given. Of a time limit, half is
-        for measuring accuracy where strokes are held out.
+        When to end, whichever comes first; the recipe's length if neither is given.
     seed : int
         Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
     device : str
@@ -59,7 +58,7 @@ def train_classifier(
     names : sequence of str, optional
         What messages call the images.
     hold_out : bool
-        Whether to measure accuracy on held-out strokes (a second model learns after the first).
+        Whether to measure accuracy on held-out strokes.
 
     Returns
     -------
@@ -75,8 +74,8 @@ def train_classifier(
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     trainer.update(strokes, steps=steps, seconds=seconds)
     stopped = asked_by(stop)
-    while not (trainer.steady and trainer.checked) and not stopped():
-        state = trainer.check() if trainer.steady else trainer.step()
+    while not trainer.steady and not stopped():
+        state = trainer.step()
         if progress:
             progress(state)
     return trainer.snapshot()

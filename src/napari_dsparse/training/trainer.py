@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -21,24 +21,21 @@ from napari_dsparse.network import (
 )
 from napari_dsparse.ops.devices import pick_device
 from napari_dsparse.training.batch import Batch, Pieces, make_batches
+from napari_dsparse.training.features import StrokeFeatures
+from napari_dsparse.training.head import by_class
 from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.shares import ClassShares
 from napari_dsparse.training.strokes import Stroke
-from napari_dsparse.training.validation import Validation
-
-#: Share of a time limit that the result gets where accuracy is to be measured too.
-SHARE_OF_TIME = 0.5
+from napari_dsparse.training.validation import Accuracy, cross_validate
 
 
 class Trainer:
     """Learns from strokes, step by step; lives in one thread.
 
     `update` takes the strokes as they are now and starts a round of training; `step` takes one step of it;
-    `steady` tells when the round is over; `snapshot` is the result at any moment. Then `check` measures
-    accuracy on held-out strokes, step by step too, until it is `checked`: whoever waits for the result need
-    not wait for the figure.
+    `steady` tells when the round is over; `snapshot` is the result at any moment.
 
     Parameters
     ----------
@@ -53,7 +50,7 @@ class Trainer:
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     hold_out : bool
-        Whether to measure on held-out strokes (see `Validation`); costs about as much time again.
+        Whether to measure accuracy on held-out strokes (see `cross_validate`).
     recipe : Recipe, optional
 
     Raises
@@ -88,14 +85,15 @@ class Trainer:
             DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes))
         )
         self._learner = Learner(spec, self._recipe, seed, self._device)
-        self._validation = Validation(spec, self._recipe, seed, self._device) if hold_out else None
+        self._hold_out = hold_out
         self._pieces = Pieces(self._sources, self._normalisation, trace(spec.empty().eval()))
+        self._features = StrokeFeatures(spec, self._device)
         self._shares = ClassShares(self._sources, self._normalisation, spec.patch)
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._batches: tuple[Batch, ...] = ()
         self._round = self._round_of(self._recipe.steps, None)
-        self._held_out_iou: Mapping[int, float] = {}
+        self._accuracy: Accuracy | None = None
         self._loss = float("nan")
         self._seconds = 0.0
 
@@ -108,6 +106,9 @@ class Trainer:
         seconds: float | None = None,
     ) -> bool:
         """Take the strokes (and classes) as they are now, and start a round of training if they changed.
+
+        It starts from what the network knew beforehand, with the last layer fitted to all strokes: a snapshot
+        is useful before the first step, and the same strokes make the same model in whatever order they came.
 
         Parameters
         ----------
@@ -137,42 +138,34 @@ class Trainer:
             return False
         if grew:
             spec = self._learner.spec
-            self._learner = self._learner.grown(NetworkSpec(spec.name, spec.channels, len(classes)))
+            self._learner = Learner(
+                NetworkSpec(spec.name, spec.channels, len(classes)), self._recipe, self._seed, self._device
+            )
         pieces = self._pieces.of(strokes, self._rng)
+        seen = self._features.of(pieces)
         self._batches = make_batches([p for own in pieces.values() for p in own], self._rng, self._device)
         self._strokes, self._present = tuple(strokes), present
-        if self._validation:
-            self._validation.update(self._learner.spec, self._strokes, pieces)
+        self._learner.begin(by_class(seen))
+        if self._hold_out:
+            self._accuracy = cross_validate(seen, len(classes), self._learner.ridge, self._seed)
+        self._seconds = 0.0
         self.train_more(steps=steps, seconds=seconds)
         return True
 
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
         """Start another round on the same strokes: of `steps`, or `seconds`, or the recipe's length."""
         if steps is None and seconds is None:
-            steps = self._recipe.steps if self._learner.steps == 0 else self._recipe.refine_steps
-        if seconds is not None and self._held_out_strokes:
-            seconds *= SHARE_OF_TIME
+            steps = self._recipe.steps
         self._round = self._round_of(steps, seconds)
 
     def _round_of(self, steps: int | None, seconds: float | None) -> Round:
-        first = self._learner.steps == 0
-        return Round(
-            self._learner.steps,
-            steps,
-            None if seconds is None else (self._seconds, seconds),
-            self._recipe.peak_rate if first else self._recipe.refine_rate,
-            self._recipe.warm_up,
-        )
+        clock = None if seconds is None else (self._seconds, seconds)
+        return Round(self._learner.steps, steps, clock, self._recipe.peak_rate, self._recipe.warm_up)
 
     @property
     def steady(self) -> bool:
         """Whether the present round is over: nothing is left to gain until the labels change."""
         return self._round.done(self._learner.steps, self._seconds) >= 1
-
-    @property
-    def checked(self) -> bool:
-        """Whether the figures on held-out strokes are those of the present round, if there are any."""
-        return self._validation is None or self._validation.ready
 
     def step(self) -> TrainingProgress:
         """One step on the next batch.
@@ -188,14 +181,6 @@ class Trainer:
         rate = self._round.rate(self._learner.steps, self._seconds)
         self._loss = self._learner.step(batch, self._present, rate)
         self._seconds += time.perf_counter() - started
-        return self._progress()
-
-    def check(self) -> TrainingProgress:
-        """One step towards the accuracy on held-out strokes; call it once `steady` and until `checked`."""
-        if self._validation and not self._validation.ready:
-            steps = self._learner.steps
-            self._validation.step(self._present, steps, steps - self._round.start)
-            self._held_out_iou = self._validation.iou
         return self._progress()
 
     def snapshot(self, *, quick: bool = False) -> TrainedClassifier:
@@ -227,7 +212,7 @@ class Trainer:
 
     def record(self) -> TrainingRecord:
         """How the classifier has come to be so far."""
-        iou = self._held_out_iou
+        iou = self._accuracy.iou if self._accuracy else {}
         return TrainingRecord(
             seed=self._seed,
             steps=self._learner.steps,
@@ -235,7 +220,7 @@ class Trainer:
             strokes=len(self._strokes),
             pixels=sum(len(stroke.yx) for stroke in self._strokes),
             held_out_iou=tuple(iou.get(i + 1) for i in range(len(self._classes))),
-            held_out_strokes=self._held_out_strokes if iou else 0,
+            held_out_strokes=self._accuracy.strokes if self._accuracy else 0,
             versions=tuple((name, version(name)) for name in ("napari-dsparse", "torch", "numpy")),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -244,21 +229,16 @@ class Trainer:
         if not self._batches:
             raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
 
-    @property
-    def _held_out_strokes(self) -> int:
-        return self._validation.strokes if self._validation else 0
-
     def _progress(self) -> TrainingProgress:
         return TrainingProgress(
             step=self._learner.steps,
             planned_steps=self._round.planned_steps(self._learner.steps, self._seconds),
             loss=self._loss,
-            held_out_iou=dict(self._held_out_iou),
-            held_out_strokes=self._held_out_strokes,
+            held_out_iou=self._accuracy.iou if self._accuracy else {},
+            held_out_strokes=self._accuracy.strokes if self._accuracy else 0,
             seconds=self._seconds,
             steady=self.steady,
-            check_steps=self._validation.steps if self._validation else 0,
-            checked=self.checked,
+            strokes=len(self._strokes),
         )
 
 

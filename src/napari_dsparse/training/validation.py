@@ -1,101 +1,85 @@
-"""An honest figure for accuracy: a second model that never sees the held-out strokes."""
+"""An honest figure for accuracy: every stroke is judged by a last layer that was not fitted to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from napari_dsparse.network import NetworkSpec
-from napari_dsparse.training.batch import Batch, Piece, make_batches
-from napari_dsparse.training.holdout import HoldOut
-from napari_dsparse.training.learner import Learner, Recipe
-from napari_dsparse.training.rounds import Round
-from napari_dsparse.training.strokes import Stroke
+from napari_dsparse.training.features import SeenStroke
+from napari_dsparse.training.head import by_class, fit_head
 
-#: Steps between two measurements on held-out strokes.
-MEASURE_EVERY = 10
+#: A class is measured once it has this many strokes: one to learn from, one to be judged.
+FEWEST_STROKES = 2
+#: Parts that the strokes of a class are dealt into; each is held out once.
+FOLDS = 5
 
 
-class Validation:
-    """Learns after the result, from all but the held-out strokes, and is measured on those.
+@dataclass(frozen=True, slots=True, eq=False)
+class Accuracy:
+    """What was found on held-out strokes.
 
-    The result itself learns from every stroke: paint that corrects an error always has its effect.
+    Parameters
+    ----------
+    confusion : ndarray of int64, shape (K, K)
+        Held-out pixels by class painted (row) and class found (column); classes that could not be held out
+        have rows of zeros.
+    strokes : int
+        How many strokes it rests on.
     """
 
-    def __init__(self, spec: NetworkSpec, recipe: Recipe, seed: int, device: torch.device) -> None:
-        self._recipe = recipe
-        self._holdout = HoldOut(seed)
-        self._learner = Learner(spec, recipe, seed, device)
-        self._rng = np.random.default_rng((seed, 1))
-        self._device = device
-        self._learn: tuple[Batch, ...] = ()
-        self._held: tuple[Batch, ...] = ()
-        self._round: Round | None = None
-        self.strokes = 0
-        self.iou: Mapping[int, float] = {}
-
-    def update(
-        self, spec: NetworkSpec, strokes: Sequence[Stroke], pieces: Mapping[bytes, list[Piece]]
-    ) -> None:
-        """Take over changed strokes; `pieces` holds theirs by key."""
-        if spec != self._learner.spec:
-            self._learner = self._learner.grown(spec)
-        learn, held = self._holdout.split(strokes)
-        if len({stroke.label for stroke in held}) < 2:
-            held = ()  # one class alone says nothing; what it lends stays unseen until another lends too
-        self._learn = self._batches(learn, pieces) if held else ()
-        self._held = self._batches(held, pieces)
-        self._round = None
-        self.strokes = len(held)
-        if not held:
-            self.iou = {}
+    confusion: NDArray[np.int64]
+    strokes: int
 
     @property
-    def steps(self) -> int:
-        """Steps taken so far."""
-        return self._learner.steps
-
-    @property
-    def ready(self) -> bool:
-        """Whether `iou` is as good as it gets until the strokes change."""
-        return not self._held or (self._round is not None and self._round.done(self._learner.steps) >= 1)
-
-    def step(self, present: Sequence[int], steps: int, newest: int) -> None:
-        """One step after a result that has taken `steps`, `newest` of them in its last round.
-
-        Now and then there is a new `iou` after it: by class number, on the held-out strokes, 0..1.
-        """
-        if self._round is None:
-            self._round = self._catch_up(steps, newest)
-        taken = self._learner.steps
-        self._learner.step(self._learn[taken % len(self._learn)], present, self._round.rate(taken))
-        if self._learner.steps % MEASURE_EVERY == 0 or self.ready:
-            self.iou = self._measure(present)
-
-    def _catch_up(self, steps: int, newest: int) -> Round:
-        """Rounds that new paint broke off are made up for only as far as a first round reaches."""
-        first = self._learner.steps == 0
-        behind = steps - self._learner.steps
-        return Round(
-            self._learner.steps,
-            max(1, min(behind, max(newest, self._recipe.steps))),
-            None,
-            self._recipe.peak_rate if first else self._recipe.refine_rate,
-            self._recipe.warm_up,
-        )
-
-    def _measure(self, present: Sequence[int]) -> dict[int, float]:
-        truth = torch.cat([batch.targets for batch in self._held]).cpu().numpy()
-        found = torch.cat([self._learner.predict(batch, present) for batch in self._held]).cpu().numpy()
-        return {int(label) + 1: _iou(truth == label, found == label) for label in np.unique(truth)}
-
-    def _batches(self, strokes: Sequence[Stroke], pieces: Mapping[bytes, list[Piece]]) -> tuple[Batch, ...]:
-        chosen = [piece for stroke in strokes for piece in pieces.get(stroke.key, ())]
-        return make_batches(chosen, self._rng, self._device) if chosen else ()
+    def iou(self) -> Mapping[int, float]:
+        """Intersection over union, 0..1, by number of every class that was held out."""
+        painted, found, agreed = self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal()
+        union = painted + found - agreed
+        return {int(i) + 1: float(agreed[i] / union[i]) for i in np.flatnonzero(painted)}
 
 
-def _iou(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> float:
-    return float((truth & found).sum() / (truth | found).sum())
+def cross_validate(strokes: Sequence[SeenStroke], classes: int, ridge: float, seed: int) -> Accuracy:
+    """Hold out a part of the strokes at a time, fit the last layer to the rest and judge that part.
+
+    Whole strokes are held out, not pixels: neighbours in a stroke look alike, and a figure resting on them
+    would flatter. The classifier that is used is fitted to all strokes; paint that corrects an error always
+    has its effect.
+
+    Parameters
+    ----------
+    strokes : sequence of SeenStroke
+    classes : int
+        K; labels are 1..K.
+    ridge : float
+        See `fit_head`.
+    seed : int
+        Deals the strokes.
+    """
+    confusion = np.zeros((classes, classes), np.int64)
+    parts = _deal(strokes, seed)
+    if len({stroke.label for part in parts for stroke in part}) < 2:
+        return Accuracy(confusion, 0)  # one class alone says nothing
+    for part in parts:
+        held = set(map(id, part))
+        rest = by_class(stroke for stroke in strokes if id(stroke) not in held)
+        known = np.array(sorted(rest))
+        weight, bias = fit_head((rest[i] for i in known), ridge)
+        for stroke in part:
+            scores = stroke.features.double() @ weight.t() + bias
+            found = np.bincount(known[scores.argmax(1).numpy()], minlength=classes)
+            confusion[stroke.label - 1] += found
+    return Accuracy(confusion, sum(map(len, parts)))
+
+
+def _deal(strokes: Sequence[SeenStroke], seed: int) -> list[list[SeenStroke]]:
+    """Parts of nearly equal size; no class loses all of its strokes to one of them."""
+    parts: list[list[SeenStroke]] = [[] for _ in range(FOLDS)]
+    for label in sorted({stroke.label for stroke in strokes}):
+        own = [stroke for stroke in strokes if stroke.label == label]
+        if len(own) >= FEWEST_STROKES:
+            for turn, drawn in enumerate(np.random.default_rng((seed, label)).permutation(len(own))):
+                parts[turn % FOLDS].append(own[drawn])
+    return [part for part in parts if part]

@@ -1,0 +1,53 @@
+"""What a built-in network knows before it sees a stroke: weights learned beforehand on synthetic scenes.
+
+The files lie in ``warm/``, with a model card that says what they were learned from. They hold all layers but
+the last, for one channel; further channels are looked at with the same weights, each by itself, and meet in
+the last layer, which is fitted to the strokes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+from safetensors.torch import load
+from torch import Tensor
+
+from napari_dsparse.network.spec import NetworkSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WarmStart:
+    """Where learning begins.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        All of a network but its last layer, by parameter name; float32.
+    ridge, scale : float
+        How strongly the last layer is held back when it is fitted, and what its scores are multiplied by
+        to be logits.
+    """
+
+    weights: Mapping[str, Tensor]
+    ridge: float
+    scale: float
+
+
+def warm_start(spec: NetworkSpec) -> WarmStart:
+    """The warm start of `spec`, for its number of channels."""
+    stored = _stored(spec.name)
+    weights = {
+        name: tensor.repeat(spec.channels, *(1,) * (tensor.ndim - 1))
+        for name, tensor in stored.items()
+        if not name.startswith("head.")
+    }
+    return WarmStart(weights, float(stored["head.ridge"]), float(stored["head.scale"]))
+
+
+@cache
+def _stored(name: str) -> Mapping[str, Tensor]:
+    return MappingProxyType(load((files(__package__) / "warm" / f"{name}.safetensors").read_bytes()))
