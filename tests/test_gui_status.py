@@ -40,14 +40,6 @@ PAINTED = replace(READY, counts=((3, 100), (2, 90)))
             "Steady after 140 steps. Paint where it is wrong.",
         ),
         (
-            replace(PAINTED, training=Training.STEADY, progress=replace(STEP, steady=True)),
-            "Steady after 140 steps, checking on held-out strokes. Paint where it is wrong.",
-        ),
-        (
-            replace(PAINTED, training=Training.STEADY, progress=replace(STEP, steady=True, checked=True)),
-            "Steady after 140 steps, held-out IoU 0.81 from 5 strokes. Paint where it is wrong.",
-        ),
-        (
             replace(PAINTED, training=Training.STOPPED, progress=replace(STEP, held_out_strokes=1)),
             "Stopped after 140 steps, held-out IoU 0.81 from 1 stroke; the model is kept.",
         ),

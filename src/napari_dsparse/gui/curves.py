@@ -67,7 +67,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         """Draw one more point; a step that lies before the last starts the loss anew."""
         if self._steps and progress.step < self._steps[-1]:
             self._steps, self._losses = [], []
-        if not self._steps or progress.step > self._steps[-1]:
+        if progress.step > (self._steps[-1] if self._steps else 0):
             self._steps.append(progress.step)
             self._losses.append(progress.loss)
         for number, iou in progress.held_out_iou.items():

@@ -62,7 +62,7 @@ class StrokesCounted:
 
 @dataclass(frozen=True, slots=True)
 class StepTaken:
-    """The trainer made a step."""
+    """The trainer is about to learn, or made a step."""
 
     generation: int
     progress: TrainingProgress

@@ -88,6 +88,7 @@ class TrainerThread(Worker[TrainingJob]):
         self._cores.settle()
         trainer = self._trainer_for(job)
         if trainer.update(strokes, job.classes):
+            self._post(StepTaken(job.generation, trainer.progress()))
             self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
         elif trainer.steady and job.asked:
             trainer.train_more()

@@ -13,11 +13,11 @@ class TrainingProgress:
     Parameters
     ----------
     step : int
-        Steps taken since the trainer was made.
+        Steps taken since the strokes last changed.
     planned_steps : int
         Where `step` will stand when the present round of training ends; an estimate under a time limit.
     loss : float
-        Class-balanced cross-entropy of this step, in nats.
+        Class-balanced cross-entropy of this step, in nats; NaN before the first.
     held_out_iou : mapping of int to float
         Intersection over union by class on held-out strokes, 0..1; empty while there are too few strokes.
     held_out_strokes : int

@@ -16,6 +16,8 @@ SCENES = 16
 EDGE = 32
 #: Smallest estimate, as part of an equal share.
 LEAST = 0.5
+#: How far the estimate is trusted: 0 means equal shares, 1 the estimate itself.
+TRUST = 0.5
 
 
 class ClassShares:
@@ -25,7 +27,7 @@ class ClassShares:
     predicted too often. One step of the estimate of Saerens, Latinne and Decaestecker (Neural Computation
     14, 2002) repairs that without any further label: the mean probability is taken as the prior. Going on
     with their iteration trusts the probabilities too much and loses rare classes. For the same reason no
-    share is taken for less than LEAST of an equal one.
+    share is taken for less than LEAST of an equal one, and all to the power TRUST.
     """
 
     def __init__(self, sources: Sequence[ImageSource], normalisation: Normalisation, patch: int) -> None:
@@ -45,7 +47,7 @@ class ClassShares:
             self._scenes = [scene for source in self._sources for scene in self._look_at(source)]
         scenes = self._scenes[::4] if quick else self._scenes
         means = learner.mean_probabilities(scenes, present)
-        shares = {i: max(mean, LEAST / len(present)) for i, mean in zip(present, means, strict=True)}
+        shares = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
         total = sum(shares.values())
         return tuple(shares.get(i, 0.0) / total for i in range(classes))
 

@@ -181,7 +181,7 @@ class Trainer:
         rate = self._round.rate(self._learner.steps, self._seconds)
         self._loss = self._learner.step(batch, self._present, rate)
         self._seconds += time.perf_counter() - started
-        return self._progress()
+        return self.progress()
 
     def snapshot(self, *, quick: bool = False) -> TrainedClassifier:
         """The classifier as it stands: a value of its own, untouched by further steps.
@@ -229,7 +229,8 @@ class Trainer:
         if not self._batches:
             raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
 
-    def _progress(self) -> TrainingProgress:
+    def progress(self) -> TrainingProgress:
+        """How far the training is; its loss is NaN before the first step."""
         return TrainingProgress(
             step=self._learner.steps,
             planned_steps=self._round.planned_steps(self._learner.steps, self._seconds),
