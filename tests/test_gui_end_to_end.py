@@ -16,6 +16,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
+from napari_dsparse.gui.session import Training
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.samples import load
 
@@ -292,6 +293,20 @@ def test_stop_ends_training_and_keeps_the_model(desk: Callable[..., Desk]) -> No
     assert "Stopped" in at.status
     assert at.find("save_model_button").isEnabled()
     assert at.find("predict_button").isEnabled()
+
+
+def test_the_whole_image_asked_for_while_learning_is_segmented_by_the_finished_model(
+    desk: Callable[..., Desk],
+) -> None:
+    at = desk(Image(np.tile(two_textures(), (2, 2)), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.training is Training.LEARNING and at.session.has_model)
+    at.click("predict_button")
+    assert "then the whole image" in at.status
+    at.wait(lambda: at.session.complete)
+    assert at.session.training is Training.STEADY
+    assert (at.layer("textures segmentation").data > 0).all()
 
 
 def test_pause_holds_the_steps_and_goes_on(desk: Callable[..., Desk]) -> None:

@@ -36,6 +36,10 @@ PAINTED = replace(READY, counts=((3, 100), (2, 90)))
             "Learning: 140 steps, held-out IoU 0.81 from 5 strokes, steady in about 2 s.",
         ),
         (
+            replace(PAINTED, training=Training.LEARNING, whole=WholeImage()),
+            "Learning: 0 steps; then the whole image is segmented.",
+        ),
+        (
             replace(PAINTED, training=Training.STEADY, progress=replace(STEP, held_out_iou={})),
             "Steady after 140 steps. Paint where it is wrong.",
         ),

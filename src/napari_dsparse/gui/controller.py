@@ -50,7 +50,7 @@ class Controller(QObject):
         self.segmenting = Segmenting(viewer, self.store, self._workers, self)
         self.learning.repainted.connect(self.segmenting.forget_spots)
         self.learning.repainted.connect(self.segmenting.hurry)
-        self.learning.ended.connect(self.segmenting.refine_view)
+        self.learning.ended.connect(self.segmenting.refine)
 
     # -- choosing -------------------------------------------------------------------------------------------
 
@@ -212,6 +212,7 @@ class Controller(QObject):
 
     def _on_failed(self, event: msg.JobFailed) -> None:
         if event.job == "trainer":
+            self.segmenting.cancel()
             self.store.set(training=Training.IDLE, problem=event.sentence)
         else:
             self._export_next = None

@@ -54,7 +54,7 @@ class Segmenting(QObject):
         self._done: set[Tile] = set()
         self._done_since = 0  # tiles of generations before this one are by an older model, or quick
         self._whole_generation = -1
-        self._view_due = False
+        self._view_due = self._whole_due = False
         self._grid = empty_grid((1, 1))
         self._visited: tuple[tuple[int, ...], ...] = ()
         self._rested = time.monotonic()  # when the next preview may begin
@@ -128,18 +128,22 @@ class Segmenting(QObject):
 
     def predict_view(self) -> None:
         """Segment what is on screen and not segmented yet, unless the whole image is being done."""
-        if self._store.now.whole is not None or self._store.now.writing:
+        busy = self._store.now.whole is not None and not self._whole_due
+        if busy or self._store.now.writing:
             self._view_due = True
         elif not self._store.now.complete:
             self._submit(whole=False)
 
     def predict_whole(self) -> None:
-        """Segment the whole image with the newest model, what is on screen first."""
+        """Segment the whole image, what is on screen first; a model that still learns gets its time."""
         self._store.set(whole=WholeImage(), problem=None, note=None)
-        self._submit(whole=True)
+        self._whole_due = self._store.now.training is Training.LEARNING
+        if not self._whole_due:
+            self._submit(whole=True)
 
     def cancel(self) -> None:
         """Give up the whole-image prediction; what is segmented stays."""
+        self._whole_due = False
         self._workers.stop_predicting()
         self._store.set(whole=None)
 
@@ -149,10 +153,13 @@ class Segmenting(QObject):
             self._view_due = False
             self.predict_view()
 
-    def refine_view(self) -> None:
-        """The model rests: replace the quick preview of what is on screen."""
+    def refine(self) -> None:
+        """The model rests: replace the quick preview, by the whole image if that was asked."""
         self.forget_tiles()
-        self.predict_view()
+        if self._whole_due:
+            self.predict_whole()
+        else:
+            self.predict_view()
 
     def show_uncertainty(self, shown: bool) -> None:
         """Compute and show the uncertainty layer, or hide it."""
@@ -202,7 +209,7 @@ class Segmenting(QObject):
         if self._results is not None:
             self._results.show_maps(prefix, shown)
         if shown:
-            self.refine_view()
+            self.refine()
 
     # -- events ---------------------------------------------------------------------------------------------
 

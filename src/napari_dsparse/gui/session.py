@@ -101,7 +101,8 @@ def describe(session: Session) -> str:
     if session.image is None:
         return "Open an image to start; File > Open Sample has some with strokes."
     if session.training is Training.LEARNING:
-        return f"Learning: {_progress(session)}{_time_left(session)}."
+        then = "; then the whole image is segmented" if session.whole is not None else ""
+        return f"Learning: {_progress(session)}{_time_left(session)}{then}."
     if session.training is Training.PAUSED:
         return f"Paused after {_progress(session)}; press Pause again to go on."
     if session.whole is not None:

@@ -1,0 +1,276 @@
+"""What a warm start is learned from, and that learning does what it says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from pretraining import warm_file
+from pretraining.__main__ import main
+from pretraining.draws import SIZE, Stream, generator
+from pretraining.episodes import draw_episode, draw_strokes
+from pretraining.head import RidgeHead, fit_ridge
+from pretraining.layouts import KINDS
+from pretraining.learn import MetaLearner, Recipe
+from pretraining.scenes import SceneSet, scene, scene_set
+
+from napari_dsparse.errors import DsparseError, ExportError, ModelFileError
+from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.network import NetworkSpec, default_classes, warm
+from napari_dsparse.prediction import predict_labels
+from napari_dsparse.training import Trainer, find_strokes
+from napari_dsparse.training.head import Moments, fit_head
+from scenes import stripes, strokes_on
+
+#: Small enough for a test, and otherwise as the shipped weights were learned.
+TINY = replace(Recipe(), steps=6, batch=2, crop=64, queries=300, warm_up=1, report_every=3)
+PATCH = NetworkSpec("compact", 1, 2).patch
+
+
+@pytest.fixture(scope="module")
+def few() -> SceneSet:
+    """Parts of a handful of scenes."""
+    drawn = scene_set(Stream.SCENES, 0, 6)
+    return SceneSet(drawn.images[:, :80, :80], drawn.labels[:, :80, :80])
+
+
+@pytest.fixture(scope="module")
+def none() -> SceneSet:
+    return SceneSet(np.zeros((0, SIZE, SIZE), np.float32), np.zeros((0, SIZE, SIZE), np.uint8))
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_scene_is_a_normalised_image_of_at_least_two_classes(number: int) -> None:
+    image, labels = scene(generator(Stream.SCENES, 1, number))
+    assert image.shape == labels.shape == (SIZE, SIZE)
+    assert image.dtype == np.float32
+    assert labels.dtype == np.int64
+    assert np.isfinite(image).all()
+    assert abs(np.median(image)) < 1e-3
+    assert_array_equal(np.unique(labels), np.arange(labels.max() + 1))
+    assert 2 <= labels.max() + 1 <= 5
+    assert np.bincount(labels.ravel()).min() > 250
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS), key=lambda kind: kind.__name__))
+def test_every_kind_of_specimen_covers_the_scene(kind) -> None:
+    layout = kind(np.random.default_rng(0))
+    for own in (layout.labels, layout.objects, layout.depth):
+        assert own.shape == (SIZE, SIZE)
+    assert layout.labels.min() >= 0
+    assert layout.objects.min() >= 0
+    assert np.isfinite(layout.depth).all()
+
+
+def test_scenes_repeat_by_seed_whoever_draws_them() -> None:
+    alone, shared = (scene_set(Stream.SCENES, 3, 3, processes) for processes in (1, 2))
+    assert_array_equal(alone.images, shared.images)
+    assert_array_equal(alone.labels, shared.labels)
+    for stream, seed in ((Stream.SCENES, 4), (Stream.HELD_SCENES, 3)):
+        assert not np.array_equal(scene_set(stream, seed, 1).images, alone.images[:1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_strokes_are_thin_paths_within_their_class(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((70, 90), np.int64)
+    labels[20:50, 30:], labels[60:] = 1, 2
+    places = draw_strokes(rng, labels, 120)
+    assert len(np.unique(places)) == len(places)
+    assert (np.diff(labels.ravel()[places]) >= 0).all(), "strokes come class by class"
+    counts = np.bincount(labels.ravel()[places])
+    assert (counts >= 59).all()
+    assert (counts <= 120 * np.exp(0.7) + 60).all()
+    painted = np.where(np.isin(np.arange(labels.size), places), labels.ravel() + 1, 0).reshape(labels.shape)
+    strokes = find_strokes(painted)
+    assert {stroke.label for stroke in strokes} == {1, 2, 3}
+    assert min(len(stroke.yx) for stroke in strokes) < 80
+
+
+def test_an_episode_lies_in_its_scene_with_paint_on_every_class(few: SceneSet) -> None:
+    rng = np.random.default_rng(0)
+    episodes = [draw_episode(rng, few.images[i % 6], few.labels[i % 6], 64, PATCH) for i in range(24)]
+    drawn = [episode for episode in episodes if episode is not None]
+    assert drawn
+    for episode in drawn:
+        assert episode.image.shape == (64, 64)
+        assert episode.image.dtype == np.float32
+        assert episode.labels.shape == (64 - PATCH + 1, 64 - PATCH + 1)
+        assert_array_equal(np.unique(episode.labels.ravel()[episode.strokes]), np.unique(episode.labels))
+
+
+def test_image_and_answer_of_an_episode_are_turned_together() -> None:
+    y, x = np.indices((SIZE, SIZE))
+    labels = ((y > 70) * 2 + (x > 90)).astype(np.uint8)
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        episode = draw_episode(rng, labels.astype(np.float32), labels, SIZE, PATCH)
+        assert episode is not None
+        inner = episode.image[PATCH // 2 : -(PATCH // 2), PATCH // 2 : -(PATCH // 2)].ravel()
+        gain, offset = np.polyfit(episode.labels.ravel(), inner, 1)
+        np.testing.assert_allclose(gain * episode.labels.ravel() + offset, inner, atol=1e-5)
+
+
+def test_a_part_with_one_class_only_is_no_episode() -> None:
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    assert draw_episode(np.random.default_rng(0), labels.astype(np.float32), labels, 64, PATCH) is None
+
+
+def test_the_head_that_learns_is_the_head_that_is_used() -> None:
+    torch.manual_seed(0)
+    targets = torch.arange(3).repeat_interleave(torch.tensor([40, 7, 90]))
+    features = (torch.randn(137, 20) * 3 + 5 + targets[:, None]).double()
+    weight, bias = fit_ridge(features, targets, torch.tensor(0.11, dtype=torch.float64))
+    ours, theirs = fit_head([Moments.of(features[targets == label]) for label in range(3)], 0.11)
+    torch.testing.assert_close(weight, ours, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(bias, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_the_scale_of_features_means_nothing() -> None:
+    """Else learning could change the ridge by shrinking all features, unseen by the head that is used."""
+    torch.manual_seed(0)
+    head, features = RidgeHead().double(), torch.randn(60, 5).double()
+    targets = (features[:, 0] > 0).long()
+    scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    whole, tiny = (head(features * size, targets, features * size) for size in (scale, scale * 1e-4))
+    torch.testing.assert_close(whole, tiny)
+    (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(whole, targets), scale)
+    assert abs(slope) < 1e-9
+
+
+def test_gradients_reach_features_ridge_and_scale() -> None:
+    torch.manual_seed(0)
+    head = RidgeHead()
+    features = torch.randn(30, 5, requires_grad=True)
+    head(features, torch.arange(30) % 2, features).square().sum().backward()
+    for parameter in (features, head.log_ridge, head.log_scale):
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+def test_a_few_steps_reduce_the_loss(few: SceneSet, none: SceneSet) -> None:
+    """Measured on the same episodes before and after: they differ more than a few steps teach."""
+    learner = MetaLearner("compact", 0)
+
+    @torch.no_grad()
+    def loss() -> float:
+        return learner._loss(generator(Stream.EPISODES, 9, 0), few, replace(TINY, batch=12)).item()
+
+    before = loss()
+    list(learner.learn(few, none, replace(TINY, steps=25)))
+    assert loss() < 0.85 * before
+
+
+def test_the_same_seed_learns_the_same_weights_bit_for_bit(few: SceneSet, none: SceneSet) -> None:
+    learners = [MetaLearner("compact", seed) for seed in (0, 0, 1)]
+    state = torch.get_rng_state()
+    for learner in learners:
+        list(learner.learn(few, none, replace(TINY, steps=3)))
+    one, two, other = (learner.trunk.state_dict() for learner in learners)
+    assert all(torch.equal(weight, two[name]) for name, weight in one.items())
+    assert any(not torch.equal(weight, other[name]) for name, weight in one.items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_rate_rises_then_falls_and_never_vanishes() -> None:
+    recipe = Recipe()
+    rates = [recipe.rate(step) for step in range(recipe.steps)]
+    assert 0.9 * recipe.peak_rate < max(rates) <= recipe.peak_rate
+    assert rates[0] < 0.1 * recipe.peak_rate
+    assert rates[-1] == pytest.approx(recipe.lowest * recipe.peak_rate)
+
+
+def test_the_package_begins_where_the_written_file_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: SceneSet
+) -> None:
+    learner = MetaLearner("compact", 0)
+    reports = list(learner.learn(few, few, TINY))
+    assert [report.step for report in reports] == [3, 6]
+    assert all(0 < report.held_iou < 1 for report in reports)
+    (tmp_path / "warm").mkdir()
+    warm_file.write(tmp_path / "warm" / "compact.safetensors", learner.trunk, learner.head)
+    monkeypatch.setattr(warm, "files", lambda package: tmp_path)
+    monkeypatch.setattr(warm, "_stored", warm._stored.__wrapped__)
+    start = warm.warm_start(NetworkSpec("compact", 1, 2))
+    assert start.ridge == pytest.approx(reports[-1].ridge)
+    assert start.scale == pytest.approx(reports[-1].scale)
+    for name, weight in learner.trunk.state_dict().items():
+        assert torch.equal(start.weights[name], weight)
+    image, truth = stripes()
+    trainer = Trainer([ImageSource(image)], default_classes(2))
+    trainer.update(find_strokes(strokes_on(truth)))
+    found = predict_labels(trainer.snapshot(), resolve_image(image))
+    well_inside = np.abs(np.arange(truth.shape[1]) % 24 - 12) < 6
+    assert (found == truth)[:, well_inside].mean() > 0.9
+
+
+def test_learning_goes_on_from_a_file_also_of_a_narrower_last_layer(tmp_path: Path) -> None:
+    learner = MetaLearner("compact", 0)
+    learner.head = RidgeHead(0.2, 3)
+    warm_file.write(tmp_path / "whole.safetensors", learner.trunk, learner.head)
+    last = learner.trunk[-2]
+    narrow = learner.trunk[:-2].append(torch.nn.Conv2d(last.in_channels, 5, 1))
+    warm_file.write(tmp_path / "narrow.safetensors", narrow, learner.head)
+
+    whole = MetaLearner("compact", 1, tmp_path / "whole.safetensors")
+    assert all(torch.equal(w, learner.trunk.state_dict()[n]) for n, w in whole.trunk.state_dict().items())
+    assert whole.head.ridge.item() == pytest.approx(0.2)
+    assert whole.head.scale.item() == pytest.approx(3)
+    taken, fresh = (
+        MetaLearner("compact", 1, file).trunk[-2] for file in (tmp_path / "narrow.safetensors", None)
+    )
+    assert torch.equal(taken.weight[:5], narrow[-1].weight)
+    assert torch.equal(taken.weight[5:], fresh.weight[5:])
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    other = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3))
+    warm_file.write(tmp_path / "other.safetensors", other, RidgeHead())
+    (tmp_path / "torn.safetensors").write_bytes(b"no tensors")
+    sentences = {"other": "another network", "torn": "cannot be read", "absent": "cannot be read"}
+    for name, sentence in sentences.items():
+        with pytest.raises(ModelFileError, match=sentence):
+            MetaLearner("compact", 0, tmp_path / f"{name}.safetensors")
+    with pytest.raises(DsparseError, match="not known"):
+        MetaLearner("gigantic", 0)
+
+
+def test_an_interrupted_writing_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_written(tensors, name):
+        Path(name).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    learner, file = MetaLearner("compact", 0), tmp_path / "compact.safetensors"
+    monkeypatch.setattr(warm_file, "save_file", half_written)
+    with pytest.raises(KeyboardInterrupt):
+        warm_file.write(file, learner.trunk, learner.head)
+    assert list(tmp_path.iterdir()) == []
+    file.write_bytes(b"of an earlier run")
+    with pytest.raises(KeyboardInterrupt):
+        warm_file.write(file, learner.trunk, learner.head)
+    assert file.read_bytes() == b"of an earlier run"
+    assert list(tmp_path.iterdir()) == [file]
+    with pytest.raises(ExportError, match="does not exist"):
+        warm_file.write(tmp_path / "none" / "compact.safetensors", learner.trunk, learner.head)
+
+
+def test_the_program_runs_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pretraining.__main__.HELD_SCENES", 2)
+    threads = str(torch.get_num_threads())
+    output, report = tmp_path / "first.safetensors", tmp_path / "run.json"
+    common = ["--steps", "1", "--scenes", "2", "--threads", threads]
+    main([*common, "--output", str(output), "--json", str(report)])
+    main([*common, "--start", str(output), "--output", str(output)])
+    assert [own["step"] for own in json.loads(report.read_text())["reports"]] == [1]
+    assert capsys.readouterr().out.count("held IoU") == 2
+    with pytest.raises(SystemExit, match="does not exist"):
+        main([*common, "--output", str(tmp_path / "none" / "compact.safetensors")])
