@@ -1,0 +1,85 @@
+"""How a layout looks: stain and texture of the specimen, things of no class in it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from pretraining.draws import SIZE, FloatMap, log_uniform, smooth_field
+from pretraining.layouts import Layout
+from pretraining.shapes import blobs, curves
+
+
+def texture(rng: np.random.Generator) -> FloatMap:
+    """A pattern of about unit contrast, shape (N, N); one time in six there is none."""
+    kind = rng.integers(6)
+    grain = log_uniform(rng, 0.6, 6)
+    if kind == 0:  # plain
+        return np.zeros((SIZE, SIZE))
+    if kind == 1:  # mottled
+        return smooth_field(rng, grain)
+    if kind == 2:  # streaked along one axis
+        long = grain * rng.uniform(1.5, 4)
+        return smooth_field(rng, (grain, long) if rng.random() < 0.5 else (long, grain))
+    if kind == 3:  # bright with dark creases
+        return np.abs(smooth_field(rng, grain)) * 1.5 - 1
+    if kind == 4:  # sparse spots, dark or bright
+        return np.maximum(smooth_field(rng, grain) - rng.uniform(0.5, 1.5), 0) * rng.choice([-3, 3])
+    grains = smooth_field(rng, grain) - smooth_field(rng, 2 * grain)  # grains of one size
+    return grains / grains.std()
+
+
+def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
+    """What the classes of a layout look like before a microscope looks at them, shape (N, N).
+
+    Intensities are about -3..3. In a quarter of the specimens brightness hardly tells the classes apart, and
+    texture must.
+    """
+    classes = int(layout.labels.max()) + 1
+    alike = rng.random() < 0.25
+    brightness = rng.normal(0, 1, classes) * (rng.uniform(0, 0.3) if alike else rng.uniform(0.7, 2.2))
+    everywhere = texture(rng) * rng.uniform(0, 0.6)
+    softness = rng.uniform(0, 1.5)  # pixels over which one class passes into the next
+    image = np.zeros((SIZE, SIZE))
+    for label in range(classes):
+        share = (layout.labels == label).astype(float)
+        if softness > 0.3:
+            share = ndimage.gaussian_filter(share, softness)
+        own = texture(rng) * rng.uniform(0.1, 0.8) * (1.3 if alike else 1)
+        image += share * (brightness[label] + own)
+    return image + everywhere + _differences_of_objects(rng, layout) + _halo_and_shading(rng, layout.depth)
+
+
+def _differences_of_objects(rng: np.random.Generator, layout: Layout) -> FloatMap:
+    """No two nuclei take up the same amount of stain."""
+    if layout.objects.max() == 0:
+        return np.zeros((SIZE, SIZE))
+    stain = rng.normal(0, rng.uniform(0, 0.6), layout.objects.max() + 1)
+    stain[0] = 0
+    return stain[layout.objects]
+
+
+def _halo_and_shading(rng: np.random.Generator, depth: FloatMap) -> FloatMap:
+    """At times a line along the outlines, as in phase contrast, or objects that grow brighter inwards."""
+    added = np.zeros((SIZE, SIZE))
+    if rng.random() < 0.35:
+        added += rng.normal(0, 1) * np.exp(-((depth / rng.uniform(1, 4)) ** 2))
+    if rng.random() < 0.3:
+        added += rng.normal(0, 0.6) * np.tanh(np.maximum(depth, 0) / rng.uniform(3, 10))
+    return added
+
+
+def distractors(rng: np.random.Generator) -> FloatMap:
+    """Things that are no class of their own: debris, vesicles with rims, stray fibres; shape (N, N)."""
+    added = np.zeros((SIZE, SIZE))
+    if rng.random() < 0.4:
+        debris, _ = blobs(rng, int(rng.integers(3, 40)), 1.5, rng.uniform(2.5, 7))
+        added += (debris > 0) * rng.normal(0, 1)
+    if rng.random() < 0.3:
+        _, depth = blobs(rng, int(rng.integers(3, 25)), 2.5, rng.uniform(4, 12))
+        added += rng.normal(0, 1) * np.exp(-((depth / rng.uniform(0.6, 1.5)) ** 2))
+        added += rng.normal(0, 0.4) * (depth > 0)
+    if rng.random() < 0.25:
+        outside = curves(rng, int(rng.integers(1, 6)), rng.uniform(0.5, 1.5))
+        added += (outside < 0) * rng.normal(0, 1)
+    return added

@@ -1,0 +1,49 @@
+"""Where randomness comes from, and the draws that scenes are made of."""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+#: Rows and columns of a scene, N.
+SIZE = 160
+
+#: A map of a scene, shape (N, N).
+FloatMap = NDArray[np.float64]
+IntMap = NDArray[np.int64]
+
+
+class Stream(IntEnum):
+    """What random numbers are for; streams never meet, whatever their seeds."""
+
+    SCENES = 0
+    EPISODES = 1
+    HELD_SCENES = 2
+    HELD_STROKES = 3
+
+
+def generator(stream: Stream, seed: int, number: int) -> np.random.Generator:
+    """Random numbers of scene or step `number`: the same whoever draws the others, and when."""
+    return np.random.default_rng((seed, int(stream), number))
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A size: halving is as likely as doubling."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def smooth_field(rng: np.random.Generator, sigma: float | tuple[float, float]) -> FloatMap:
+    """Blurred white noise of mean 0 and variance 1, shape (N, N).
+
+    Parameters
+    ----------
+    rng : Generator
+    sigma : float or pair of float
+        Width of the Gaussian in pixels, of rows and columns where they differ.
+    """
+    field = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), sigma, mode="wrap", truncate=3)
+    return (field - field.mean()) / (field.std() + 1e-9)

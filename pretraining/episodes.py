@@ -1,0 +1,126 @@
+"""An episode: a part of a scene in another guise, with a few strokes on it, as a user would meet it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_dsparse.network.symmetry import SYMMETRIES, turn
+from pretraining.draws import log_uniform
+
+#: A class of an episode has at least so many pixels.
+FEWEST_PIXELS = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Episode:
+    """What is to be learned from, and the answer.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (H, W)
+    labels : ndarray of int64, shape (H - P + 1, W - P + 1)
+        Class, 0..K-1, of every pixel whose patch of P x P lies within the image.
+    strokes : ndarray of int64, shape (S,)
+        Painted pixels, as places in the flattened labels; every class has some.
+    """
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    strokes: NDArray[np.int64]
+
+
+def draw_episode(
+    rng: np.random.Generator, image: NDArray[np.float32], labels: NDArray[np.uint8], crop: int, patch: int
+) -> Episode | None:
+    """A crop under a random symmetry, gain, offset and sign, with about 40 to 300 painted pixels a class.
+
+    Parameters
+    ----------
+    rng : Generator
+    image, labels : ndarray, shape (N, N)
+        A scene.
+    crop : int
+        Rows and columns of the episode, at least `patch` and at most N.
+    patch : int
+        Rows and columns of the network's patch, P; odd.
+
+    Returns
+    -------
+    Episode or None
+        None where the crop does not hold enough of two classes.
+    """
+    symmetry = int(rng.integers(SYMMETRIES))
+    row, column = rng.integers(0, len(image) - crop + 1, 2)
+    window = np.s_[row : row + crop, column : column + crop]
+    turned, answer = (turn(torch.from_numpy(own[window]), symmetry).numpy() for own in (image, labels))
+    seen = (turned * math.exp(rng.normal(0, 0.2)) + rng.normal(0, 0.15)).astype(np.float32)
+    if rng.random() < 0.4:  # bright on dark, dark on bright
+        seen = -seen
+    return painted_episode(rng, seen, answer, patch, log_uniform(rng, 40, 300))
+
+
+def painted_episode(
+    rng: np.random.Generator,
+    image: NDArray[np.float32],
+    labels: NDArray[np.uint8],
+    patch: int,
+    pixels: float,
+) -> Episode | None:
+    """An image as it is, with about `pixels` painted pixels a class; None as in `draw_episode`."""
+    half = patch // 2
+    inner = labels[half:-half, half:-half]
+    classes, numbered, counts = np.unique(inner, return_inverse=True, return_counts=True)
+    if len(classes) < 2 or counts.min() < FEWEST_PIXELS:
+        return None
+    answer = numbered.reshape(inner.shape)
+    return Episode(np.ascontiguousarray(image), answer, draw_strokes(rng, answer, pixels))
+
+
+def draw_strokes(rng: np.random.Generator, labels: NDArray[np.int64], pixels: float) -> NDArray[np.int64]:
+    """Strokes on every class: short walks, two pixels wide, that end where the class does.
+
+    Parameters
+    ----------
+    rng : Generator
+    labels : ndarray of int64, shape (h, w)
+    pixels : float
+        Painted pixels a class: half to double of it, and never much more than half of the class.
+
+    Returns
+    -------
+    ndarray of int64, shape (S,)
+        Places in the flattened labels, each once, class by class.
+    """
+    painted = []
+    for label in np.unique(labels):
+        inside = labels == label
+        places = np.flatnonzero(inside)
+        wanted = min(int(pixels * math.exp(rng.uniform(-0.7, 0.7))), len(places) // 2)
+        own: set[int] = set()
+        while len(own) < wanted:
+            own |= _walk(rng, inside, int(places[rng.integers(len(places))]))
+        painted.append(sorted(own))
+    return np.concatenate([np.array(own, np.int64) for own in painted])
+
+
+def _walk(rng: np.random.Generator, inside: NDArray[np.bool_], start: int) -> set[int]:
+    """Places on a walk from `start` of at most 30 steps of one pixel that turns little by little."""
+    height, width = inside.shape
+    y, x = map(float, divmod(start, width))
+    heading = rng.uniform(0, 2 * math.pi)
+    places = set()
+    for _ in range(int(rng.integers(6, 30))):
+        row, column = round(y), round(x)
+        if not (0 <= row < height and 0 <= column < width and inside[row, column]):
+            break
+        places.add(row * width + column)
+        if column + 1 < width and inside[row, column + 1]:
+            places.add(row * width + column + 1)
+        heading += rng.normal(0, 0.3)
+        y, x = y + math.sin(heading), x + math.cos(heading)
+    return places

@@ -1,0 +1,114 @@
+"""What is where: the kinds of specimen, as maps of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pretraining.draws import SIZE, FloatMap, IntMap, log_uniform, smooth_field
+from pretraining.shapes import blobs, curves, tessellation
+
+#: A class of a scene has at least so many pixels.
+FEWEST_PIXELS = 250
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The true answer of a scene, and what its appearance goes by.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N, N)
+        Class, 0..K-1.
+    objects : ndarray of int64, shape (N, N)
+        Number of the object, for brightness that differs from one to the next; 0 throughout where a specimen
+        has none.
+    depth : ndarray of float64, shape (N, N)
+        About how many pixels within an outline; negative outside.
+    """
+
+    labels: IntMap
+    objects: IntMap
+    depth: FloatMap
+
+
+def cells_and_walls(rng: np.random.Generator) -> Layout:
+    """Plant tissue, an epithelium with stained membranes, neurites in electron microscopy."""
+    cells, depth = tessellation(rng, log_uniform(rng, 9, 60))
+    depth = depth - rng.uniform(0.7, 3.2)
+    return Layout((depth < 0).astype(np.int64), cells, depth)
+
+
+def cells_of_several_kinds(rng: np.random.Generator) -> Layout:
+    """A tissue of two to four cell types, or grains of several minerals; at times with walls between."""
+    cells, depth = tessellation(rng, rng.uniform(15, 60))
+    kinds = int(rng.integers(2, 5))
+    labels = rng.integers(0, kinds, cells.max() + 1)[cells]
+    if rng.random() < 0.3:
+        labels = np.where(depth < rng.uniform(1, 2.5), kinds, labels)
+    return Layout(labels, cells, depth)
+
+
+def phases(rng: np.random.Generator) -> Layout:
+    """Two to four phases that grade into each other: alloys, foams, sandstone, confluent regions."""
+    level = smooth_field(rng, log_uniform(rng, 3, 20)) + rng.uniform(0, 0.4) * smooth_field(rng, 2)
+    bounds = np.sort(rng.uniform(-1.2, 1.2, int(rng.integers(2, 5)) - 1))
+    return Layout(np.digitize(level, bounds), _no_objects(), level * 5)
+
+
+def objects_on_a_ground(rng: np.random.Generator) -> Layout:
+    """Nuclei or cells on an empty ground; at times their rim, or a second kind, is a class of its own."""
+    objects, depth = blobs(rng, int(rng.integers(4, 50)), rng.uniform(3, 8), log_uniform(rng, 8, 48))
+    labels = (objects > 0).astype(np.int64)
+    if rng.random() < 0.25:
+        rim = (depth < rng.uniform(1, 3)) & (depth > -rng.uniform(0, 1.5))
+        labels = np.where(rim, 2, labels)
+    elif rng.random() < 0.35 and objects.max() > 2:
+        second = rng.random(objects.max() + 1) < 0.5
+        labels = np.where(objects > 0, 1 + second[objects], 0)
+    return Layout(labels, objects, depth)
+
+
+def vessels(rng: np.random.Generator) -> Layout:
+    """Vessels, worms, fibres or filaments on a ground."""
+    half_width = log_uniform(rng, 0.7, 6)
+    outside = curves(rng, int(rng.integers(2, 14)), half_width)
+    return Layout((outside < 0).astype(np.int64), _no_objects(), -outside)
+
+
+def objects_on_phases(rng: np.random.Generator) -> Layout:
+    """Nuclei in stained tissue: objects upon two phases, which count as one class half of the time."""
+    phase = smooth_field(rng, rng.uniform(6, 20)) > rng.uniform(-0.5, 0.5)
+    objects, depth = blobs(rng, int(rng.integers(4, 30)), 3, rng.uniform(6, 16))
+    labels = np.where(objects > 0, 2, phase)
+    if rng.random() < 0.5:
+        labels = labels // 2
+    return Layout(labels, objects, depth)
+
+
+#: All alike likely; the two commonest kinds stand here twice.
+KINDS: tuple[Callable[[np.random.Generator], Layout], ...] = (
+    cells_and_walls,
+    cells_and_walls,
+    cells_of_several_kinds,
+    phases,
+    objects_on_a_ground,
+    objects_on_a_ground,
+    vessels,
+    objects_on_phases,
+)
+
+
+def draw_layout(rng: np.random.Generator) -> Layout:
+    """A layout of any kind with at least two classes, numbered 0..K-1 without gaps, none of them tiny."""
+    while True:
+        layout = KINDS[rng.integers(len(KINDS))](rng)
+        classes, numbered, pixels = np.unique(layout.labels, return_inverse=True, return_counts=True)
+        if len(classes) >= 2 and pixels.min() > FEWEST_PIXELS:
+            return Layout(numbered.reshape(SIZE, SIZE), layout.objects, layout.depth)
+
+
+def _no_objects() -> IntMap:
+    return np.zeros((SIZE, SIZE), np.int64)
