@@ -140,7 +140,7 @@ LEFTOVERS = {
 
 
 def project_texts() -> list[Path]:
-    folders = [ROOT / name for name in ("src", "tests", "script", ".ci", "docs", "bench")]
+    folders = [ROOT / name for name in ("src", "tests", "script", ".ci", "docs", "bench", "pretraining")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.suffix in {".md", ".toml", ".txt", ".yaml"}]
     return [path for path in files if path.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".json", ""}]

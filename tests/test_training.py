@@ -26,6 +26,7 @@ from napari_dsparse.training.batch import PIXELS_KEPT, PIXELS_PER_STEP, Pieces, 
 from napari_dsparse.training.features import SeenStroke
 from napari_dsparse.training.head import Moments, by_class, fit_head
 from napari_dsparse.training.learner import class_balanced_loss
+from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.validation import FOLDS, cross_validate
 from scenes import iou, stripes, strokes_on
 
@@ -187,6 +188,15 @@ def test_seconds_end_a_round():
     assert seen[-1].seconds >= 0.5
     assert seen[-1].steady
     assert classifier.record.steps == len(seen)
+
+
+def test_a_long_round_moves_no_further_than_the_recipes():
+    def moved(steps):
+        limits = Round(0, steps, None, 1e-3, 0.15, 60)
+        return sum(limits.rate(step) for step in range(steps))
+
+    assert moved(600) == pytest.approx(moved(60), rel=0.02)
+    assert moved(30) == pytest.approx(moved(60) / 2, rel=0.05)
 
 
 def test_classes_without_paint_are_never_predicted():

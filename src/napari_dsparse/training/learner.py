@@ -26,9 +26,10 @@ class Recipe:
     Parameters
     ----------
     steps : int
-        Length of a round of training.
+        Length of a round of training. The rate is low and the round short: on real micrographs, steps further
+        away from the warm start lost more than they won.
     peak_rate : float
-        Highest learning rate of AdamW in it.
+        Highest learning rate of AdamW in it; a longer round is given a lower one.
     warm_up : float
         Share of a round in which the rate rises; then it falls as a cosine.
     weight_decay : float

@@ -20,6 +20,9 @@ class Round:
         Highest learning rate in it.
     warm_up : float
         Share of it in which the rate rises; then it falls as a cosine.
+    reach : int
+        Steps at the full rate. A longer round learns at a lower one, so that in the end weights have moved no
+        further from where they began: what they knew beforehand is not to be lost.
     """
 
     def __init__(
@@ -29,12 +32,14 @@ class Round:
         clock: tuple[float, float] | None,
         peak_rate: float,
         warm_up: float,
+        reach: int,
     ) -> None:
         self.start = start
         self._steps = steps
         self._clock = clock
         self._peak_rate = peak_rate
         self._warm_up = warm_up
+        self._reach = reach
 
     def done(self, step: int, seconds: float = 0.0) -> float:
         """Share of the round that has passed at a step and a time, 0..1."""
@@ -47,7 +52,9 @@ class Round:
 
     def rate(self, step: int, seconds: float = 0.0) -> float:
         """Learning rate there."""
-        return learning_rate(self.done(step, seconds), self._peak_rate, self._warm_up)
+        steps = max(1, self.planned_steps(step, seconds) - self.start)
+        peak = self._peak_rate * min(1.0, self._reach / steps)
+        return learning_rate(self.done(step, seconds), peak, self._warm_up)
 
     def planned_steps(self, step: int, seconds: float) -> int:
         """Where `step` will stand at its end; an estimate under a time limit."""

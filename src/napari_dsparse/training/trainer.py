@@ -160,7 +160,10 @@ class Trainer:
 
     def _round_of(self, steps: int | None, seconds: float | None) -> Round:
         clock = None if seconds is None else (self._seconds, seconds)
-        return Round(self._learner.steps, steps, clock, self._recipe.peak_rate, self._recipe.warm_up)
+        recipe = self._recipe
+        return Round(
+            self._learner.steps, steps, clock, recipe.peak_rate, recipe.warm_up, max(1, recipe.steps)
+        )
 
     @property
     def steady(self) -> bool:
