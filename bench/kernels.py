@@ -25,6 +25,7 @@ import torch
 
 from bench import checks
 from bench.measurements import measure
+from bench.report import Report, say, table
 from bench.targets import verdicts
 from bench.timing import copy_bandwidth, gemm_rate
 from napari_dsparse.ops.devices import pick_device
@@ -107,6 +108,36 @@ def main(words: list[str] | None = None) -> int:
         }
         chosen.output.write_text(json.dumps(report, indent=1) + "\n")
     return 0 if all(result["holds"] for result in results) else 1
+
+
+def measure_report(quick: bool = False) -> Report:
+    """The operators' checks and times on the device at hand, as a table."""
+    device = pick_device("auto")
+    on_gpu = device.type == "cuda"
+    size = 70 if quick else 2048 if on_gpu else 96
+    say(f"operators on {device}")
+    checked = list(run_checks(device))
+    failed = [what for what, holds, _ in checked if not holds]
+    rows = list(measure(device, size, device_rates(device), 0 if quick else 0.2))
+    lines = [
+        (
+            row.name,
+            row.arithmetic,
+            f"{row.seconds * 1e3:.3f}",
+            ", ".join(
+                f"{name} fails" if seconds is None else f"{seconds / row.seconds:.1f} x {name}"
+                for name, seconds in row.others.items()
+            ),
+        )
+        for row in rows
+    ]
+    wrong = f"Failed: {', '.join(failed)}." if failed else "All hold."
+    text = "\n\n".join((
+        f"Maps of {size} x {size} on {describe(device)['device']}. {len(checked)} checks: {wrong}",
+        table(("operator", "numbers", "ms", "against"), lines),
+        table(("target", "verdict"), verdicts(rows, on_gpu=on_gpu, size=size)),
+    ))  # fmt: skip
+    return Report("Operators", text, {"rows": [asdict(row) for row in rows], "failed": failed})
 
 
 def describe(device: torch.device) -> dict[str, str]:

@@ -25,6 +25,7 @@ from types import ModuleType
 import numpy as np
 import torch
 
+from bench.report import Report, say
 from napari_dsparse import train
 from napari_dsparse.errors import DsparseError
 
@@ -46,6 +47,22 @@ class Row:
     ours_train_seconds: float
     ours_predict_seconds: float
     forest_seconds: float
+
+
+def measure(quick: bool = False) -> Report:
+    """One budget, one seed, the first image of every set; without the data, a word of that."""
+    title = "Quality of segmentation"
+    if not DATA.is_dir():
+        return Report(title, "Not measured: the open data sets are not here; see `DSPARSE_DATA`.", {})
+    names = set_names()[: 1 if quick else None]
+    say(f"quality: {', '.join(names)}")
+    rows = list(compare(names, 1, [200 if quick else 500], [0]))
+    return Report(title, table(rows), {"rows": [asdict(row) for row in rows]})
+
+
+def set_names() -> list[str]:
+    """All sets of the open data."""
+    return sorted(path.parent.name for path in DATA.glob("*/meta.json"))
 
 
 def load_program(name: str) -> ModuleType:
@@ -139,11 +156,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not DATA.is_dir():
         raise DsparseError(f"The open data sets are not at {DATA}; say where they are with DSPARSE_DATA.")
-    names = (
-        arguments.sets.split(",")
-        if arguments.sets
-        else sorted(p.parent.name for p in DATA.glob("*/meta.json"))
-    )
+    names = arguments.sets.split(",") if arguments.sets else set_names()
     budgets, seeds = ([int(v) for v in text.split(",")] for text in (arguments.budgets, arguments.seeds))
     rows = []
     for row in compare(names, arguments.images, budgets, seeds):

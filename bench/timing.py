@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -60,3 +62,36 @@ def gemm_rate(device: torch.device, dtype: torch.dtype, tf32: bool = False) -> f
         return 2 * side**3 / median_seconds(lambda: a @ b, device)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Medians of what a call takes: by the clock, and of all processors on it."""
+
+    wall: float
+    processor: float
+
+    def __mul__(self, factor: float) -> Times:
+        return Times(self.wall * factor, self.processor * factor)
+
+
+def take_turns(
+    sides: Mapping[Any, Callable[[], Any]], turns: int = 3, seconds: float = math.inf
+) -> dict[Any, Times]:
+    """Times of several calls on the CPU, one after the other in every turn; no new turn after `seconds`.
+
+    On a busy machine a slow minute then falls on all of them, and processor time tells more than the clock.
+    """
+    taken: dict[Any, list[tuple[float, float]]] = {name: [] for name in sides}
+    end = time.perf_counter() + seconds
+    for turn in range(turns):
+        if turn and time.perf_counter() > end:
+            break
+        for name, call in sides.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            call()
+            taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {
+        name: Times(*map(statistics.median, zip(*own, strict=True)))  # wall, then processor
+        for name, own in taken.items()
+    }

@@ -1,0 +1,310 @@
+"""A training step on active sites against the whole image and against patches.
+
+    python -m bench.training [--quick] [--threads N] [--json FILE]
+
+The step is forward, cross-entropy at the labelled pixels, and backward to all weights; ours runs on the
+batch that the trainer itself makes of the strokes. The whole image is plain PyTorch: F.conv2d and
+F.max_pool2d with dilation, the loss at labelled pixels; it is measured on a strip of rows and scaled by the
+multiply-adds of the full size, which flatters it (no full-size map has to be kept). Patches are the same
+strided network on patches of the labelled pixels, a sample of them at its best batch size, cut out
+beforehand. Isolated clicks are pixels whose patches do not meet: there is nothing to share, and patches are
+the measure. All sides take turns; figures are medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.networks import bench_network, default_network, plain_forward
+from bench.report import Report, program, say, table, times, verdict
+from bench.scenes import CLASSES, PAINTED, clicks, noise, strokes
+from bench.timing import Times, take_turns
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network import DenseNetwork
+from napari_dsparse.training.batch import Batch, Pieces, make_batches
+from napari_dsparse.training.strokes import find_strokes
+
+NETWORKS: dict[str, Callable[[int], DenseNetwork]] = {"bench": bench_network, "default": default_network}
+
+#: What must be reached: against the whole image by its edge, against patches on strokes and on clicks, and
+#: the milliseconds from a new stroke to a batch that holds it.
+WHOLE_TARGETS = {1024: 60.0, 2048: 240.0, 4096: 900.0}
+PATCH_TARGET, CLICK_TARGET, NEW_STROKE_TARGET = 20.0, 1.0, 30.0
+#: Slowest over fastest image size that still counts as flat.
+FLAT = 1.25
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    sizes: tuple[int, ...]
+    strip_rows: int
+    strip_columns: int
+    patch_sample: int
+    patch_batches: tuple[int, ...]
+    strokes: int
+    turns: int
+    seconds: float
+
+
+PLAN = Plan((1024, 2048, 4096), 256, 1024, 256, (32, 128), 12, 5, 40.0)
+QUICK = Plan((200, 300), 16, 120, 8, (4,), 3, 1, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One network on strokes: steps of all sides, and the time until new paint can be learned from."""
+
+    network: str
+    labelled: int
+    sites: dict[int, Times]  # by image size
+    whole: dict[int, Times]
+    patches: Times
+    patch_batch: int
+    all_maps: float  # seconds, for the kernel maps of all strokes
+    new_stroke: float  # seconds, for those of one stroke more, and a batch with it
+    clicks: int
+    clicks_on_sites: Times
+    clicks_on_patches: Times
+
+
+def measure(quick: bool = False) -> Report:
+    """Both networks."""
+    plan = QUICK if quick else PLAN
+    rows = [compare(name, plan) for name in NETWORKS]
+    return Report("A training step", _text(rows, plan), {"rows": [asdict(row) for row in rows]})
+
+
+def compare(name: str, plan: Plan) -> Row:
+    """All sides of one network."""
+    say(f"training step: {name}")
+    network = NETWORKS[name](CLASSES)
+    sides: dict[object, Callable[[], object]] = {}
+    labelled = 0
+    for size in plan.sizes:
+        paint = strokes((size, size), plan.strokes, within=min(PAINTED, *plan.sizes))
+        labelled = int(np.count_nonzero(paint))
+        batch = batch_of(network, noise(size, size), paint)
+        sides["sites", size] = step_on_batch(network, batch)
+    strip, scale = whole_image_step(network, plan)
+    sides["strip"] = strip
+    yx, targets = _positions(network, paint)
+    image = torch.from_numpy(noise(*paint.shape))
+    for batch_size in plan.patch_batches:
+        sides["patches", batch_size] = step_on_patches(
+            network, image, yx[: plan.patch_sample], targets[: plan.patch_sample], batch_size
+        )
+    clicked = clicks((plan.sizes[0],) * 2)
+    click_yx, click_targets = _positions(network, clicked)
+    side_image = torch.from_numpy(noise(*clicked.shape))
+    sides["clicks on sites"] = step_on_batch(network, batch_of(network, noise(*clicked.shape), clicked))
+    for batch_size in plan.patch_batches:
+        sides["clicks on patches", batch_size] = step_on_patches(
+            network, side_image, click_yx, click_targets, batch_size
+        )
+    for side in (s for name_, s in sides.items() if name_ != "strip"):
+        side()  # the allocator's first turn is not the step's
+    found = take_turns(sides, plan.turns, plan.seconds)
+    best, sampled = _best(found, "patches", plan)
+    return Row(
+        network=name,
+        labelled=labelled,
+        sites={size: found["sites", size] for size in plan.sizes},
+        whole={size: found["strip"] * scale(size) for size in plan.sizes},
+        patches=sampled * (labelled / min(plan.patch_sample, labelled)),
+        patch_batch=best,
+        all_maps=_all_maps(network, paint, plan),
+        new_stroke=_new_stroke(network, plan),
+        clicks=len(click_yx),
+        clicks_on_sites=found["clicks on sites"],
+        clicks_on_patches=_best(found, "clicks on patches", plan)[1],
+    )
+
+
+def _best(found: dict[object, Times], side: str, plan: Plan) -> tuple[int, Times]:
+    return min(((size, found[side, size]) for size in plan.patch_batches), key=lambda own: own[1].wall)
+
+
+# -- the sides ----------------------------------------------------------------------------------------------
+
+
+def batch_of(network: DenseNetwork, image: NDArray[np.float32], labels: NDArray[np.uint8]) -> Batch:
+    """What the trainer makes of an image and its labels."""
+    pieces = _pieces(network, image).of(find_strokes(labels), np.random.default_rng(0))
+    (batch,) = make_batches([p for own in pieces.values() for p in own], np.random.default_rng(0), CPU)
+    return batch
+
+
+def _pieces(network: DenseNetwork, image: NDArray[np.float32]) -> Pieces:
+    source = ImageSource(image)
+    return Pieces([source], Normalisation.measure([source]), network.geometry)
+
+
+def step_on_batch(network: DenseNetwork, batch: Batch) -> Callable[[], None]:
+    """Loss and gradients through active sites."""
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        F.cross_entropy(network.on_sites(batch.pixels, batch.closure), batch.targets).backward()
+
+    return step
+
+
+def step_on_patches(
+    network: DenseNetwork, image: Tensor, yx: Tensor, targets: Tensor, batch: int
+) -> Callable[[], None]:
+    """Loss and gradients of the strided network on patches of the labelled pixels, batch after batch."""
+    rows, columns = network.patch
+    patches = image.unfold(0, rows, 1).unfold(1, columns, 1)[yx[:, 0], yx[:, 1]][:, None].contiguous()
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        for some, wanted in zip(patches.split(batch), targets.split(batch), strict=True):
+            scores = network.network(some).flatten(1)
+            F.cross_entropy(scores, wanted, reduction="sum").div(len(targets)).backward()
+
+    return step
+
+
+def whole_image_step(network: DenseNetwork, plan: Plan) -> tuple[Callable[[], None], Callable[[int], float]]:
+    """The masked step on a strip, and what its time is multiplied by for a square image of some edge."""
+    halo_rows, halo_columns = (side - 1 for side in network.patch)
+    rows, columns = plan.strip_rows + halo_rows, max(plan.strip_columns, halo_columns + 8)
+    x = torch.from_numpy(noise(rows, columns))[None, None]
+    paint = strokes((plan.strip_rows, columns - halo_columns), plan.strokes, within=plan.strip_rows)
+    y, column = np.nonzero(paint)
+    targets = torch.from_numpy(paint[y, column].astype(np.int64) - 1)
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        scores = plain_forward(network, x)[0][:, torch.from_numpy(y), torch.from_numpy(column)]
+        F.cross_entropy(scores.t(), targets).backward()
+
+    return step, lambda size: work(network, size, size) / work(network, rows, columns)
+
+
+def work(network: DenseNetwork, rows: int, columns: int) -> float:
+    """Multiply-adds of the whole-image form on a map of that size."""
+    total = 0.0
+    for step in network.geometry.steps:
+        if step.window is not None:
+            rows, columns = rows - step.window.span[0], columns - step.window.span[1]
+        if isinstance(step.module, nn.Conv2d):
+            total += step.module.weight.numel() * rows * columns
+    return total
+
+
+def _positions(network: DenseNetwork, labels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Corners of the labelled pixels' patches that lie within the image, and classes; in mixed order."""
+    half_rows, half_columns = (side // 2 for side in network.patch)
+    yx = np.argwhere(labels) - (half_rows, half_columns)
+    inside = ((yx >= 0) & (yx <= np.array(labels.shape) - network.patch)).all(1)
+    order = np.random.default_rng(0).permutation(np.flatnonzero(inside))
+    targets = labels[labels > 0][order].astype(np.int64) - 1
+    return torch.from_numpy(yx[order]), torch.from_numpy(targets)
+
+
+# -- kernel maps --------------------------------------------------------------------------------------------
+
+
+def _all_maps(network: DenseNetwork, labels: NDArray[np.uint8], plan: Plan) -> float:
+    image, own = noise(*labels.shape), find_strokes(labels)
+    return statistics.median(
+        _seconds(lambda: _pieces(network, image).of(own, np.random.default_rng(0)))
+        for _ in range(min(3, plan.turns))
+    )
+
+
+def _new_stroke(network: DenseNetwork, plan: Plan) -> float:
+    """Median time from one stroke more, on top of about 3,000 painted pixels, to a batch that holds it."""
+    edge = min(PAINTED, *plan.sizes)
+    image = noise(edge, edge)
+    old = find_strokes(strokes(image.shape, max(1, plan.strokes - 2), within=edge))
+    pieces, rng = _pieces(network, image), np.random.default_rng(0)
+    found = []
+    for seed in range(plan.turns + 1):
+        pieces.of(old, rng)
+        new = find_strokes(strokes(image.shape, 1, seed=seed + 1, within=edge))
+
+        def learnable(new: tuple = new) -> None:  # type: ignore[type-arg]
+            known = pieces.of((*old, *new), rng)
+            make_batches([p for own in known.values() for p in own], rng, CPU)
+
+        found.append(_seconds(learnable))
+    return statistics.median(found)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+# -- the tables ---------------------------------------------------------------------------------------------
+
+
+def _text(rows: list[Row], plan: Plan) -> str:
+    steps = []
+    for row in rows:
+        for size in plan.sizes:
+            ours, whole = row.sites[size], row.whole[size]
+            steps.append([
+                row.network, f"{size} x {size}", f"{row.labelled:,}", f"{ours.wall:.3f}",
+                f"{whole.wall:,.1f}", times(whole.wall / ours.wall),
+                _target(whole.wall / ours.wall, WHOLE_TARGETS.get(size)),
+                times(whole.processor / ours.processor),
+                f"{row.patches.wall:.2f}", times(row.patches.wall / ours.wall),
+                verdict(row.patches.wall / ours.wall, least=PATCH_TARGET),
+                times(row.patches.processor / ours.processor),
+            ])  # fmt: skip
+    others = []
+    for row in rows:
+        walls = [t.wall for t in row.sites.values()]
+        flat = max(walls) / min(walls)
+        clicked = row.clicks_on_patches.wall / row.clicks_on_sites.wall
+        others.append([
+            row.network, f"{flat:.2f}", verdict(flat, most=FLAT), row.clicks,
+            f"{row.clicks_on_sites.wall * 1e3:.1f}", f"{row.clicks_on_patches.wall * 1e3:.1f}",
+            times(clicked), verdict(clicked, least=CLICK_TARGET),
+            f"{row.all_maps * 1e3:.0f}", f"{row.new_stroke * 1e3:.1f}",
+            verdict(row.new_stroke * 1e3, most=NEW_STROKE_TARGET),
+        ])  # fmt: skip
+    batches = ", ".join(f"{row.patch_batch} for {row.network}" for row in rows)
+    return "\n\n".join((
+        table(
+            ["network", "image", "labelled pixels", "sites (s)", "whole image (s)", "faster", "target",
+             "by processor time", "patches (s)", "faster", "target", "by processor time"],
+            steps,
+        ),
+        f"Whole image: measured on {plan.strip_rows} output rows of {plan.strip_columns} pixels, scaled by "
+        f"multiply-adds. Patches: {plan.patch_sample} measured, scaled by their number; best "
+        f"batch of {', '.join(map(str, plan.patch_batches))}: {batches}.",
+        table(
+            ["network", "slowest over fastest size", "target", "isolated clicks", "sites (ms)",
+             "patches (ms)", "faster", "target", "maps of all strokes (ms)", "one stroke more (ms)",
+             "target"],
+            others,
+        ),
+        "Isolated clicks take the same way as strokes. One stroke more: from its pixels to a batch "
+        "that holds it, with all others kept.",
+    ))  # fmt: skip
+
+
+def _target(value: float, least: float | None) -> str:
+    return "-" if least is None else verdict(value, least=least)
+
+
+if __name__ == "__main__":
+    program(__doc__, measure)
