@@ -20,6 +20,9 @@ from napari_dsparse.ops import KernelMap
 
 Indices = NDArray[np.int64]
 
+#: Largest table of places: at all, and more for each site that stands in it.
+TABLE_PLACES, PLACES_A_SITE = 1 << 16, 64
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -89,24 +92,51 @@ def dependency_closure(windows: Sequence[Window], sites: Indices, width: int) ->
 def _read_sites(window: Window, sites: Indices, width: int) -> Indices:
     """All sites that `sites` read: the union over rows of taps, then over columns (2 k lists, not k^2)."""
     for taps, step in zip(window.kernel, (window.dilation[0] * width, window.dilation[1]), strict=True):
-        if taps > 1:
-            sites = np.unique((np.arange(taps)[:, None] * step + sites).ravel())
+        if taps > 1 and len(sites):
+            sites = _union(sites, [tap * step for tap in range(taps)])
     return sites
 
 
 def _kernel_map(window: Window, inputs: Indices, outputs: Indices, width: int) -> KernelMap:
-    taps_y, taps_x = window.kernel
-    count = taps_y * taps_x
+    taps_y, taps_x = (
+        np.arange(taps) * step for taps, step in zip(window.kernel, window.dilation, strict=True)
+    )
+    offsets = (taps_y[:, None] * width + taps_x).ravel()
+    count = len(offsets)
     dtype = np.int32 if max(len(inputs), len(outputs)) < 2**31 - 1 else np.int64
-    rows = np.empty((len(outputs), count), dtype)
+    rows = _ranks(inputs, outputs[:, None] + offsets).astype(dtype, copy=False)
     inverse = np.full((len(inputs), count), len(outputs), dtype)
-    order = np.arange(len(outputs), dtype=dtype)
-    for tap in range(count):
-        offset = (tap // taps_x) * window.dilation[0] * width + (tap % taps_x) * window.dilation[1]
-        found = np.searchsorted(inputs, outputs + offset)
-        rows[:, tap] = found
-        inverse[found, tap] = order
+    inverse[rows, np.arange(count)] = np.arange(len(outputs), dtype=dtype)[:, None]
     return KernelMap(torch.from_numpy(rows), torch.from_numpy(inverse))
+
+
+def _union(sites: Indices, shifts: Sequence[int]) -> Indices:
+    """All of `sites` moved by any of `shifts` (from 0 up), increasing."""
+    first, length = int(sites[0]), int(sites[-1] - sites[0]) + shifts[-1] + 1
+    if not _fits_a_table(length, len(sites)):
+        return np.unique(np.add.outer(shifts, sites).ravel())
+    seen = np.zeros(length, np.bool_)
+    for shift in shifts:
+        seen[sites - (first - shift)] = True
+    return np.flatnonzero(seen) + first
+
+
+def _ranks(sites: Indices, wanted: Indices) -> NDArray[np.signedinteger]:
+    """Where each of `wanted` stands in `sites`, which are increasing and hold them all."""
+    first, length = (int(sites[0]), int(sites[-1] - sites[0]) + 1) if len(sites) else (0, 0)
+    if not _fits_a_table(length, len(sites)):
+        return np.searchsorted(sites, wanted)
+    table = np.empty(length, np.int32)
+    table[sites - first] = np.arange(len(sites), dtype=np.int32)
+    return table[wanted - first]
+
+
+def _fits_a_table(places: int, sites: int) -> bool:
+    """Whether to look sites up in a table of all places between them, ten times as fast as in a list.
+
+    Strokes cut along a lattice always do; a few pixels strewn over a large image do not.
+    """
+    return places < TABLE_PLACES + PLACES_A_SITE * sites and sites < 2**31 - 1
 
 
 def join(closures: Sequence[Closure]) -> Closure:

@@ -14,8 +14,9 @@ from napari_dsparse.network import Geometry
 from napari_dsparse.sites import Closure, dependency_closure, join
 from napari_dsparse.training.strokes import Stroke
 
-#: Strokes are cut along this lattice of the image, so that a stroke that grows keeps most of its pieces.
-CELL = 64
+#: Strokes are cut along a lattice of the image, so that a stroke that grows keeps most of its pieces. Each
+#: piece computes its own halo: cells of at least two patches keep that within bounds.
+CELL, CELL_OVER_PATCH = 64, 2
 #: Labelled pixels in one step; more paint than this is dealt into several batches, used in turn.
 PIXELS_PER_STEP = 8192
 #: Labelled pixels kept in all: bounds memory when someone fills whole regions.
@@ -79,7 +80,8 @@ class Pieces:
 
     def of(self, strokes: Sequence[Stroke], rng: np.random.Generator) -> dict[bytes, list[Piece]]:
         """Pieces by their stroke's key: at most PIXELS_KEPT labelled pixels, drawn evenly over classes."""
-        cells = [(stroke.key, cell) for stroke in strokes for cell in _cells(stroke)]
+        edge = max(CELL, CELL_OVER_PATCH * max(self._geometry.patch))
+        cells = [(stroke.key, cell) for stroke in strokes for cell in _cells(stroke, edge)]
         chosen = _keep_some(cells, rng)
         self._known = {cell.key: self._known.get(cell.key) or self._make(cell) for _, cell in chosen}
         pieces: dict[bytes, list[Piece]] = {}
@@ -131,9 +133,9 @@ def join_pieces(pieces: Sequence[Piece], device: torch.device) -> Batch:
     )
 
 
-def _cells(stroke: Stroke) -> Iterator[Stroke]:
-    """The parts of a stroke in each cell of the lattice."""
-    cells = stroke.yx // CELL
+def _cells(stroke: Stroke, edge: int) -> Iterator[Stroke]:
+    """The parts of a stroke in each cell of the lattice, `edge` pixels wide."""
+    cells = stroke.yx // edge
     if (cells == cells[0]).all():
         yield stroke
         return
