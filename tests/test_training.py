@@ -214,11 +214,11 @@ def test_a_rare_class_is_predicted_as_rarely_as_it_is():
     rng = np.random.default_rng(0)
     truth = np.ones((160, 160), np.uint8)
     truth[70:80, 30:130] = 2
-    image = (truth + rng.normal(0, 0.6, truth.shape)).astype(np.float32)
+    image = (truth + rng.normal(0, 2.0, truth.shape)).astype(np.float32)
     labels = np.zeros_like(truth)
     labels[20:23, 20:80], labels[73:76, 40:110] = 1, 2
     classifier = train_classifier(image, labels, steps=60)
-    assert classifier.shares[1] < 0.35
+    assert classifier.shares[1] < 0.45
     assert sum(classifier.shares) == pytest.approx(1)
     balanced = replace(classifier, shares=(0.5, 0.5))
     found, plain = (predict_labels(c, resolve_image(image)) for c in (classifier, balanced))
