@@ -133,6 +133,8 @@ class LearningCurves(pg.GraphicsLayoutWidget):
                 )
             points = sorted(by_strokes.items())
             self._iou_curves[number].setData([p[0] for p in points], [p[1] for p in points])
+        most = max((strokes for by_strokes in self._ious.values() for strokes in by_strokes), default=3)
+        self._iou.setXRange(0, most + 1, padding=0)
         for number in set(self._iou_curves) - set(self._ious):
             self._iou_curves[number].setData([], [])
 
