@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 
 from napari_dsparse.errors import DsparseError
@@ -50,3 +55,52 @@ def pick_precision(name: str) -> torch.dtype:
     if name not in PRECISIONS:
         raise DsparseError(f"Precision {name!r} is not known; choose one of {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
+
+
+class _FullFloat32:
+    """How many threads want all bits at present, and what was set before the first of them came."""
+
+    lock = threading.Lock()
+    wanted = 0
+    before = True
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """float32 convolutions with all their bits within; the caller's setting is as before afterwards.
+
+    PyTorch lets CUDA convolutions round to tf32 (10 bits) unasked. The built-in networks tell classes apart
+    by differences that are small against the values they are differences of, and need more. The switch is
+    the whole program's, so the last of several threads to leave puts it back.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with _FullFloat32.lock:
+        if not _FullFloat32.wanted:
+            _FullFloat32.before = _tf32(None)
+            _tf32(False)
+        _FullFloat32.wanted += 1
+    try:
+        yield
+    finally:
+        with _FullFloat32.lock:
+            _FullFloat32.wanted -= 1
+            if not _FullFloat32.wanted:
+                _tf32(_FullFloat32.before)
+
+
+def _tf32(allowed: bool | None) -> bool:
+    """Whether convolutions may use tf32; set first, unless None.
+
+    torch 2.9 renamed the switch, and refuses the old name to programs that have used the new one.
+    """
+    try:
+        if allowed is not None:
+            torch.backends.cudnn.allow_tf32 = allowed
+        return bool(torch.backends.cudnn.allow_tf32)
+    except RuntimeError:
+        convolutions: Any = getattr(torch.backends.cudnn, "conv")  # noqa: B009 (absent before 2.9)
+        if allowed is not None:
+            convolutions.fp32_precision = "tf32" if allowed else "ieee"
+        return bool(convolutions.fp32_precision == "tf32")

@@ -15,7 +15,7 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.network import DenseNetwork, TrainedClassifier, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.ops.devices import pick_device, pick_precision
+from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.stopping import StopFlag, asked_by
 
@@ -107,7 +107,7 @@ class Predictor:
         self, pixels: NDArray[np.float32], tile: Tile, stopped: Callable[[], bool]
     ) -> TilePrediction | None:
         x = torch.from_numpy(self.classifier.normalisation.apply(pixels)).to(self._device, self._dtype)[None]
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self._device):
             painted: Tensor | None = None
             for form in self._forms:
                 if stopped():

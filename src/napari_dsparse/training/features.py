@@ -11,6 +11,7 @@ from torch import Tensor
 from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
 from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
 from napari_dsparse.network.warm import warm_start
+from napari_dsparse.ops.devices import full_float32
 from napari_dsparse.training.batch import PIXELS_PER_STEP, Piece, join_pieces
 from napari_dsparse.training.head import Moments
 
@@ -59,7 +60,7 @@ class StrokeFeatures:
 
     def _look_at(self, pieces: Sequence[Piece]) -> None:
         batch = join_pieces(pieces, self._device)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32(self._device):
             views = torch.stack([form.on_sites(batch.pixels, batch.closure) for form in self._forms]).cpu()
         parts = torch.split(views, [piece.count for piece in pieces], dim=1)
         for piece, rows in zip(pieces, parts, strict=True):

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
 from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
 from napari_dsparse.network.warm import warm_start
+from napari_dsparse.ops.devices import full_float32
 from napari_dsparse.sites import Closure
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import Batch
@@ -109,12 +110,12 @@ class Learner:
 
     def step(self, batch: Batch, present: Sequence[int], rate: float) -> float:
         """One step of AdamW on `batch` at learning rate `rate`; the loss in nats."""
-        with self._randomness(self.steps):
+        with self._randomness(self.steps), full_float32(self._device):
             symmetry = int(torch.randint(SYMMETRIES, ()))
             pixels = self._jittered(batch)
             logits = self._logits(turn_kernels(self._named(self._vector), symmetry), pixels, batch.closure)
-        loss = class_balanced_loss(logits, batch.targets, present, self.recipe.smoothing)
-        (gradient,) = torch.autograd.grad(loss, self._vector)
+            loss = class_balanced_loss(logits, batch.targets, present, self.recipe.smoothing)
+            (gradient,) = torch.autograd.grad(loss, self._vector)
         self._optimiser.step(gradient, rate)
         self.steps += 1
         # A young average follows closely, so that the first picture is not the random start's.
@@ -125,7 +126,7 @@ class Learner:
     def predict(self, batch: Batch, present: Sequence[int]) -> Tensor:
         """Class indices (S,) that the averaged weights give to a batch."""
         self._network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), full_float32(self._device):
             logits = self._logits(self._named(self._average), batch.pixels, batch.closure)
         self._network.train()
         columns = torch.as_tensor(present, device=logits.device)
@@ -145,7 +146,7 @@ class Learner:
         named = {f"network.{name}": weight for name, weight in self._named(self._average).items()}
         total, pixels = torch.zeros(len(present), device=self._device), 0
         self._network.eval()
-        with torch.no_grad():
+        with torch.no_grad(), full_float32(self._device):
             for scene in scenes:
                 scores = functional_call(self._dense, named, (scene.to(self._device)[None],))[0, columns]
                 total += scores.softmax(0).sum((1, 2))
