@@ -135,6 +135,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
             self._iou_curves[number].setData([p[0] for p in points], [p[1] for p in points])
         most = max((strokes for by_strokes in self._ious.values() for strokes in by_strokes), default=3)
         self._iou.setXRange(0, most + 1, padding=0)
+        self._hint.setPos((most + 1) / 2, 0.5)
         for number in set(self._iou_curves) - set(self._ious):
             self._iou_curves[number].setData([], [])
 
