@@ -34,6 +34,22 @@ class CoreShare:
             with self._lock:
                 self._working -= 1
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Leave the calling thread's share, which has joined with `working`, to the others for a while."""
+        with self._lock:
+            self._working -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working += 1
+
+    @property
+    def busy(self) -> bool:
+        """Whether any thread computes that is not resting."""
+        return self._working > 0
+
     def settle(self) -> None:
         """Give the calling thread's torch its present share."""
         share = max(1, self._cores // max(1, self._working))

@@ -24,6 +24,10 @@ from napari_dsparse.training.trainer import Trainer
 SNAPSHOT_SECONDS = 0.5
 #: Seconds between the progress events that the curves are drawn from: each redraws a part of the window.
 PROGRESS_SECONDS = 0.4
+#: How long steps wait, at most, for the first preview of new paint.
+GIVE_WAY_SECONDS = 2.0
+#: How long the window may take to ask for that preview.
+HAND_OVER_SECONDS = 0.05
 #: More labels than this are an instance segmentation rather than classes.
 MOST_CLASSES = 64
 
@@ -90,6 +94,7 @@ class TrainerThread(Worker[TrainingJob]):
         if trainer.update(strokes, job.classes):
             self._post(StepTaken(job.generation, trainer.progress()))
             self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
+            self._give_way(job)
         elif trainer.steady and job.asked:
             trainer.train_more()
         steps, next_progress, next_snapshot = 0, 0.0, time.monotonic() + SNAPSHOT_SECONDS
@@ -110,6 +115,16 @@ class TrainerThread(Worker[TrainingJob]):
             self._post(SnapshotTaken(job.generation, trainer.snapshot()))
         if not self._is_waiting:
             self._post(TrainingEnded(job.generation, trainer.steady))
+
+    def _give_way(self, job: TrainingJob) -> None:
+        """Let the first preview of new paint have all cores: the last layer knows the paint already."""
+        started = time.monotonic()
+        with self._cores.resting():
+            time.sleep(HAND_OVER_SECONDS)
+            while self._cores.busy and not self._is_over(job):
+                if time.monotonic() > started + GIVE_WAY_SECONDS:
+                    break
+                time.sleep(0.02)
 
     def _is_over(self, job: TrainingJob) -> bool:
         return self._is_waiting or self._closing.is_set() or job.generation <= self._stopped_through
