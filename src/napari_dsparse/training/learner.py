@@ -118,7 +118,7 @@ class Learner:
             (gradient,) = torch.autograd.grad(loss, self._vector)
         self._optimiser.step(gradient, rate)
         self.steps += 1
-        # A young average follows closely, so that the first picture is not the random start's.
+        # A young average follows closely, so that a short round is not lost in its start.
         keep = min(self.recipe.averaging, self.steps / (self.steps + 9))
         self._average.lerp_(self._vector.detach(), 1 - keep)
         return float(loss.detach())
