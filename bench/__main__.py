@@ -3,7 +3,8 @@
     python -m bench [--quick] [--threads N] [--only NAME,...] [--output FOLDER]
 
 With --quick the programs run at tiny sizes, to see that they run; say where to write that: it is no result.
-`quality` runs where the open data are (`DSPARSE_DATA`), and is left out, with a word, where they are not.
+`quality` and `sessions` run where the open data are (`DSPARSE_DATA`), and are left out, with a word, where
+they are not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from bench import kernels, latency, memory, paper, prediction, quality, training
+from bench import kernels, latency, memory, paper, prediction, quality, sessions, training
 from bench.report import Report, draw, machine, machine_lines, say
 
 #: In the order of the page.
@@ -27,6 +28,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "quality": quality.measure,
+    "sessions": sessions.measure,
     "kernels": kernels.measure_report,
 }
 

@@ -6,13 +6,13 @@ For every 2-D set of the open data (`DSPARSE_DATA`, or ../shared/data beside the
 strokes of a pixel budget, drawn by the data's own `scribble.py`; ours with default settings against the
 data's `rf_baseline.py` (scikit-image multiscale filters + random forest, 100 trees), retrained in the same
 run. Measured on all pixels of known class that carry no stroke: mean over classes of intersection over
-union, on the painted image ("same") and on the next image of the set ("next").
+union, on the painted image ("same") and on the next image of the set ("next"); on the painted image also the
+expected calibration error of our probabilities, and how well uncertainty ranks errors (AUROC; 0.5 is chance).
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -20,16 +20,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 
+from bench import open_data
 from bench.report import Report, say
+from bench.trust import calibration_error, error_auroc
 from napari_dsparse import train
 from napari_dsparse.errors import DsparseError
-
-DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +46,30 @@ class Row:
     ours_train_seconds: float
     ours_predict_seconds: float
     forest_seconds: float
+    calibration_error: float
+    error_auroc: float
 
 
 def measure(quick: bool = False) -> Report:
     """One budget, one seed, the first image of every set; without the data, a word of that."""
     title = "Quality of segmentation"
-    if not DATA.is_dir():
-        return Report(title, "Not measured: the open data sets are not here; see `DSPARSE_DATA`.", {})
-    names = set_names()[: 1 if quick else None]
+    if not open_data.DATA.is_dir():
+        return Report(title, open_data.ABSENT, {})
+    names = open_data.set_names()[: 1 if quick else None]
     say(f"quality: {', '.join(names)}")
     rows = list(compare(names, 1, [200 if quick else 500], [0]))
     return Report(title, table(rows), {"rows": [asdict(row) for row in rows]})
 
 
-def set_names() -> list[str]:
-    """All sets of the open data."""
-    return sorted(path.parent.name for path in DATA.glob("*/meta.json"))
-
-
-def load_program(name: str) -> ModuleType:
-    """A program that lies beside the data, as a module."""
-    sys.path.insert(0, str(DATA))
-    spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def compare(names: list[str], images: int, budgets: list[int], seeds: list[int]) -> Iterator[Row]:
     """Rows, one at a time."""
-    forest, scribble = load_program("rf_baseline"), load_program("scribble")
-    for name in names:
-        for number in range(images):
-            loaded = forest.load(str(DATA / name), number)
-            if loaded is None or loaded[1].ndim != 2:
-                continue
-            following = forest.load(str(DATA / name), number + 1)
-            for budget in budgets:
-                for seed in seeds:
-                    labels = scribble.scribbles(loaded[1], seed=seed, n_pixels=budget)
-                    yield one(forest, name, number, budget, seed, loaded, labels, following)
+    forest, scribble = open_data.load_program("rf_baseline"), open_data.load_program("scribble")
+    for name, number, loaded in open_data.samples(names, images):
+        following = forest.load(str(open_data.DATA / name), number + 1)
+        for budget in budgets:
+            for seed in seeds:
+                labels = scribble.scribbles(loaded[1], seed=seed, n_pixels=budget)
+                yield one(forest, name, number, budget, seed, loaded, labels, following)
 
 
 def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  # type: ignore[no-untyped-def]
@@ -98,8 +79,11 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  
     started = time.perf_counter()
     model = train(image, labels, seed=seed)
     trained = time.perf_counter()
-    ours = forest.miou(model.predict(image), truth, known)
+    probabilities = model.predict_proba(image)
     predicted = time.perf_counter()
+    ours = forest.miou(probabilities.argmax(0) + 1, truth, known)
+    first, second = -np.partition(-probabilities[:, known], 1, axis=0)[:2]
+    right = probabilities[:, known].argmax(0) + 1 == truth[known]
     found, seconds, apply = forest.rf(image, labels)
     nexts: list[float | None] = [None, None]
     if following is not None and set(np.unique(following[1])) <= set(np.unique(truth)) | {0}:
@@ -110,6 +94,7 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  
     return Row(
         name, number, budget, seed, ours, forest.miou(found, truth, known), nexts[0], nexts[1],
         trained - started, predicted - trained, seconds,
+        calibration_error(first, right), error_auroc(1 - (first - second), ~right),
     )  # fmt: skip
 
 
@@ -117,8 +102,8 @@ def table(rows: list[Row]) -> str:
     """A Markdown table of means by set and budget, and their mean over sets."""
     lines = [
         "| set | strokes (pixels) | ours | forest | next image: ours | forest "
-        "| train (s) | predict (s) | forest (s) |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| train (s) | predict (s) | forest (s) | calibration error | AUROC of error |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
@@ -135,15 +120,19 @@ def table(rows: list[Row]) -> str:
 
 
 def _means(group: list[Row]) -> list[float]:
-    fields = ("ours", "forest", "ours_next", "forest_next", "ours_train_seconds", "ours_predict_seconds")
-    values = [[getattr(row, field) for row in group] for field in (*fields, "forest_seconds")]
-    return [float(np.mean([v for v in own if v is not None] or [np.nan])) for own in values]
+    fields = (
+        "ours", "forest", "ours_next", "forest_next", "ours_train_seconds", "ours_predict_seconds",
+        "forest_seconds", "calibration_error", "error_auroc",
+    )  # fmt: skip
+    values = [[getattr(row, field) for row in group] for field in fields]
+    return [float(np.nanmean([v for v in own if v is not None] or [np.nan])) for own in values]
 
 
 def _line(name: str, budget: int, means: list[float]) -> str:
     scores = [f"{value:.3f}" if np.isfinite(value) else "-" for value in means[:4]]
-    seconds = [f"{value:.1f}" for value in means[4:]]
-    return f"| {name} | {budget} | {' | '.join(scores)} | {' | '.join(seconds)} |"
+    seconds = [f"{value:.1f}" for value in means[4:7]]
+    trust = [f"{value:.3f}" for value in means[7:]]
+    return f"| {name} | {budget} | {' | '.join((*scores, *seconds, *trust))} |"
 
 
 def main() -> None:
@@ -154,9 +143,11 @@ def main() -> None:
     parser.add_argument("--sets", default="", help="names of sets, comma-separated; all by default")
     parser.add_argument("--json", type=Path, help="file to write all rows to")
     arguments = parser.parse_args()
-    if not DATA.is_dir():
-        raise DsparseError(f"The open data sets are not at {DATA}; say where they are with DSPARSE_DATA.")
-    names = arguments.sets.split(",") if arguments.sets else set_names()
+    if not open_data.DATA.is_dir():
+        raise DsparseError(
+            f"The open data sets are not at {open_data.DATA}; say where they are with DSPARSE_DATA."
+        )
+    names = arguments.sets.split(",") if arguments.sets else open_data.set_names()
     budgets, seeds = ([int(v) for v in text.split(",")] for text in (arguments.budgets, arguments.seeds))
     rows = []
     for row in compare(names, arguments.images, budgets, seeds):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ from bench.timing import gemm_rate
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """A plot on two logarithmic axes: points (x, y) by the name of their curve.
+    """A plot: points (x, y) by the name of their curve.
 
     Parameters
     ----------
     name : str
         Of the file, without suffix.
+    logarithmic : bool
+        Whether both axes are; a point of every x is marked on them then.
     """
 
     name: str
@@ -34,6 +37,7 @@ class Curves:
     x_label: str
     y_label: str
     series: Mapping[str, Sequence[tuple[float, float]]]
+    logarithmic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +116,24 @@ def machine_lines(facts: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
-def program(doc: str | None, measure: Callable[[bool], Report], words: Sequence[str] | None = None) -> Report:
-    """The command line that the programs share: measure, print, and write what was asked for."""
+def several(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Type of an option that takes a list: values of a type, comma-separated."""
+    return lambda text: [kind(part) for part in text.split(",") if part]
+
+
+def program(
+    doc: str | None,
+    measure: Callable[..., Report],
+    words: Sequence[str] | None = None,
+    own: Mapping[str, tuple[Callable[[str], Any], str]] = MappingProxyType({}),
+) -> Report:
+    """The command line that the programs share: measure, print, and write what was asked for.
+
+    `own` are further options, by the name of the parameter of `measure`: their type and what they mean.
+    """
     options = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    for name, (kind, meaning) in own.items():
+        options.add_argument(f"--{name}", type=kind, help=meaning, default=argparse.SUPPRESS)
     options.add_argument("--quick", action="store_true", help="tiny sizes: a look, not a measurement")
     options.add_argument("--threads", type=int, help="torch threads (default: torch's own)")
     options.add_argument("--json", type=Path, help="file to write all numbers to")
@@ -124,7 +143,7 @@ def program(doc: str | None, measure: Callable[[bool], Report], words: Sequence[
         torch.set_num_threads(chosen.threads)
     facts = machine()
     print(machine_lines(facts), flush=True)
-    report = measure(chosen.quick)
+    report = measure(chosen.quick, **{name: value for name, value in vars(chosen).items() if name in own})
     print(f"\n{report.text}", flush=True)
     if chosen.json:
         found = {"machine": facts, **report.numbers, "plots": [asdict(curves) for curves in report.plots]}
@@ -155,14 +174,14 @@ def draw(plots: Iterable[Curves], folder: Path) -> None:
                 title=curves.title,
                 xlabel=curves.x_label,
                 ylabel=curves.y_label,
-                xscale="log",
-                yscale="log",
             )
             for name, points in curves.series.items():
                 axes.plot(*zip(*points, strict=True), marker="o", label=name)
-            axes.set_xticks(sorted({x for points in curves.series.values() for x, _ in points}), minor=False)
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.minorticks_off()
+            if curves.logarithmic:
+                axes.set(xscale="log", yscale="log")
+                axes.set_xticks(sorted({x for points in curves.series.values() for x, _ in points}))
+                axes.xaxis.set_major_formatter("{x:g}")
+                axes.minorticks_off()
             axes.grid(alpha=0.3)
             axes.legend()
             figure.savefig(folder / f"{curves.name}.svg", metadata={"Date": None})

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_dsparse.network.symmetry import SYMMETRIES, turn
 from pretraining.draws import log_uniform
 
 #: A class of an episode has at least so many pixels.
 FEWEST_PIXELS = 60
+#: People paint so many pixels off a border, where a class is thick enough.
+FROM_BORDER = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +85,9 @@ def painted_episode(
 
 
 def draw_strokes(rng: np.random.Generator, labels: NDArray[np.int64], pixels: float) -> NDArray[np.int64]:
-    """Strokes on every class: short walks, two pixels wide, that end where the class does.
+    """Strokes on every class as people paint them: few, long, and off the borders where there is room.
+
+    Half of the strokes begin deep inside a class, the others anywhere in it.
 
     Parameters
     ----------
@@ -98,29 +103,60 @@ def draw_strokes(rng: np.random.Generator, labels: NDArray[np.int64], pixels: fl
     """
     painted = []
     for label in np.unique(labels):
-        inside = labels == label
-        places = np.flatnonzero(inside)
+        depth = ndimage.distance_transform_edt(labels == label)
+        places = np.flatnonzero(depth)
+        deep = np.flatnonzero(depth >= np.quantile(depth.ravel()[places], 0.6))
         wanted = min(int(pixels * math.exp(rng.uniform(-0.7, 0.7))), len(places) // 2)
         own: set[int] = set()
         while len(own) < wanted:
-            own |= _walk(rng, inside, int(places[rng.integers(len(places))]))
+            begin = deep if rng.random() < 0.5 else places
+            own |= walk(rng, depth, int(begin[rng.integers(len(begin))]))
         painted.append(sorted(own))
     return np.concatenate([np.array(own, np.int64) for own in painted])
 
 
-def _walk(rng: np.random.Generator, inside: NDArray[np.bool_], start: int) -> set[int]:
-    """Places on a walk from `start` of at most 30 steps of one pixel that turns little by little."""
-    height, width = inside.shape
+def walk(rng: np.random.Generator, depth: NDArray[np.float64], start: int) -> set[int]:
+    """A stroke: places on a walk from `start`, two pixels wide, of at most 50 steps of one pixel.
+
+    It turns little by little, keeps off the border if it began off it, and ends where it would meet it.
+
+    Parameters
+    ----------
+    rng : Generator
+    depth : ndarray of float64, shape (h, w)
+        Pixels to the border of the class, 0 outside of it.
+    start : int
+        Place in the flattened map, inside.
+
+    Returns
+    -------
+    set of int
+        Places, `start` among them.
+    """
+    height, width = depth.shape
     y, x = map(float, divmod(start, width))
+    margin = min(FROM_BORDER, depth.flat[start])
     heading = rng.uniform(0, 2 * math.pi)
     places = set()
-    for _ in range(int(rng.integers(6, 30))):
+    for _ in range(int(rng.integers(8, 50))):
         row, column = round(y), round(x)
-        if not (0 <= row < height and 0 <= column < width and inside[row, column]):
+        if not (0 <= row < height and 0 <= column < width and depth[row, column] >= margin):
             break
         places.add(row * width + column)
-        if column + 1 < width and inside[row, column + 1]:
+        if column + 1 < width and depth[row, column + 1] > 0:
             places.add(row * width + column + 1)
-        heading += rng.normal(0, 0.3)
+        heading = _heading_that_stays(depth, y, x, heading + rng.normal(0, 0.15), margin)
         y, x = y + math.sin(heading), x + math.cos(heading)
     return places
+
+
+def _heading_that_stays(
+    depth: NDArray[np.float64], y: float, x: float, heading: float, margin: float
+) -> float:
+    """The direction in radians nearest to `heading` whose next step keeps `margin` off the border."""
+    for swerve in (0.0, 0.4, -0.4, 0.9, -0.9, 1.5, -1.5):
+        row, column = round(y + math.sin(heading + swerve)), round(x + math.cos(heading + swerve))
+        inside = 0 <= row < depth.shape[0] and 0 <= column < depth.shape[1]
+        if inside and depth[row, column] >= margin:
+            return heading + swerve
+    return heading

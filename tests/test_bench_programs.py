@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bench import __main__ as everything
-from bench import latency, loop, memory, paper, quality, report, scenes, training
+from bench import latency, loop, memory, open_data, paper, report, scenes, sessions, training, trust, users
 from bench.report import Curves, Report
 
 PROGRAMS: dict[str, Callable[[bool], Report]] = {
@@ -42,13 +43,13 @@ def test_a_quick_look_prints_a_table(name: str, tmp_path: Path, capsys: pytest.C
 def test_all_programs_make_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = Curves("speed", "Speed", "pixels", "times", {"ours": [(256, 3.0), (1024, 9.0)]})
     quick = Report("Speed", report.table(["pixels"], [[256]]), {}, (curves,))
-    monkeypatch.setattr(quality, "DATA", tmp_path / "nowhere")
+    monkeypatch.setattr(open_data, "DATA", tmp_path / "nowhere")
     for name in everything.PROGRAMS:
-        if name != "quality":
+        if name not in ("quality", "sessions"):
             monkeypatch.setitem(everything.PROGRAMS, name, lambda is_quick: quick)
     everything.main(["--quick", "--output", str(tmp_path)])
     page = (tmp_path / "RESULTS.md").read_text()
-    assert page.count("| 256 |") == len(everything.PROGRAMS) - 1
+    assert page.count("| 256 |") == len(everything.PROGRAMS) - 2
     assert "Not measured: the open data sets are not here" in page
     if "(plots/speed.svg)" in page and report.can_draw():
         assert "<svg" in (tmp_path / "plots" / "speed.svg").read_text()
@@ -79,3 +80,61 @@ def test_the_loop_answers_every_stroke() -> None:
     found = loop.run(96, 64, 2)
     assert all(0 < s["classifier"] < s["first_tile"] <= s["view"] for s in found["strokes"])
     assert found["calm"] > 0
+
+
+def test_a_session_adds_a_stroke_a_round_and_says_what_came_of_it() -> None:
+    rows, columns = np.mgrid[:96, :96]
+    truth = (1 + ((rows - 48) ** 2 + (columns - 48) ** 2 < 30**2)).astype(np.uint8)
+    image = truth * 50 + np.random.default_rng(0).normal(0, 8, truth.shape)
+    for user in sessions.USERS:
+        found = list(sessions.session(user, "disc", (image, truth), 0, 3))
+        assert [row.strokes for row in found] == [2, 3, 4]
+        assert found[0].pixels < found[2].pixels
+        assert found[0].seconds < found[2].seconds
+        assert found[2].iou > 0.8
+
+
+def test_users_paint_the_true_class_where_they_mean_to() -> None:
+    truth = np.ones((80, 80), np.uint8)
+    truth[:, 40:] = 2
+    canvas = users.Canvas(truth, 0)
+    canvas.begin()
+    assert set(np.unique(canvas.labels)) == {0, 1, 2}
+    assert (canvas.labels[canvas.labels > 0] == truth[canvas.labels > 0]).all()
+    found, certain = truth.copy(), np.zeros(truth.shape, np.float32)
+    found[60:70, 5:15] = 2
+    y, x = users.worst_error(canvas, found, certain)
+    assert 60 <= y < 70
+    assert 5 <= x < 15
+    unsure = certain.copy()
+    unsure[0:16, 64:80] = 1
+    y, x = users.pointed_at(canvas, truth, unsure)
+    assert y < 24
+    assert x >= 56
+
+
+def test_strokes_to_a_goal_are_counted_and_the_worst_stroke_is_told() -> None:
+    assert sessions.strokes_to_reach(0.5, [0.1, 0.5, 0.4]) == 1
+    assert sessions.strokes_to_reach(0.9, [0.1, 0.5, 0.4]) is None
+    rows = [
+        sessions.Round(user, "cells", 0, strokes, strokes, iou, float(strokes))
+        for user in sessions.USERS
+        for strokes, iou in ((2, 0.5), (3, 0.7), (4, 0.4))
+    ]
+    text = sessions.report_of("Sessions", rows).text
+    assert "-0.300 at worst (cells, ours, errors corrected, stroke 4)" in text
+    assert "after 1 strokes instead of 1" in text
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    confidence = np.repeat(np.float32([0.9, 0.6]), 10)
+    right = np.arange(20) % 10 < np.repeat([9, 6], 10)
+    assert trust.calibration_error(confidence, right) == pytest.approx(0, abs=1e-6)
+    assert trust.calibration_error(confidence, np.ones(20, bool)) == pytest.approx(0.25, abs=1e-6)
+
+
+def test_uncertainty_that_ranks_errors_has_a_high_auroc() -> None:
+    wrong = np.arange(100) < 20
+    assert trust.error_auroc(wrong.astype(np.float32), wrong) == 1
+    assert trust.error_auroc(np.zeros(100, np.float32), wrong) == 0.5
+    assert np.isnan(trust.error_auroc(np.zeros(100, np.float32), np.zeros(100, bool)))
