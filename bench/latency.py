@@ -69,7 +69,7 @@ def measure(quick: bool = False) -> Report:
     median, late = statistics.median(views), float(np.percentile(views, 95))
     parts = {
         what: statistics.median(stroke[what] for stroke in loop["strokes"])
-        for what in ("classifier", "first_tile")
+        for what in ("classifier", "first_tile", "sketch", "agreed")
     }
     text = "\n\n".join((
         table(
@@ -80,7 +80,9 @@ def measure(quick: bool = False) -> Report:
                 ["the same, 95th percentile", f"{late:.2f}", verdict(late, most=P95_TARGET)],
                 ["of it: waiting for the brush to rest", f"{loop['debounce']:.2f}", "-"],
                 ["of it: until a classifier knows the stroke", f"{parts['classifier']:.2f}", "-"],
-                ["of it: until the first tile is there", f"{parts['first_tile']:.2f}", "-"],
+                ["of it: until the first tile is there, as a sketch", f"{parts['first_tile']:.2f}", "-"],
+                ["of it: until all of the view is, as a sketch", f"{parts['sketch']:.2f}", "-"],
+                ["of it: until 99 % of pixels have their final class", f"{parts['agreed']:.2f}", "-"],
                 ["until training is over and all symmetries are averaged, once", f"{loop['calm']:.1f}", "-"],
                 ["import napari_dsparse, torch being there", f"{plain:.3f}",
                  verdict(plain, most=IMPORT_TARGET)],

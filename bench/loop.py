@@ -10,6 +10,7 @@ import json
 import queue
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,11 +38,69 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """Seconds from the end of a stroke."""
+    """Seconds from the end of a stroke.
+
+    Parameters
+    ----------
+    classifier : float
+        Until a classifier knows it.
+    first_tile : float
+        Until a part of the view shows what that changed, be it a sketch.
+    sketch : float
+        Until all of the view does.
+    agreed : float
+        From when on 99 % of the view's pixels have the class that they end with.
+    view : float
+        Until every pixel of the view is exact.
+    """
 
     classifier: float
     first_tile: float
+    sketch: float
+    agreed: float
     view: float
+
+
+class Screen:
+    """What the view shows as time passes."""
+
+    def __init__(self, view: msg.FieldOfView) -> None:
+        self._view = view
+        self._tiles: list[tuple[float, msg.TileDone]] = []
+
+    def show(self, now: float, event: msg.TileDone) -> None:
+        """A tile has come."""
+        self._tiles.append((now, event))
+
+    def covered(self) -> float:
+        """When every pixel had been shown, exact or not."""
+        return self._first(lambda shown: bool((shown > 0).all()))
+
+    def agreed(self, share: float = 0.99) -> float:
+        """When that share of pixels had the class that they end with."""
+        final = self._blank()
+        for _, event in self._tiles:
+            self._put(final, event)
+        return self._first(lambda shown: float((shown == final).mean()) >= share)
+
+    def _first(self, reached: Callable[[NDArray[np.uint8]], bool]) -> float:
+        shown = self._blank()
+        for now, event in self._tiles:
+            self._put(shown, event)
+            if reached(shown):
+                return now
+        return float("nan")
+
+    def _blank(self) -> NDArray[np.uint8]:
+        (top, bottom), (left, right) = self._view.rows, self._view.columns
+        return np.zeros((bottom - top, right - left), np.uint8)
+
+    def _put(self, shown: NDArray[np.uint8], event: msg.TileDone) -> None:
+        (top, _), (left, _) = self._view.rows, self._view.columns
+        rows, columns = event.tile.rows, event.tile.columns
+        inside = event.labels[max(0, top - rows[0]) :, max(0, left - columns[0]) :]
+        part = shown[max(0, rows[0] - top) : rows[1] - top, max(0, columns[0] - left) : columns[1] - left]
+        part[...] = inside[: part.shape[0], : part.shape[1]]
 
 
 def cells(size: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -115,7 +174,8 @@ class Loop:
             )
         )
         marks: dict[str, float] = {}
-        final, due = -1, False
+        screen = Screen(self._view)
+        final, due, first = -1, False, True
         while not ("calm" in marks if until_calm else "view" in marks):
             event = self._next_event(self._rested if due else None)
             now = time.perf_counter() - started
@@ -129,6 +189,8 @@ class Loop:
                     self._predictor.tile_taken()
                     if self._newest[event.generation] == asked:
                         marks.setdefault("first_tile", now)
+                        if "view" not in marks:
+                            screen.show(now, event)
                 case msg.PredictionEnded():
                     self._rested = time.perf_counter() + REST_SHARE * event.seconds
                     if event.complete and self._newest[event.generation] == asked:
@@ -138,10 +200,10 @@ class Loop:
                 case msg.JobFailed():
                     raise RuntimeError(event.sentence)
             if due and time.perf_counter() >= self._rested and final < 0:
-                self._predict(asked, quick=True)
-                due = False
+                self._predict(asked, quick=True, sketch=first)
+                due = first = False
         last = marks["calm"] if until_calm else marks["view"]
-        return Stroke(marks["classifier"], marks["first_tile"], last)
+        return Stroke(marks["classifier"], marks["first_tile"], screen.covered(), screen.agreed(), last)
 
     def _next_event(self, until: float | None) -> msg.Event | None:
         """The next event, or None at the time `until`."""
@@ -153,13 +215,13 @@ class Loop:
                 raise
             return None
 
-    def _predict(self, strokes: int, *, quick: bool) -> int:
+    def _predict(self, strokes: int, *, quick: bool, sketch: bool = False) -> int:
         generation = self._next()
         self._newest[generation] = strokes
         self._predictor.submit(
             msg.PredictionJob(
                 generation, self._snapshot, self._source, self._view, whole=False, done=frozenset(),
-                device="cpu", quick=quick, uncertainty=False, probabilities=False,
+                device="cpu", quick=quick, sketch=sketch, uncertainty=False, probabilities=False,
             )
         )  # fmt: skip
         return generation

@@ -78,7 +78,8 @@ def test_strokes_are_the_same_on_larger_images_and_clicks_do_not_meet() -> None:
 
 def test_the_loop_answers_every_stroke() -> None:
     found = loop.run(96, 64, 2)
-    assert all(0 < s["classifier"] < s["first_tile"] <= s["view"] for s in found["strokes"])
+    assert all(0 < s["classifier"] < s["first_tile"] <= s["sketch"] <= s["view"] for s in found["strokes"])
+    assert all(s["first_tile"] <= s["agreed"] <= s["view"] for s in found["strokes"])
     assert found["calm"] > 0
 
 

@@ -107,6 +107,7 @@ def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> 
         "done": frozenset(),
         "device": "cpu",
         "quick": True,
+        "sketch": False,
         "uncertainty": False,
         "probabilities": False,
     }
@@ -116,6 +117,19 @@ def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> 
 def large_job(generation: int, classifier: TrainedClassifier) -> msg.PredictionJob:
     source = ImageSource(np.tile(SOURCE.data, (10, 10)))
     return view_job(generation, classifier, source=source, whole=True, quick=False)
+
+
+def test_a_sketch_of_all_tiles_comes_before_the_first_exact_one(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(view_job(1, classifier, sketch=True))
+    assert ear.first(msg.PredictionEnded).complete
+    tiles = ear.all_of(msg.TileDone)
+    half = len(tiles) // 2
+    assert [event.exact for event in tiles] == [False] * half + [True] * half
+    assert {event.tile for event in tiles[:half]} == {event.tile for event in tiles[half:]}
+    assert tiles[half - 1].fraction == 0
+    assert tiles[-1].fraction == 1
 
 
 def test_strokes_are_counted_by_class(trainer: TrainerThread, ear: Ear) -> None:

@@ -169,6 +169,23 @@ def test_a_stop_is_heard_within_a_tile():
     assert len(asked) == 3
 
 
+@settings(max_examples=15)
+@given(rows=st.integers(1, 70), columns=st.integers(1, 70), top=st.integers(0, 40), left=st.integers(0, 40))
+def test_a_sketch_is_exact_on_its_lattice_and_between_its_neighbours_elsewhere(rows, columns, top, left):
+    image = np.random.default_rng(rows).normal(10, 3, (110, 110)).astype(np.float32)
+    predictor = Predictor(classifier_for(shares=(0.5, 0.3, 0.2)), "cpu", flips=1)
+    tile = tiles.Tile((), (top, top + rows), (left, left + columns))
+    sketch = predictor.sketch(ImageSource(image), tile)
+    exact = predictor.tile(ImageSource(image), tile)
+    assert exact is not None
+    assert sketch.probabilities.shape == exact.probabilities.shape
+    assert predictor.stride == (4, 4)
+    lattice = np.s_[:, ::4, ::4]
+    assert_allclose(sketch.probabilities[lattice], exact.probabilities[lattice], atol=1e-5)
+    assert_allclose(sketch.probabilities.sum(0), 1, atol=1e-5)
+    assert_array_equal(sketch.labels, sketch.probabilities.argmax(0) + 1)
+
+
 def test_bfloat16_differs_only_near_ties():
     classifier = classifier_for(flips=8)
     source = ImageSource(np.random.default_rng(4).normal(10, 3, (90, 80)).astype(np.float32))

@@ -122,6 +122,8 @@ class PredictionJob:
     device : str
     quick : bool
         For a preview that the next snapshot will replace: without the average over symmetries.
+    sketch : bool
+        Send a coarse sketch of all tiles first: what is on screen is out of date throughout.
     uncertainty, probabilities : bool
         Send these maps along with the labels.
     """
@@ -134,6 +136,7 @@ class PredictionJob:
     done: frozenset[Tile]
     device: str
     quick: bool
+    sketch: bool
     uncertainty: bool
     probabilities: bool
 
@@ -200,6 +203,8 @@ class TileDone:
     generation : int
     quick : bool
         As the job had it.
+    exact : bool
+        False of a sketch, where most pixels are interpolated.
     tile : Tile
     labels : ndarray of uint8 or uint16, shape (h, w)
     block_uncertainty : ndarray of float32
@@ -214,6 +219,7 @@ class TileDone:
 
     generation: int
     quick: bool
+    exact: bool
     tile: Tile
     labels: npt.NDArray[Any]
     block_uncertainty: npt.NDArray[np.float32]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -106,6 +107,8 @@ class PredictorThread(Worker[PredictorJob]):
         tiles = _tiles_of(job)
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
+        if job.sketch and not self._sketch(job, predictor, tiles):
+            tiles = ()
         for tile in tiles:
             if self._is_over(job):
                 break
@@ -120,6 +123,18 @@ class PredictorThread(Worker[PredictorJob]):
             self._cores.settle()
         complete = done == pixels
         self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
+
+    def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> bool:
+        """Show a coarse form of all tiles at once; False if the job is over."""
+        if predictor.stride == (1, 1):
+            return True  # a sketch would be all there is to compute
+        for tile in tiles:
+            if self._is_over(job):
+                return False
+            event = _describe(job, predictor.sketch(job.source, tile), 0.0, 0.0, math.inf, exact=False)
+            if not self._hand_over(event):
+                return False
+        return True
 
     def _hand_over(self, event: TileDone) -> bool:
         """Post a tile once the window has room for it; False if the thread is to close."""
@@ -177,13 +192,20 @@ def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
 
 
 def _describe(
-    job: PredictionJob, prediction: TilePrediction, fraction: float, speed: float, seconds_left: float
+    job: PredictionJob,
+    prediction: TilePrediction,
+    fraction: float,
+    speed: float,
+    seconds_left: float,
+    *,
+    exact: bool = True,
 ) -> TileDone:
     tile = prediction.tile
     uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
     return TileDone(
         generation=job.generation,
         quick=job.quick,
+        exact=exact,
         tile=tile,
         labels=prediction.labels,
         block_uncertainty=block_means(uncertainty, tile.rows, tile.columns),

@@ -55,6 +55,7 @@ class Segmenting(QObject):
         self._done_since = 0  # tiles of generations before this one are by an older model, or quick
         self._whole_generation = -1
         self._view_due = self._whole_due = False
+        self._sketch_due = True  # what is on screen is out of date throughout
         self._grid = empty_grid((1, 1))
         self._visited: tuple[tuple[int, ...], ...] = ()
         self._rested = time.monotonic()  # when the next preview may begin
@@ -62,7 +63,7 @@ class Segmenting(QObject):
         self._rest.setSingleShot(True)
         self._rest.timeout.connect(self.predict_view)
         self._watch = ViewWatch(viewer, self)
-        self._watch.changed.connect(self.predict_view)
+        self._watch.changed.connect(self._on_view_changed)
 
     @property
     def labels(self) -> npt.NDArray[Any] | None:
@@ -92,6 +93,8 @@ class Segmenting(QObject):
             self._results.close()
             self._results.deleteLater()
         self._results = self._frame = self._image = self._strokes = None
+        self._sketch_due = True
+        self._store.set(sketched=False)
         self._view_due = False
 
     def close(self) -> None:
@@ -125,6 +128,7 @@ class Segmenting(QObject):
     def hurry(self) -> None:
         """There is new paint: show what it changes as soon as it has been learned."""
         self._rested = time.monotonic()
+        self._sketch_due = True
 
     def predict_view(self) -> None:
         """Segment what is on screen and not segmented yet, unless the whole image is being done."""
@@ -133,6 +137,10 @@ class Segmenting(QObject):
             self._view_due = True
         elif not self._store.now.complete:
             self._submit(whole=False)
+
+    def _on_view_changed(self) -> None:
+        self._sketch_due = True
+        self.predict_view()
 
     def predict_whole(self) -> None:
         """Segment the whole image, what is on screen first; a model that still learns gets its time."""
@@ -194,6 +202,7 @@ class Segmenting(QObject):
                 done=frozenset(self._done),
                 device=self.device,
                 quick=not whole and self._store.now.training is Training.LEARNING,
+                sketch=self._sketch_due and not whole,
                 uncertainty=self._uncertainty,
                 probabilities=self._probabilities,
             )
@@ -220,7 +229,10 @@ class Segmenting(QObject):
         tile = event.tile
         self._results.show_tile(event, self.named(self.classifier))
         store_blocks(self._grid, event.block_uncertainty, tile.plane, tile.rows, tile.columns)
-        if event.generation >= self._done_since and not event.quick:
+        if not event.exact:
+            self._sketch_due = False
+            self._store.set(sketched=True)
+        elif event.generation >= self._done_since and not event.quick:
             self._done.add(tile)
         if event.generation == self._whole_generation and self._store.now.whole is not None:
             speed, left = event.pixels_per_second, event.seconds_left
@@ -231,6 +243,8 @@ class Segmenting(QObject):
         if self._results is not None and self._store.now.training is not Training.LEARNING:
             self._results.finish()
         self._rested = time.monotonic() + REST_SHARE * event.seconds
+        if event.complete:
+            self._store.set(sketched=False)
         if event.generation != self._whole_generation or self._store.now.whole is None:
             return False
         newest = event.generation >= self._done_since

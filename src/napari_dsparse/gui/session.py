@@ -60,6 +60,8 @@ class Session:
         None while no whole-image prediction runs.
     complete : bool
         The whole image was segmented by the newest model.
+    sketched : bool
+        On screen, pixels are interpolated that will be computed in a moment.
     writing : bool
         A file is being written or read.
     problem : str or None
@@ -79,6 +81,7 @@ class Session:
     has_model: bool = False
     whole: WholeImage | None = None
     complete: bool = False
+    sketched: bool = False
     writing: bool = False
     problem: str | None = None
     note: str | None = None
@@ -98,6 +101,10 @@ def describe(session: Session) -> str:
     """The status sentence: what is going on and what to do next."""
     if session.problem:
         return session.problem
+    return _state(session) + (" Coarse preview, being refined." if session.sketched else "")
+
+
+def _state(session: Session) -> str:
     if session.image is None:
         return "Open an image to start; File > Open Sample has some with strokes."
     if session.training is Training.LEARNING:

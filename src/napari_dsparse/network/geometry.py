@@ -51,10 +51,13 @@ class Geometry:
     steps : tuple of Step
     patch : (int, int)
         Smallest patch (rows, columns) that gives one output.
+    stride : (int, int)
+        Pixels between neighbouring outputs where the patch classifier itself, strides and all, runs on a map.
     """
 
     steps: tuple[Step, ...]
     patch: tuple[int, int]
+    stride: tuple[int, int]
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -119,7 +122,7 @@ def trace(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> Geomet
         )
     spans = [step.window.span if step.window else (0, 0) for step in steps]
     patch = 1 + sum(span[0] for span in spans), 1 + sum(span[1] for span in spans)
-    return Geometry(tuple(steps), patch)
+    return Geometry(tuple(steps), patch, dilation)
 
 
 def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> int | tuple[int, int]:

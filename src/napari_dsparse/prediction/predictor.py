@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -81,6 +82,8 @@ class Predictor:
         self._dtype = pick_precision(precision)
         self._forms = [self._turned(symmetry) for symmetry in symmetries_for(flips or classifier.flips)]
         self.patch = classifier.spec.patch
+        #: Rows and columns between the pixels that a sketch computes.
+        self.stride = self._forms[0].geometry.stride
         self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
         self._shares = torch.tensor(classifier.shares, device=self._device)[self._present][:, None, None]
 
@@ -106,7 +109,7 @@ class Predictor:
     def _block(
         self, pixels: NDArray[np.float32], tile: Tile, stopped: Callable[[], bool]
     ) -> TilePrediction | None:
-        x = torch.from_numpy(self.classifier.normalisation.apply(pixels)).to(self._device, self._dtype)[None]
+        x = self._normalised(pixels)
         with torch.inference_mode(), full_float32(self._device):
             painted: Tensor | None = None
             for form in self._forms:
@@ -115,13 +118,41 @@ class Predictor:
                 one = form(x)[0, self._present].softmax(0, dtype=torch.float32)
                 painted = one if painted is None else painted.add_(one)
             assert painted is not None
-            painted.mul_(self._shares).div_(painted.sum(0))
-            winners = painted.max(0).indices  # the first of equals, ten times as fast as argmax
-            labels = (
-                (self._present[winners] + 1).cpu().numpy().astype(label_dtype(len(self.classifier.classes)))
-            )
-            probabilities = self._with_absent(painted).cpu().numpy()
-        return TilePrediction(tile, labels, probabilities)
+            return self._decided(painted, tile)
+
+    def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
+        """A first look at a tile, several times as fast: `tile` in one symmetry at every s-th pixel.
+
+        There the patch classifier itself runs on the map, strides and all, which gives what `tile` gives;
+        between these pixels, probabilities are interpolated. With s the product of strides, the lattice
+        begins at the tile's first pixel.
+        """
+        self._check(source)
+        stride_y, stride_x = self.stride
+        height, width = (stop - start for start, stop in (tile.rows, tile.columns))
+        covered = -(-(height - 1) // stride_y) * stride_y + 1, -(-(width - 1) // stride_x) * stride_x + 1
+        whole = Tile(
+            tile.plane,
+            (tile.rows[0], tile.rows[0] + covered[0]),
+            (tile.columns[0], tile.columns[0] + covered[1]),
+        )
+        x = self._normalised(source.read(tile.plane, *whole.window(self.patch)))
+        with torch.inference_mode(), full_float32(self._device):
+            scores = self._forms[0].network(x)[:, self._present].softmax(1, dtype=torch.float32)
+            between = F.interpolate(scores, covered, mode="bilinear", align_corners=True)
+            return self._decided(between[0, :, :height, :width].contiguous(), tile)
+
+    def _normalised(self, pixels: NDArray[np.float32]) -> Tensor:
+        """Pixels (C, H, W) as the network takes them: (1, C, H, W)."""
+        own = torch.from_numpy(self.classifier.normalisation.apply(pixels))
+        return own.to(self._device, self._dtype)[None]
+
+    def _decided(self, painted: Tensor, tile: Tile) -> TilePrediction:
+        """From probabilities (painted classes, h, w), of equal shares and up to a factor, in place."""
+        painted.mul_(self._shares).div_(painted.sum(0))
+        winners = painted.max(0).indices  # the first of equals, ten times as fast as argmax
+        labels = (self._present[winners] + 1).cpu().numpy().astype(label_dtype(len(self.classifier.classes)))
+        return TilePrediction(tile, labels, self._with_absent(painted).cpu().numpy())
 
     def _with_absent(self, painted: Tensor) -> Tensor:
         """Probabilities of all classes (K, h, w), from those of the painted ones: 0 for the others."""
