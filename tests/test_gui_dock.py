@@ -7,12 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
+from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QWidget
 
 from gui_session import Desk, desk, two_textures
 from napari_dsparse.gui.class_table import COLOR, NAME, PIXELS, STROKES
+from napari_dsparse.gui.confusion_table import ConfusionTable
+from napari_dsparse.network import default_classes
+from napari_dsparse.training import TrainingProgress
 
 __all__ = ["desk"]
 
@@ -20,7 +24,7 @@ CONTROLS = (
     *("image_combo", "labels_combo", "new_labels_button", "class_table", "add_class_button"),
     *("live_check", "train_button", "pause_button", "stop_button", "status_label", "loss_plot"),
     *("predict_button", "export_button", "progress_bar", "uncertainty_check", "next_spot_button"),
-    *("save_model_button", "load_model_button", "device_combo"),
+    *("save_model_button", "load_model_button", "device_combo", "confusion_table"),
 )
 
 
@@ -229,3 +233,23 @@ def test_a_table_that_does_not_know_the_keyboard_still_lists_every_class(desk: C
     assert table.rowCount() == 11
     assert table.item(10, 0).text() == ""
     assert table.item(10, NAME).flags() & Qt.ItemFlag.ItemIsEditable
+
+
+def test_mistakes_on_held_out_strokes_stand_in_a_table(qtbot: QtBot) -> None:
+    table = ConfusionTable()
+    qtbot.addWidget(table)
+    table.show_classes(default_classes(3))
+    assert "2 strokes each" in table.item(0, 0).text()
+    progress = TrainingProgress(
+        step=1, planned_steps=60, loss=0.5, held_out_iou={1: 0.6, 3: 0.5}, held_out_strokes=4, seconds=0.1,
+        steady=False, held_out_confusion=((90, 0, 30), (0, 0, 0), (20, 0, 60)),
+    )  # fmt: skip
+    table.show_progress(progress)
+    shown = [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount())]
+    assert shown == [["background", "75", "0", "25", "0.64"], ["class 3", "25", "0", "75", "0.55"]]
+    assert "30 of 120 held-out pixels of 'background' were found as 'class 3'" in table.item(0, 3).toolTip()
+    table.show_classes(default_classes(2))
+    assert [table.item(0, column).text() for column in range(4)] == ["background", "75", "0", "0.64"]
+    table.show_progress(None)
+    assert table.rowCount() == 1
+    assert "2 strokes each" in table.item(0, 0).text()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dsparse.gui.strokes_layer import KEYED_CLASSES
+from napari_dsparse.gui.swatch import swatch
 from napari_dsparse.network.trained import ClassInfo
 
 KEY, COLOR, NAME, STROKES, PIXELS = range(5)
@@ -85,7 +86,7 @@ class ClassTable(QTableWidget):
         key.setText(str(row + 1) if row < KEYED_CLASSES else "")
         key.setToolTip(f"Press {row + 1} to paint this class." if row < KEYED_CLASSES else "")
         color = self._item(row, COLOR)
-        color.setIcon(_swatch(info.color))
+        color.setIcon(swatch(info.color))
         color.setToolTip("Double-click to change the colour.")
         color.setData(Qt.ItemDataRole.AccessibleTextRole, info.color)
         name = self._item(row, NAME)
@@ -143,12 +144,3 @@ class ClassTable(QTableWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.StyleChange:
             self._fit_height()
-
-
-def _swatch(color: str) -> QIcon:
-    pixmap = QPixmap(14, 14)
-    pixmap.fill(QColor(color))
-    icon = QIcon()
-    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected, QIcon.Mode.Disabled):
-        icon.addPixmap(pixmap, mode)  # the colour itself, not tinted in the selected row
-    return icon

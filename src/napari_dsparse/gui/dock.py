@@ -173,10 +173,12 @@ class SegmentationDock(QWidget):
         if painted != (before.classes, before.counts, before.brush):
             panel.class_table.show_classes(*painted)
             panel.curves.set_classes(session.classes)
+            panel.confusion_table.show_classes(session.classes)
         if session.progress is not None and session.progress is not before.progress:
             panel.curves.add(session.progress)
         elif session.progress is None and before.progress is not None:
             panel.curves.clear_curves()
+        panel.confusion_table.show_progress(session.progress)
         if session.whole != before.whole:
             panel.show_progress(session.whole.fraction if session.whole else None)
             panel.progress_bar.setFormat(progress_text(session.whole) if session.whole else "")

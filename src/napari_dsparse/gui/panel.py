@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_dsparse.gui.class_table import ClassTable
+from napari_dsparse.gui.confusion_table import ConfusionTable
 from napari_dsparse.gui.curves import LearningCurves
 from napari_dsparse.gui.layer_combo import LayerCombo
 from napari_dsparse.ops.devices import available_devices
@@ -51,6 +52,7 @@ class Panel(QWidget):
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
         layout.addWidget(self.status_label)
         layout.addWidget(_section("Learning", self.curves))
+        layout.addWidget(_section("Held-out mistakes, %", self.confusion_table, opened=False))
         layout.addWidget(_section("Segmentation", self._segmentation()))
         layout.addWidget(_section("Model", self._model()))
         layout.addStretch(1)
@@ -104,6 +106,7 @@ class Panel(QWidget):
         self.status_label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.status_label.setMinimumHeight(2 * self.status_label.fontMetrics().lineSpacing() + 4)
         self.curves = LearningCurves()
+        self.confusion_table = ConfusionTable()
         self.predict_button = _button("Segment whole image", "Segment every pixel with the newest model.")
         self.uncertainty_check = _check("uncertainty", "Show where the model is unsure, as a layer.")
         self.probabilities_check = _check("probabilities", "Show the probability of every class, as layers.")
@@ -195,8 +198,8 @@ def _column(*rows: QHBoxLayout) -> QWidget:
     return box
 
 
-def _section(title: str, content: QWidget) -> QCollapsible:
-    """A part that can be folded away, open at first."""
+def _section(title: str, content: QWidget, *, opened: bool = True) -> QCollapsible:
+    """A part that can be folded away."""
     section = QCollapsible(title)
     section.setDuration(0)
     section.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
@@ -204,5 +207,6 @@ def _section(title: str, content: QWidget) -> QCollapsible:
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.content().layout().setContentsMargins(0, 2, 0, 2)
     section.addWidget(content)
-    section.expand(animate=False)
+    if opened:
+        section.expand(animate=False)
     return section

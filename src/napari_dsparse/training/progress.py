@@ -20,6 +20,8 @@ class TrainingProgress:
         Class-balanced cross-entropy of this step, in nats; NaN before the first.
     held_out_iou : mapping of int to float
         Intersection over union by class on held-out strokes, 0..1; empty while there are too few strokes.
+    held_out_confusion : tuple of tuple of int
+        Held-out pixels by class painted, then by class found; empty while there are too few strokes.
     held_out_strokes : int
         How many strokes those figures rest on.
     seconds : float
@@ -38,3 +40,4 @@ class TrainingProgress:
     seconds: float
     steady: bool
     strokes: int = 0
+    held_out_confusion: tuple[tuple[int, ...], ...] = ()

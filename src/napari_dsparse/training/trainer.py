@@ -243,7 +243,13 @@ class Trainer:
             seconds=self._seconds,
             steady=self.steady,
             strokes=len(self._strokes),
+            held_out_confusion=self._confusion(),
         )
+
+    def _confusion(self) -> tuple[tuple[int, ...], ...]:
+        if self._accuracy is None or not self._accuracy.strokes:
+            return ()
+        return tuple(tuple(map(int, row)) for row in self._accuracy.confusion)
 
 
 def _check_classes(strokes: Sequence[Stroke], classes: Sequence[ClassInfo]) -> tuple[int, ...]:
