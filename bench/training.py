@@ -297,8 +297,8 @@ def _text(rows: list[Row], plan: Plan) -> str:
              "target"],
             others,
         ),
-        "Isolated clicks take the same way as strokes. One stroke more: from its pixels to a batch "
-        "that holds it, with all others kept.",
+        "Isolated clicks run as patches, cut out by way of the closure. One stroke more: from its pixels to "
+        "a batch that holds it, with all others kept.",
     ))  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_dsparse.network import NETWORKS, NetworkSpec, densify, patch_size
+from napari_dsparse.network.dense import PATCHES_AT_ONCE
+from napari_dsparse.sites import dependency_closure, join
 from networks import every_patch, gradients, patch_networks
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
@@ -48,6 +51,30 @@ def test_active_sites_equal_the_whole_image(network, seed, count, ties):
     inputs = [image, *network.parameters()]
     weight = torch.randn_like(whole)
     for ours, plain in zip(gradients(sites, weight, inputs), gradients(whole, weight, inputs), strict=True):
+        torch.testing.assert_close(ours, plain, **CLOSE)
+
+
+@settings(max_examples=40, deadline=None)
+@given(patch_networks(), seeds, st.sampled_from([1, 2, PATCHES_AT_ONCE + 3]), st.booleans())
+def test_isolated_clicks_run_as_patches_and_equal_the_whole_image(network, seed, count, ties):
+    dense = densify(network)
+    image = image_for(network, dense.patch, seed, room=(5, 6), ties=ties)
+    yx = torch.stack([torch.randint(0, 6, (count,)), torch.randint(0, 7, (count,))], 1)
+    rows, columns = dense.patch
+    click = dependency_closure(dense.geometry.windows, np.zeros(1, np.int64), columns)
+    pixels = torch.cat([
+        image[:, y : y + rows, x : x + columns].reshape(image.shape[0], -1)[:, click.pixels].t()
+        for y, x in yx.tolist()
+    ])  # fmt: skip
+    clicks = join([click] * count)
+    assert clicks.alone
+    assert not join([click, dependency_closure(dense.geometry.windows, np.arange(2), columns + 1)]).alone
+    alone = dense.on_sites(pixels, clicks)
+    whole = dense(image[None])[0][:, yx[:, 0], yx[:, 1]].t()
+    torch.testing.assert_close(alone, whole, **CLOSE)
+    inputs = [image, *network.parameters()]
+    weight = torch.randn_like(whole)
+    for ours, plain in zip(gradients(alone, weight, inputs), gradients(whole, weight, inputs), strict=True):
         torch.testing.assert_close(ours, plain, **CLOSE)
 
 

@@ -47,10 +47,18 @@ class Closure:
         Places of the input rows in the frame they were made in: y * width + x.
     maps : tuple of KernelMap
         The rows that a layer gives out are those that the next takes in.
+    alone : bool
+        No output shares anything with another: the input rows are its patch, row by row, then the next one's.
     """
 
     pixels: Tensor
     maps: tuple[KernelMap, ...]
+    alone: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """Number of wanted outputs, S."""
+        return self.maps[-1].outputs if self.maps else len(self.pixels)
 
     @property
     def work(self) -> int:
@@ -59,7 +67,7 @@ class Closure:
 
     def to(self, device: torch.device) -> Closure:
         """The same closure on `device`."""
-        return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps))
+        return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps), self.alone)
 
 
 def dependency_closure(windows: Sequence[Window], sites: Indices, width: int) -> Closure:
@@ -82,11 +90,12 @@ def dependency_closure(windows: Sequence[Window], sites: Indices, width: int) ->
     if sites.ndim != 1 or (np.diff(sites) <= 0).any():
         raise ShapeError("Sites must be one strictly increasing list of y * width + x; sort them first.")
     maps: list[KernelMap] = []
+    wanted = len(sites)
     for window in reversed(windows):
         inputs = _read_sites(window, sites, width)
         maps.append(_kernel_map(window, inputs, sites, width))
         sites = inputs
-    return Closure(torch.from_numpy(sites), tuple(reversed(maps)))
+    return Closure(torch.from_numpy(sites), tuple(reversed(maps)), alone=wanted == 1)
 
 
 def _read_sites(window: Window, sites: Indices, width: int) -> Indices:
@@ -147,7 +156,11 @@ def join(closures: Sequence[Closure]) -> Closure:
     if len(closures) == 1:
         return closures[0]
     layers = zip(*(closure.maps for closure in closures), strict=True)
-    return Closure(torch.cat([c.pixels for c in closures]), tuple(_join_maps(maps) for maps in layers))
+    return Closure(
+        torch.cat([c.pixels for c in closures]),
+        tuple(_join_maps(maps) for maps in layers),
+        all(c.alone for c in closures),
+    )
 
 
 def _join_maps(maps: Sequence[KernelMap]) -> KernelMap:
