@@ -42,7 +42,7 @@ def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
     softness = rng.uniform(0, 1.5)  # pixels over which one class passes into the next
     image = np.zeros((SIZE, SIZE))
     for label in range(classes):
-        share = (layout.labels == label).astype(float)
+        share = (layout.seen_as() == label).astype(float)
         if softness > 0.3:
             share = ndimage.gaussian_filter(share, softness)
         own = texture(rng) * rng.uniform(0.1, 0.8) * (1.3 if alike else 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pretraining.draws import SIZE, FloatMap, IntMap, log_uniform, smooth_field
 from pretraining.shapes import blobs, curves, tessellation
@@ -27,18 +28,28 @@ class Layout:
         has none.
     depth : ndarray of float64, shape (N, N)
         About how many pixels within an outline; negative outside.
+    looks : ndarray of int64, shape (N, N), optional
+        Class that a pixel is stained like, where that is not its own: only its surroundings tell.
     """
 
     labels: IntMap
     objects: IntMap
     depth: FloatMap
+    looks: IntMap | None = None
+
+    def seen_as(self) -> IntMap:
+        """The class that every pixel looks like, shape (N, N)."""
+        return self.labels if self.looks is None else self.looks
 
 
 def cells_and_walls(rng: np.random.Generator) -> Layout:
     """Plant tissue, an epithelium with stained membranes, neurites in electron microscopy."""
     cells, depth = tessellation(rng, log_uniform(rng, 9, 60))
     depth = depth - rng.uniform(0.7, 3.2)
-    return Layout((depth < 0).astype(np.int64), cells, depth)
+    walls = (depth < 0).astype(np.int64)
+    if rng.random() < 0.6:
+        return Layout(walls, cells, depth, looks=np.where(_organelles(rng), 1, walls))
+    return Layout(walls, cells, depth)
 
 
 def cells_of_several_kinds(rng: np.random.Generator) -> Layout:
@@ -68,6 +79,9 @@ def objects_on_a_ground(rng: np.random.Generator) -> Layout:
     elif rng.random() < 0.35 and objects.max() > 2:
         second = rng.random(objects.max() + 1) < 0.5
         labels = np.where(objects > 0, 1 + second[objects], 0)
+    if rng.random() < 0.3:  # fibres or debris that took up the stain of the objects
+        fibres = curves(rng, int(rng.integers(2, 10)), rng.uniform(0.6, 1.5)) < 0
+        return Layout(labels, objects, depth, looks=np.where(fibres & (labels == 0), 1, labels))
     return Layout(labels, objects, depth)
 
 
@@ -75,7 +89,11 @@ def vessels(rng: np.random.Generator) -> Layout:
     """Vessels, worms, fibres or filaments on a ground."""
     half_width = log_uniform(rng, 0.7, 6)
     outside = curves(rng, int(rng.integers(2, 14)), half_width)
-    return Layout((outside < 0).astype(np.int64), _no_objects(), -outside)
+    labels = (outside < 0).astype(np.int64)
+    if rng.random() < 0.4:  # roundish things of the same stain
+        spots, _ = blobs(rng, int(rng.integers(3, 30)), 1.5, rng.uniform(3, 12))
+        return Layout(labels, _no_objects(), -outside, looks=np.maximum(labels, spots > 0))
+    return Layout(labels, _no_objects(), -outside)
 
 
 def objects_on_phases(rng: np.random.Generator) -> Layout:
@@ -107,7 +125,20 @@ def draw_layout(rng: np.random.Generator) -> Layout:
         layout = KINDS[rng.integers(len(KINDS))](rng)
         classes, numbered, pixels = np.unique(layout.labels, return_inverse=True, return_counts=True)
         if len(classes) >= 2 and pixels.min() > FEWEST_PIXELS:
-            return Layout(numbered.reshape(SIZE, SIZE), layout.objects, layout.depth)
+            looks = np.searchsorted(classes, layout.seen_as())
+            return Layout(numbered.reshape(SIZE, SIZE), layout.objects, layout.depth, looks)
+
+
+def _organelles(rng: np.random.Generator) -> NDArray[np.bool_]:
+    """What inside of cells takes up the stain of their walls: filled, or rims with folds inside."""
+    count, largest = int(rng.integers(4, 60)), log_uniform(rng, 3, 18)
+    bodies, depth = blobs(rng, count, max(1.5, largest / 3), largest)
+    if rng.random() < 0.4:
+        return bodies > 0
+    rims = (depth > 0) & (depth < rng.uniform(1, 2.5))
+    if rng.random() < 0.6:
+        rims |= (bodies > 0) & (smooth_field(rng, rng.uniform(0.8, 2)) > rng.uniform(0, 1))
+    return rims
 
 
 def _no_objects() -> IntMap:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_dsparse.errors import LabelsError
-from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
+from napari_dsparse.network import NetworkSpec
+from napari_dsparse.training.shares import LEAST, TRUST
 from pretraining import warm_file
 from pretraining.draws import Stream, generator
 from pretraining.episodes import Episode, draw_episode, painted_episode
 from pretraining.head import RidgeHead
 from pretraining.scenes import SceneSet
+from pretraining.trunk import Fragments
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Recipe:
         Of the trunk.
     clip : float
         Largest norm of the trunk's gradient.
+    most_loss : float
+        An episode's loss counts for no more than this, in nats, and teaches nothing beyond it.
     report_every : int
         Steps between reports.
     """
@@ -58,6 +62,7 @@ class Recipe:
     lowest: float = 0.02
     weight_decay: float = 1e-3
     clip: float = 1.0
+    most_loss: float = 4.0
     report_every: int = 100
 
     def rate(self, step: int) -> float:
@@ -123,7 +128,8 @@ class MetaLearner:
             torch.manual_seed(seed)
             self.trunk = NetworkSpec(network, channels=1, classes=2).build()[:-1]
         self.head = RidgeHead() if start is None else warm_file.read(start, self.trunk)
-        self._dense: DenseNetwork = densify(self.trunk)
+        _spread(self.trunk) if start is None else None
+        self._maps = Fragments(self.trunk, bfloat16=True)
         self._seed = seed
 
     def learn(self, scenes: SceneSet, held: SceneSet, recipe: Recipe) -> Iterator[Report]:
@@ -186,7 +192,8 @@ class MetaLearner:
             queries = rng.integers(0, episode.labels.size, recipe.queries)
             targets = torch.from_numpy(episode.labels.ravel()[queries])
             losses.append(F.cross_entropy(self._logits(features, episode, queries), targets))
-        return torch.stack(losses).mean()
+        # Where a fit goes wrong altogether, pixels far from all strokes would drown the other episodes.
+        return torch.stack(losses).clamp(max=recipe.most_loss).mean()
 
     def _episode(self, rng: np.random.Generator, scenes: SceneSet, crop: int) -> Episode:
         """Of any scene that holds enough of two classes where it is cropped."""
@@ -202,20 +209,34 @@ class MetaLearner:
     def _features(self, episodes: list[Episode]) -> Tensor:
         """Features of every pixel with an answer, shape (episodes, pixels, F)."""
         images = torch.from_numpy(np.stack([episode.image for episode in episodes]))
-        maps: Tensor = self._dense(images[:, None])
+        maps: Tensor = self._maps(images[:, None])
         return maps.flatten(2).transpose(1, 2)
 
     def _logits(self, features: Tensor, episode: Episode, queries: NDArray[np.int64]) -> Tensor:
-        """What a head fitted to the strokes says of the pixels `queries` (Q,): (Q, K)."""
+        """What a head fitted to the strokes says of the pixels `queries` (Q,), a fair sample: (Q, K)."""
         # index_select, since its gradient adds up in the same order every time.
         painted = features.index_select(0, torch.from_numpy(episode.strokes))
         targets = torch.from_numpy(episode.labels.ravel()[episode.strokes])
         logits: Tensor = self.head(painted, targets, features.index_select(0, torch.from_numpy(queries)))
-        return logits
+        return logits + log_shares(logits.detach())
 
     @property
     def _patch(self) -> int:
-        return self._dense.patch[0]
+        return self._maps.patch
+
+
+def _spread(trunk: nn.Module) -> None:
+    """First weights that keep the variance of activations from layer to layer (He et al., ICCV 2015)."""
+    for layer in trunk.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=0.1)
+            nn.init.zeros_(layer.bias)
+
+
+def log_shares(logits: Tensor) -> Tensor:
+    """What the package adds for how frequent classes are (`ClassShares`), from logits (Q, K): (K,)."""
+    shares = logits.softmax(1).mean(0).clamp(min=LEAST / logits.shape[1]) ** TRUST
+    return (shares / shares.sum()).log()
 
 
 def mean_iou(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from napari_dsparse.errors import LabelsError
 
@@ -101,6 +99,10 @@ def _components(
     places: NDArray[np.int64], values: NDArray[np.int64], width: int, image: int, plane: tuple[int, ...]
 ) -> Iterator[Stroke]:
     """Connected components among painted pixels only: the cost follows the paint, not the plane."""
+    # Imported where it is needed: it takes as long as the rest of this package.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(places)
     if not count:
         return
