@@ -168,7 +168,7 @@ class DenseNetwork(nn.Module):
         Where nothing is shared, gathering rows gains nothing over plain convolutions.
         """
         patches = pixels.view(-1, *self.patch, pixels.shape[1]).permute(0, 3, 1, 2)
-        scores = [self.network(some.contiguous()).flatten(1) for some in patches.split(PATCHES_AT_ONCE)]
+        scores = [self.network(some.contiguous()).flatten(1) for some in torch.split(patches, PATCHES_AT_ONCE)]
         return torch.cat(scores)
 
     def _learns(self, x: Tensor) -> bool:
