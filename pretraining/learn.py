@@ -127,8 +127,8 @@ class MetaLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.trunk = NetworkSpec(network, channels=1, classes=2).build()[:-1]
+            _spread(self.trunk)
         self.head = RidgeHead() if start is None else warm_file.read(start, self.trunk)
-        _spread(self.trunk) if start is None else None
         self._maps = Fragments(self.trunk, bfloat16=True)
         self._seed = seed
 

@@ -15,16 +15,18 @@ from pretraining.__main__ import main
 from pretraining.draws import SIZE, Stream, generator
 from pretraining.episodes import draw_episode, draw_strokes
 from pretraining.head import RidgeHead, fit_ridge
-from pretraining.layouts import KINDS
-from pretraining.learn import MetaLearner, Recipe
+from pretraining.layouts import KINDS, draw_layout
+from pretraining.learn import MetaLearner, Recipe, log_shares
 from pretraining.scenes import SceneSet, scene, scene_set
+from pretraining.trunk import Fragments
 
 from napari_dsparse.errors import DsparseError, ExportError, LabelsError, ModelFileError
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.network import NetworkSpec, default_classes, warm
+from napari_dsparse.network import NetworkSpec, default_classes, densify, warm
 from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.head import Moments, fit_head
+from napari_dsparse.training.shares import LEAST, TRUST
 from scenes import stripes, strokes_on
 
 #: Small enough for a test, and otherwise as the shipped weights were learned.
@@ -67,6 +69,15 @@ def test_every_kind_of_specimen_covers_the_scene(kind) -> None:
     assert np.isfinite(layout.depth).all()
 
 
+def test_some_things_look_like_a_class_they_are_not_of() -> None:
+    layouts = [draw_layout(np.random.default_rng(seed)) for seed in range(40)]
+    assert all(np.isin(layout.seen_as(), layout.labels).all() for layout in layouts)
+    misleading = [np.mean(layout.seen_as() != layout.labels) for layout in layouts]
+    assert sum(share > 0.01 for share in misleading) >= 4
+    assert sum(share == 0 for share in misleading) >= 10
+    assert max(misleading) < 0.5
+
+
 def test_scenes_repeat_by_seed_whoever_draws_them() -> None:
     alone, shared = (scene_set(Stream.SCENES, 3, 3, processes) for processes in (1, 2))
     assert_array_equal(alone.images, shared.images)
@@ -90,6 +101,17 @@ def test_strokes_are_thin_paths_within_their_class(seed: int) -> None:
     strokes = find_strokes(painted)
     assert {stroke.label for stroke in strokes} == {1, 2, 3}
     assert min(len(stroke.yx) for stroke in strokes) < 80
+
+
+def test_strokes_keep_off_borders_where_there_is_room() -> None:
+    labels = np.zeros((80, 80), np.int64)
+    labels[:, 40:] = 1
+    depth = np.abs(np.arange(80) - 39.5) + 0.5
+    at_border = [
+        (depth[draw_strokes(np.random.default_rng(seed), labels, 100) % 80] <= 1).mean() for seed in range(20)
+    ]
+    assert np.mean(at_border) < 0.02  # a fair share would be 2 of 80 columns
+    assert max(at_border) < 0.2
 
 
 def test_an_episode_lies_in_its_scene_with_paint_on_every_class(few: SceneSet) -> None:
@@ -119,6 +141,35 @@ def test_image_and_answer_of_an_episode_are_turned_together() -> None:
 def test_a_part_with_one_class_only_is_no_episode() -> None:
     labels = np.zeros((SIZE, SIZE), np.uint8)
     assert draw_episode(np.random.default_rng(0), labels.astype(np.float32), labels, 64, PATCH) is None
+
+
+@pytest.mark.parametrize("size", [27, 40, 43])
+def test_fragments_are_the_whole_image_form(size: int) -> None:
+    trunk = NetworkSpec("compact", 1, 2).build()[:-1]
+    images = torch.randn(2, 1, size, size + 3, requires_grad=True)
+    ours, plain = Fragments(trunk)(images), densify(trunk)(images)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-6)
+    weight = torch.randn_like(plain)
+    inputs = [images, *trunk.parameters()]
+    for own, other in zip(
+        torch.autograd.grad(ours, inputs, weight), torch.autograd.grad(plain, inputs, weight), strict=True
+    ):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_comes_close() -> None:
+    trunk = NetworkSpec("compact", 1, 2).build()[:-1]
+    images = torch.randn(2, 1, 40, 40)
+    rough, exact = Fragments(trunk, bfloat16=True)(images), Fragments(trunk)(images)
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_shares_are_those_of_the_package() -> None:
+    logits = torch.randn(500, 3) + torch.tensor([3.0, 0.0, -3.0])
+    means = logits.softmax(1).mean(0)
+    expected = means.clamp(min=LEAST / 3) ** TRUST
+    torch.testing.assert_close(log_shares(logits).exp(), expected / expected.sum())
 
 
 def test_the_head_that_learns_is_the_head_that_is_used() -> None:
