@@ -20,8 +20,9 @@ from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.validation import FEWEST_STROKES
 
-#: Stands above the table while there is nothing to show in it.
-NOTHING_YET = f"Paint {FEWEST_STROKES} strokes each in 2 classes: then strokes are held out in turn."
+#: Stands in the table while there is nothing to show in it, and what it says on a longer look.
+NOTHING_YET = f"Paint {FEWEST_STROKES} strokes each in 2 classes first."
+WHY = "Strokes are judged by a classifier that has not seen them; a class needs others to learn from."
 #: Rows shown before the table scrolls.
 MOST_ROWS_SHOWN = 6
 #: How strongly a cell with all of a class's pixels is coloured, 0..255.
@@ -105,7 +106,7 @@ class ConfusionTable(QTableWidget):
         self.horizontalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.setItem(0, 0, QTableWidgetItem(NOTHING_YET))
-        self.item(0, 0).setToolTip(NOTHING_YET)
+        self.item(0, 0).setToolTip(WHY)
         self._fit_height()
 
     def _fit_height(self) -> None:

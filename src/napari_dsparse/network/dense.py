@@ -168,8 +168,8 @@ class DenseNetwork(nn.Module):
         Where nothing is shared, gathering rows gains nothing over plain convolutions.
         """
         patches = pixels.view(-1, *self.patch, pixels.shape[1]).permute(0, 3, 1, 2)
-        scores = [self.network(some.contiguous()).flatten(1) for some in torch.split(patches, PATCHES_AT_ONCE)]
-        return torch.cat(scores)
+        hands = torch.split(patches, PATCHES_AT_ONCE)
+        return torch.cat([self.network(some.contiguous()).flatten(1) for some in hands])
 
     def _learns(self, x: Tensor) -> bool:
         """Whether a gradient may be asked for, which needs whole maps."""
