@@ -1,6 +1,6 @@
 """The layers that learn, on whole crops: as fragments, where every convolution is dense.
 
-After a pooling of stride s a map is split into its s x s phases, which go to the batch axis. It is the same
+After a layer of stride s a map is split into its s x s phases, which go to the batch axis. It is the same
 arithmetic as the package's dilated layers, in the order that PyTorch does fastest forward and backward.
 """
 
@@ -19,7 +19,7 @@ class Fragments(nn.Module):
     Parameters
     ----------
     trunk : Sequential
-        Square convolutions of stride 1, square max-pools and pointwise activations; not copied.
+        Square convolutions in one group, square max-pools and pointwise activations; not copied.
     bfloat16 : bool
         Whether convolutions compute in bfloat16, which is twice as fast where a processor has it.
     """
@@ -36,12 +36,16 @@ class Fragments(nn.Module):
         maps = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             for layer in self._trunk:
+                stride = int(torch.as_tensor(getattr(layer, "stride", 1)).max())
                 if isinstance(layer, nn.MaxPool2d):
-                    stride = int(torch.as_tensor(layer.stride).max())
-                    maps = _split(F.max_pool2d(maps, layer.kernel_size, 1), stride)
-                    strides.append(stride)
+                    maps = F.max_pool2d(maps, layer.kernel_size, 1)
+                elif isinstance(layer, nn.Conv2d):
+                    maps = F.conv2d(maps, layer.weight, layer.bias)
                 else:
                     maps = layer(maps)
+                if stride > 1:
+                    maps = _split(maps, stride)
+                    strides.append(stride)
         for stride in reversed(strides):
             maps = _join(maps, stride)
         rows, columns = (extent - self.patch + 1 for extent in images.shape[2:])

@@ -143,9 +143,14 @@ def test_a_part_with_one_class_only_is_no_episode() -> None:
     assert draw_episode(np.random.default_rng(0), labels.astype(np.float32), labels, 64, PATCH) is None
 
 
+STRIDED = torch.nn.Sequential(
+    torch.nn.Conv2d(1, 4, 3, 2), torch.nn.Tanh(), torch.nn.MaxPool2d(3, 3), torch.nn.Conv2d(4, 5, 2)
+)
+
+
 @pytest.mark.parametrize("size", [27, 40, 43])
-def test_fragments_are_the_whole_image_form(size: int) -> None:
-    trunk = NetworkSpec("compact", 1, 2).build()[:-1]
+@pytest.mark.parametrize("trunk", [NetworkSpec("compact", 1, 2).build()[:-1], STRIDED], ids=["own", "strided"])
+def test_fragments_are_the_whole_image_form(trunk: torch.nn.Sequential, size: int) -> None:
     images = torch.randn(2, 1, size, size + 3, requires_grad=True)
     ours, plain = Fragments(trunk)(images), densify(trunk)(images)
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-6)
