@@ -149,7 +149,7 @@ STRIDED = torch.nn.Sequential(
 
 
 @pytest.mark.parametrize("size", [27, 40, 43])
-@pytest.mark.parametrize("trunk", [NetworkSpec("compact", 1, 2).build()[:-1], STRIDED], ids=["own", "strided"])
+@pytest.mark.parametrize("trunk", [NetworkSpec("compact", 1, 2).build()[:-1], STRIDED])
 def test_fragments_are_the_whole_image_form(trunk: torch.nn.Sequential, size: int) -> None:
     images = torch.randn(2, 1, size, size + 3, requires_grad=True)
     ours, plain = Fragments(trunk)(images), densify(trunk)(images)
