@@ -2,7 +2,7 @@
 
     python -m bench.sessions [--quick] [--sets NAME,...] [--rounds 20] [--seeds 0] [--json FILE]
 
-On the first image of every 2-D set of the open data (no more than 512 x 512 of it). One stroke of every
+On the first image of every 2-D set of the open data (no more than 384 x 384 of it). One stroke of every
 class to begin with; then, round by round, one more, and the mean IoU over all pixels without paint. Three
 users: one corrects the largest error, of ours and of the forest (the `rf_baseline.py` of the data, filters
 computed once); one paints where "next spot" points; one paints anywhere, every class as often.
@@ -29,7 +29,7 @@ from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training import Trainer, find_strokes
 
 #: Rows and columns of an image that are painted and segmented.
-EDGE = 512
+EDGE = 384
 ROUNDS = 20
 #: "Next spot" is to save this share of the strokes.
 SAVED = 0.25

@@ -16,6 +16,8 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
+from napari_dsparse.gui.messages import TileDone
+from napari_dsparse.gui.result_layers import ResultLayers
 from napari_dsparse.gui.session import Training
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.samples import load
@@ -72,6 +74,29 @@ def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> N
     halves = np.repeat([[1, 2]], 64, axis=1).repeat(96, axis=0)
     assert (result.data == halves).mean() > 0.9
     np.testing.assert_array_equal(strokes.data, painted)
+
+
+def test_new_paint_is_sketched_at_once_and_made_exact(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    shown: list[bool] = []
+    sketched: list[bool] = []
+    show_tile = ResultLayers.show_tile
+
+    def note(self: ResultLayers, done: TileDone, classes: Any) -> None:
+        shown.append(done.exact)
+        show_tile(self, done, classes)
+
+    monkeypatch.setattr(ResultLayers, "show_tile", note)
+    at.dock.controller.store.changed.connect(lambda session: sketched.append(session.sketched))
+    train_on_textures(at)
+    at.wait(lambda: not at.session.sketched)
+    assert shown[0] is False
+    assert shown[-1] is True
+    assert shown.count(False) < shown.count(True), "only new paint is sketched, not every snapshot"
+    assert any(sketched)
+    assert "Coarse preview" not in at.status
 
 
 def test_result_layers_lie_where_the_image_lies(desk: Callable[..., Desk]) -> None:

@@ -15,7 +15,7 @@ from napari_dsparse.network.geometry import trace
 
 
 def _compact(channels: int, classes: int) -> nn.Sequential:
-    """Patch 27, 64 features a channel.
+    """Patch 27, 128 features a channel.
 
     Odd kernels throughout keep the labelled pixel in the middle under all eight symmetries. Every channel
     goes its own way up to the last layer, so that one set of weights learned beforehand serves any number.
@@ -34,9 +34,9 @@ def _compact(channels: int, classes: int) -> nn.Sequential:
         nn.MaxPool2d(3, 2),
         nn.Conv2d(32 * c, 64 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(64 * c, 64 * c, 1, groups=c),
+        nn.Conv2d(64 * c, 128 * c, 1, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(64 * c, classes, 1),
+        nn.Conv2d(128 * c, classes, 1),
     )
 
 
