@@ -1,6 +1,6 @@
 """Learn a warm start on synthetic scenes, and write it as the package reads it.
 
-    python -m pretraining [--network compact] [--steps 1900] [--scenes 2400] [--seed 0] [--start FILE]
+    python -m pretraining [--network compact] [--steps 12000] [--scenes 5000] [--seed 0] [--start FILE]
                           [--output FILE] [--json FILE] [--threads N]
 
 Prints loss and accuracy on held scenes every 100 steps; the output is written anew each time, so a run can be
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--network", choices=sorted(NETWORKS), default=DEFAULT_NETWORK)
     parser.add_argument("--steps", type=_positive, default=Recipe().steps)
-    parser.add_argument("--scenes", type=_positive, default=2400, help="to learn from, beside the held ones")
+    parser.add_argument("--scenes", type=_positive, default=5000, help="to learn from, beside the held ones")
     parser.add_argument("--seed", type=_natural, default=0, help="of scenes, episodes and first weights")
     parser.add_argument("--start", type=Path, help="file of a warm start to go on from")
     parser.add_argument("--output", type=Path, help="replaced if it exists; NETWORK.safetensors by default")

@@ -53,7 +53,7 @@ class Recipe:
         Steps between reports.
     """
 
-    steps: int = 1900
+    steps: int = 12000
     peak_rate: float = 2e-3
     batch: int = 6
     crop: int = 112

@@ -44,8 +44,8 @@ class Recipe:
         Symmetries averaged at prediction: 1, 2, 4 or 8.
     """
 
-    steps: int = 60
-    peak_rate: float = 3e-5
+    steps: int = 30
+    peak_rate: float = 1e-5
     warm_up: float = 0.15
     weight_decay: float = 1e-2
     smoothing: float = 0.0
