@@ -68,7 +68,6 @@ class ConfusionTable(QTableWidget):
             self._say_why_empty()
             return
         columns = range(len(named))
-        self.clearSpans()
         self.setColumnCount(len(columns) + 2)
         self.setHorizontalHeaderLabels(["painted", *("" for _ in columns), "IoU"])
         self.horizontalHeader().show()
