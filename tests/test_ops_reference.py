@@ -14,6 +14,7 @@ from napari_dsparse import ops
 from napari_dsparse.errors import DsparseError, ShapeError
 from napari_dsparse.ops import KernelMap
 from napari_dsparse.ops.library import OPS
+from napari_dsparse.ops.reference import maps as reference_maps
 from operators import Case, arguments, kernel_map
 
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -49,8 +50,8 @@ def maps(draw, ties=False):
 
 
 @settings(max_examples=60, deadline=None)
-@given(maps(ties=True), st.integers(0, 2))
-def test_max_pool_and_its_gradient_are_torch_s_with_its_ties_and_nans(case, nans):
+@given(maps(ties=True), st.integers(0, 2), st.booleans())
+def test_max_pool_and_its_gradient_are_torch_s_with_its_ties_and_nans(case, nans, scattered):
     x, kernel, dilation = case
     for _ in range(nans if x.numel() else 0):
         x[tuple(torch.randint(length, ()) for length in x.shape)] = float("nan")
@@ -60,9 +61,11 @@ def test_max_pool_and_its_gradient_are_torch_s_with_its_ties_and_nans(case, nans
     torch.testing.assert_close(out, plain, rtol=0, atol=0, equal_nan=True)
     if x.numel():
         seed = torch.randn_like(out)
-        torch.testing.assert_close(
-            *(torch.autograd.grad(o, i, seed)[0] for o, i in ((out, ours), (plain, theirs)))
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reference_maps, "SCATTERED_TAPS", 2 if scattered else 99)
+            torch.testing.assert_close(
+                *(torch.autograd.grad(o, i, seed)[0] for o, i in ((out, ours), (plain, theirs)))
+            )
 
 
 @settings(max_examples=40, deadline=None)

@@ -20,6 +20,8 @@ from napari_dsparse.ops.reference.arithmetic import (
 from napari_dsparse.ops.shapes import Two, layout_of
 
 ROWS, COLUMNS = 2, 3
+#: Taps of both axes together, from which on a max-pool's gradient is added place by place.
+SCATTERED_TAPS = 8
 
 
 def conv2d(
@@ -111,9 +113,12 @@ def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Tw
 
     Windows side by side in a column read the same taps in a row they share, so those whose winner lies in
     that row agree on it (`schemas`). So the gradient goes back by rows first, then by columns: kh + kw
-    passes, not kh kw. Masks are factors here, so an infinite gradient makes NaN of its neighbours.
+    passes, not kh kw. Masks are factors here, so an infinite gradient makes NaN of its neighbours. On a CPU,
+    one pass that adds each gradient at its winner's place takes less from `SCATTERED_TAPS` on (8 + 8: 0.4).
     """
     (kh, kw), (dh, dw) = kernel, dilation
+    if grad.device.type == "cpu" and kh + kw >= SCATTERED_TAPS:
+        return _to_winning_places(grad, winners, kernel, dilation)
     count, channels, rows, columns = grad.shape
     wide_enough = grad.to(sum_dtype(grad.dtype))
 
@@ -134,6 +139,25 @@ def max_pool2d_backward(grad: Tensor, winners: Tensor, kernel: Two, dilation: Tw
         won = won_by(winning_column, tx)
         out.narrow(COLUMNS, tx * dw, columns).addcmul_(by_row, won.to(by_row.dtype))
     return out.to(grad.dtype)
+
+
+def _to_winning_places(grad: Tensor, winners: Tensor, kernel: Two, dilation: Two) -> Tensor:
+    """`max_pool2d_backward` by ATen's own, which wants the winner's place in the input, y * width + x."""
+    (kh, kw), (dh, dw) = kernel, dilation
+    count, channels, rows, columns = grad.shape
+    size = (count, channels, rows + (kh - 1) * dh, columns + (kw - 1) * dw)
+    taps = (torch.arange(kh)[:, None] * (dh * size[3]) + torch.arange(kw) * dw).flatten()
+    begins = torch.arange(rows)[:, None] * size[3] + torch.arange(columns)
+    # Looked up in the order of memory, channels last or not.
+    winners = winners.contiguous(memory_format=layout_of(winners))
+    flat = winners.as_strided((winners.numel(),), (1,)).int()
+    places = taps.index_select(0, flat).as_strided(winners.shape, winners.stride()) + begins
+    back: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+        grad.to(sum_dtype(grad.dtype)),
+        grad.new_empty((), dtype=sum_dtype(grad.dtype)).expand(size),
+        [kh, kw], [1, 1], [0, 0], [dh, dw], False, places,
+    )  # fmt: skip
+    return back.to(grad.dtype).contiguous(memory_format=layout_of(grad))
 
 
 def avg_pool2d(x: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
