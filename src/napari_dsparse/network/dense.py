@@ -28,8 +28,9 @@ from napari_dsparse.network.layers import (
 from napari_dsparse.network.plan import run_planned
 from napari_dsparse.sites import Closure, dependency_closure
 
-#: Patches that run side by side where outputs share nothing: their maps are to stay in a core's cache.
-PATCHES_AT_ONCE = 32
+#: Pixels of all patches that run side by side where outputs share nothing: some megabytes a map, so that
+#: it stays in cache.
+PATCH_PIXELS = 1 << 17
 
 
 def densify(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> DenseNetwork:
@@ -167,8 +168,9 @@ class DenseNetwork(nn.Module):
 
         Where nothing is shared, gathering rows gains nothing over plain convolutions.
         """
-        patches = pixels.view(-1, *self.patch, pixels.shape[1]).permute(0, 3, 1, 2)
-        hands = torch.split(patches, PATCHES_AT_ONCE)
+        rows, columns = self.patch
+        patches = pixels.view(-1, rows, columns, pixels.shape[1]).permute(0, 3, 1, 2)
+        hands = torch.split(patches, max(1, PATCH_PIXELS // (rows * columns)))
         return torch.cat([self.network(some.contiguous()).flatten(1) for some in hands])
 
     def _learns(self, x: Tensor) -> bool:
