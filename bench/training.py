@@ -22,8 +22,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from bench import work
 from bench.networks import bench_network, default_network, plain_forward
 from bench.report import Report, program, say, table, times, verdict
 from bench.scenes import CLASSES, PAINTED, clicks, noise, strokes
@@ -78,6 +79,8 @@ class Row:
     clicks: int
     clicks_on_sites: Times
     clicks_on_patches: Times
+    multiply_adds: dict[str, float]  # of a forward pass: on sites, on patches, on whole images by edge
+    spent: dict[str, float]  # shares of a step on sites by kind of work
 
 
 def measure(quick: bool = False) -> Report:
@@ -130,6 +133,12 @@ def compare(name: str, plan: Plan) -> Row:
         clicks=len(click_yx),
         clicks_on_sites=found["clicks on sites"],
         clicks_on_patches=_best(found, "clicks on patches", plan)[1],
+        multiply_adds={
+            "sites": work.on_sites(network, batch.closure),
+            "patches": work.on_a_patch(network) * labelled,
+            **{str(size): work.on_map(network, size, size) for size in plan.sizes},
+        },
+        spent=work.shares(sides["sites", plan.sizes[-1]]),
     )
 
 
@@ -192,18 +201,7 @@ def whole_image_step(network: DenseNetwork, plan: Plan) -> tuple[Callable[[], No
         scores = plain_forward(network, x)[0][:, torch.from_numpy(y), torch.from_numpy(column)]
         F.cross_entropy(scores.t(), targets).backward()
 
-    return step, lambda size: work(network, size, size) / work(network, rows, columns)
-
-
-def work(network: DenseNetwork, rows: int, columns: int) -> float:
-    """Multiply-adds of the whole-image form on a map of that size."""
-    total = 0.0
-    for step in network.geometry.steps:
-        if step.window is not None:
-            rows, columns = rows - step.window.span[0], columns - step.window.span[1]
-        if isinstance(step.module, nn.Conv2d):
-            total += step.module.weight.numel() * rows * columns
-    return total
+    return step, lambda size: work.on_map(network, size, size) / work.on_map(network, rows, columns)
 
 
 def _positions(network: DenseNetwork, labels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
@@ -299,7 +297,39 @@ def _text(rows: list[Row], plan: Plan) -> str:
         ),
         "Isolated clicks run as patches, cut out by way of the closure. One stroke more: from its pixels to "
         "a batch that holds it, with all others kept.",
+        _causes(rows, plan),
     ))  # fmt: skip
+
+
+def _causes(rows: list[Row], plan: Plan) -> str:
+    """What the times rest on: work done, how fast, and what else a step spends its time on."""
+    edge = str(plan.sizes[0])
+    lines = []
+    for row in rows:
+        done, ours = row.multiply_adds, row.sites[plan.sizes[-1]].wall
+        # Forward, gradient to the weights and to the map each take as many.
+        rates = [
+            6e-9 * done[side] / seconds
+            for side, seconds in (
+                ("sites", ours), ("patches", row.patches.wall), (edge, row.whole[plan.sizes[0]].wall),
+            )
+        ]  # fmt: skip
+        lines.append([
+            row.network, f"{done['sites'] / 1e9:.2f}", times(done["patches"] / done["sites"]),
+            times(done[edge] / done["sites"]), *(f"{rate:.0f}" for rate in rates),
+            *(f"{share:.0%}" for share in row.spent.values()),
+        ])  # fmt: skip
+    kinds = [*work.KINDS, work.REST]
+    return (
+        table(
+            ["network", "multiply-adds on sites (G)", "on patches", f"on {edge} x {edge}", "sites (GFLOP/s)",
+             "patches (GFLOP/s)", "whole image (GFLOP/s)", *kinds],
+            lines,
+        )
+        + "\n\nWhat the times rest on: multiply-adds of one forward pass, and how many times as many the "
+        "other sides do; the rate of a step, counting three times that; and shares of its processor time "
+        "on sites by PyTorch's profiler."
+    )  # fmt: skip
 
 
 def _target(value: float, least: float | None) -> str:

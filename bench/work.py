@@ -1,0 +1,76 @@
+"""What a step must compute, in multiply-adds, and what it spends its time on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from napari_dsparse.network import DenseNetwork
+from napari_dsparse.network.geometry import reads_neighbours
+from napari_dsparse.sites import Closure
+
+#: Kinds of work, and the ATen operators that do it; what is not among them is "all else".
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "products": ("mm", "addmm", "addmm_", "bmm", "mkldnn_convolution", "convolution_backward", "linear"),
+    "gathering rows": ("index_select",),
+    "adding rows up": ("index_add_", "scatter_add_"),
+    "copies and zeros": ("copy_", "cat", "fill_", "zero_", "empty"),
+}
+REST = "all else"
+
+
+def on_map(network: DenseNetwork, rows: int, columns: int) -> float:
+    """Multiply-adds of one forward pass in the whole-image form, on a map of that size."""
+    total = 0.0
+    for step in network.geometry.steps:
+        if step.window is not None:
+            rows, columns = rows - step.window.span[0], columns - step.window.span[1]
+        total += _weights(step.module) * rows * columns
+    return total
+
+
+def on_sites(network: DenseNetwork, closure: Closure) -> float:
+    """Multiply-adds of one forward pass at active sites."""
+    total, rows, maps = 0.0, len(closure.pixels), iter(closure.maps)
+    for step in network.geometry.steps:
+        rows = next(maps).outputs if reads_neighbours(step) else rows
+        total += _weights(step.module) * rows
+    return total
+
+
+def on_a_patch(network: DenseNetwork) -> float:
+    """Multiply-adds of one forward pass of the patch classifier itself, strides and all, on one patch."""
+    total = 0.0
+
+    def count(layer: nn.Module, _: object, result: torch.Tensor) -> None:
+        nonlocal total
+        total += _weights(layer) * result.shape[2] * result.shape[3]
+
+    convolutions = [module for module in network.network.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [convolution.register_forward_hook(count) for convolution in convolutions]
+    try:
+        with torch.no_grad():
+            channels = convolutions[0].in_channels
+            network.network(torch.zeros(1, channels, *network.patch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def _weights(layer: nn.Module) -> int:
+    return layer.weight.numel() if isinstance(layer, nn.Conv2d) else 0
+
+
+def shares(step: Callable[[], object]) -> dict[str, float]:
+    """Share of each kind of work, 0..1, in the processor time of `step`, by PyTorch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    kinds = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
+    spent = dict.fromkeys([*KINDS, REST], 0.0)
+    for event in profile.key_averages():
+        spent[kinds.get(event.key, REST)] += event.self_cpu_time_total
+    total = sum(spent.values())
+    return {kind: time / total for kind, time in spent.items()}
