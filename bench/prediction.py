@@ -27,6 +27,7 @@ from bench.kernels import describe
 from bench.networks import bench_network, default_network, plain_cnn_1, plain_forward
 from bench.report import Report, say, table, verdict
 from bench.timing import gemm_rate
+from bench.work import KINDS, REST, shares
 from napari_dsparse import train
 from napari_dsparse.network import DenseNetwork
 from napari_dsparse.ops.devices import PRECISIONS, pick_device
@@ -57,6 +58,7 @@ class Row:
     ours_processor: float
     plain_processor: float
     largest_difference: float
+    spent: dict[str, float]  # shares of our time by kind of work
 
     @property
     def rate(self) -> float:
@@ -85,7 +87,7 @@ def compare(name: str, size: int, precision: str, device: torch.device) -> Row:
     flops = 2.0 * sum(w.numel() for w in weights) * ours.shape[2] * ours.shape[3]
     return Row(
         name, size, precision, len(times), flops, gemm,
-        wall, plain_wall, processor, plain_processor, difference,
+        wall, plain_wall, processor, plain_processor, difference, shares(lambda: network(x)),
     )  # fmt: skip
 
 
@@ -145,8 +147,18 @@ def measure_report(quick: bool = False) -> Report:
     say("whole maps")
     rows = list(compare_all((160,) if quick else (1024, 2048), tuple(NETWORKS), pick_device("cpu")))
     agreement = dict(label_agreement(1 if quick else 100))
-    text = f"{table(HEADER, map(cells, rows))}\n\n{agreement_table(agreement)}"
+    text = "\n\n".join((table(HEADER, map(cells, rows)), shares_table(rows), agreement_table(agreement)))
     return Report("Whole images", text, {"rows": [asdict(row) for row in rows], "agreement": agreement})
+
+
+def shares_table(rows: Sequence[Row]) -> str:
+    """What ours spends its time on, at the largest size."""
+    largest = [row for row in rows if row.size == max(row.size for row in rows)]
+    kinds = [kind for kind in (*KINDS, REST) if any(row.spent[kind] >= 0.005 for row in largest)]
+    lines = [(row.network, row.precision, *(f"{row.spent[kind]:.0%}" for kind in kinds)) for row in largest]
+    return "What ours spends its time on there, by PyTorch's profiler:\n\n" + table(
+        ("network", "precision", *kinds), lines
+    )
 
 
 def agreement_table(agreement: Mapping[str, float]) -> str:
@@ -177,6 +189,7 @@ def main(words: list[str] | None = None) -> None:
     for row in compare_all(sizes, chosen.networks.split(","), device):
         rows.append(row)
         print(f"| {' | '.join(cells(row))} |", flush=True)
+    print(f"\n{shares_table(rows)}")
     agreement = dict(label_agreement(10 if chosen.quick else 100))
     print(f"\n{agreement_table(agreement)}")
     if chosen.json:

@@ -327,8 +327,8 @@ def _causes(rows: list[Row], plan: Plan) -> str:
             lines,
         )
         + "\n\nWhat the times rest on: multiply-adds of one forward pass, and how many times as many the "
-        "other sides do; the rate of a step, counting three times that; and shares of its processor time "
-        "on sites by PyTorch's profiler."
+        "other sides do; the rate of a step, counting three times that; and shares of its time on "
+        "sites by PyTorch's profiler."
     )  # fmt: skip
 
 

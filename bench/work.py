@@ -16,7 +16,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "products": ("mm", "addmm", "addmm_", "bmm", "mkldnn_convolution", "convolution_backward", "linear"),
     "gathering rows": ("index_select",),
     "adding rows up": ("index_add_", "scatter_add_"),
-    "copies and zeros": ("copy_", "cat", "fill_", "zero_", "empty"),
+    "maxima": ("maximum",),
+    "copies and zeros": ("copy_", "cat", "fill_", "zero_"),
 }
 REST = "all else"
 
@@ -65,7 +66,7 @@ def _weights(layer: nn.Module) -> int:
 
 
 def shares(step: Callable[[], object]) -> dict[str, float]:
-    """Share of each kind of work, 0..1, in the processor time of `step`, by PyTorch's profiler."""
+    """Share of each kind of work, 0..1, in the time of `step`, by PyTorch's profiler."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
     kinds = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}

@@ -32,10 +32,12 @@ def texture(rng: np.random.Generator) -> FloatMap:
 def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
     """What the classes of a layout look like before a microscope looks at them, shape (N, N).
 
-    Intensities are about -3..3. In a quarter of the specimens brightness hardly tells the classes apart, and
-    texture must.
+    Intensities are about -3..3. In three of ten specimens a class is a material of one brightness; in one of
+    six brightness hardly tells the classes apart, and texture must.
     """
     classes = int(layout.labels.max()) + 1
+    if rng.random() < 0.3:
+        return _materials(rng, layout, classes)
     alike = rng.random() < 0.25
     brightness = rng.normal(0, 1, classes) * (rng.uniform(0, 0.3) if alike else rng.uniform(0.7, 2.2))
     everywhere = texture(rng) * rng.uniform(0, 0.6)
@@ -48,6 +50,15 @@ def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
         own = texture(rng) * rng.uniform(0.1, 0.8) * (1.3 if alike else 1)
         image += share * (brightness[label] + own)
     return image + everywhere + _differences_of_objects(rng, layout) + _halo_and_shading(rng, layout.depth)
+
+
+def _materials(rng: np.random.Generator, layout: Layout, classes: int) -> FloatMap:
+    """Minerals, alloys, flat stains: brightness alone tells, however little it differs."""
+    steps = np.exp(rng.normal(0, 0.6, classes))
+    brightness = rng.permutation(np.cumsum(steps)) * rng.uniform(0.3, 1.5)
+    image: FloatMap = brightness[layout.seen_as()]
+    image += texture(rng) * rng.uniform(0, 0.25) * brightness.std()
+    return ndimage.gaussian_filter(image, rng.uniform(0, 1.2))
 
 
 def _differences_of_objects(rng: np.random.Generator, layout: Layout) -> FloatMap:

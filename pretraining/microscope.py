@@ -21,7 +21,9 @@ def micrograph(rng: np.random.Generator, specimen: FloatMap) -> FloatMap:
     ndarray of float64, shape (N, N)
         Median 0; the 1st and the 99th percentile lie 2 apart, as `Normalisation` of the package makes it.
     """
-    image = specimen + rng.uniform(0, 0.7) * smooth_field(rng, rng.uniform(25, 60))
+    image = specimen.copy()
+    if rng.random() < 0.6:
+        image += rng.uniform(0, 0.7) * smooth_field(rng, rng.uniform(25, 60))
     if rng.random() < 0.7:
         image = ndimage.gaussian_filter(image, rng.uniform(0, 1.6))
     image = image / (image.std() + 1e-6)
