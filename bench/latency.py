@@ -25,11 +25,14 @@ import numpy as np
 import torch
 
 from bench.report import Report, program, say, table, verdict
-from bench.scenes import clicks
+from bench.scenes import clicks, strokes
+from napari_dsparse import train
 
 ROOT = Path(__file__).parents[1]
 #: Seconds.
 MEDIAN_TARGET, P95_TARGET, IMPORT_TARGET, COMMAND_TARGET = 1.0, 1.5, 0.3, 3.0
+#: Of training and of segmenting 512 x 512 pixels.
+WHOLE_TARGETS = (15.0, 5.0)
 
 #: Prints the seconds that our imports take once torch is there.
 IMPORT = """
@@ -65,6 +68,8 @@ def measure(quick: bool = False) -> Report:
     imports = [tuple(map(float, _python("-c", IMPORT).split())) for _ in range(plan.starts)]
     plain, names = (statistics.median(own) for own in zip(*imports, strict=True))
     command = _command(plan)
+    say("latency: training and whole images")
+    whole = _whole(plan)
     views = [stroke["view"] + loop["debounce"] for stroke in loop["strokes"]]
     median, late = statistics.median(views), float(np.percentile(views, 95))
     parts = {
@@ -89,11 +94,18 @@ def measure(quick: bool = False) -> Report:
                 ["and train, load_model, densify", f"{names:.3f}", verdict(names, most=IMPORT_TARGET)],
                 ["napari-dsparse predict, a small image", f"{command:.2f}",
                  verdict(command, most=COMMAND_TARGET)],
+                *(
+                    [f"{what} {plan.view // 2} x {plan.view // 2}, {channels} channels" , f"{seconds:.1f}",
+                     verdict(seconds, most=most)]
+                    for channels, times in whole.items()
+                    for what, seconds, most in zip(("train on", "segment"), times, WHOLE_TARGETS, strict=True)
+                ),
             ],
         ),
-        f"Image {plan.size} x {plan.size}. Imports and commands: medians of {plan.starts} fresh processes.",
+        f"Image {plan.size} x {plan.size}. Imports and commands: medians of {plan.starts} fresh processes. "
+        f"Training on {plan.strokes} strokes at default settings, once, and segmenting with all symmetries.",
     ))  # fmt: skip
-    numbers = {"loop": loop, "import": imports, "command": command}
+    numbers = {"loop": loop, "import": imports, "command": command, "whole": whole}
     return Report("Latency", text, numbers)
 
 
@@ -108,8 +120,6 @@ def _command(plan: Plan) -> float:
     """Median wall time of the command on a 64 x 64 image: all that is not the image's own work."""
     from PIL import Image
 
-    from napari_dsparse import train
-
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     labels = clicks((64, 64), apart=20)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,6 +133,21 @@ def _command(plan: Plan) -> float:
             _python("-m", "napari_dsparse", "predict", "--model", str(model), "--output", output, str(image))
             seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
+
+
+def _whole(plan: Plan) -> dict[int, tuple[float, float]]:
+    """Seconds to train on an image a quarter of the view large, and to segment it, by number of channels."""
+    edge = plan.view // 2
+    labels = strokes((edge, edge), plan.strokes, length=30, within=edge)
+    found = {}
+    for channels in (1, 3):
+        image = np.random.default_rng(0).standard_normal((channels, edge, edge)).astype(np.float32)
+        started = time.perf_counter()
+        model = train(image, labels, channel_axis=0, device="cpu")
+        trained = time.perf_counter()
+        model.predict(image, channel_axis=0, device="cpu")
+        found[channels] = (trained - started, time.perf_counter() - trained)
+    return found
 
 
 def _python(*words: str, environment: dict[str, str] | None = None) -> str:

@@ -41,7 +41,8 @@ class Recipe:
     averaging : float
         Decay a step of the running average of weights that predicts.
     flips : int
-        Symmetries averaged at prediction: 1, 2, 4 or 8.
+        Symmetries averaged at prediction: 1, 2, 4 or 8. Eight take twice the time of four and gained next to
+        nothing (bench/QUALITY_LOG.md).
     """
 
     steps: int = 30
@@ -51,7 +52,7 @@ class Recipe:
     smoothing: float = 0.0
     jitter: float = 0.05
     averaging: float = 0.9
-    flips: int = 8
+    flips: int = 4
 
 
 class Learner:
