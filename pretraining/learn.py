@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.network import NetworkSpec
+from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training.shares import LEAST, TRUST
 from pretraining import warm_file
 from pretraining.draws import Stream, generator
@@ -181,7 +182,8 @@ class MetaLearner:
             if episode is not None:
                 (features,) = self._features([episode])
                 found = self._logits(features, episode, np.arange(episode.labels.size)).argmax(1)
-                scores.append(mean_iou(found.numpy(), episode.labels.ravel()))
+                truth = episode.labels.ravel() + 1  # of `mean_iou`, 0 is unknown
+                scores.append(mean_iou(found.numpy() + 1, truth, np.zeros_like(truth)))
         return float(np.mean(scores)) if scores else math.nan
 
     def _loss(self, rng: np.random.Generator, scenes: SceneSet, recipe: Recipe) -> Tensor:
@@ -237,15 +239,3 @@ def log_shares(logits: Tensor) -> Tensor:
     """What the package adds for how frequent classes are (`ClassShares`), from logits (Q, K): (K,)."""
     shares = logits.softmax(1).mean(0).clamp(min=LEAST / logits.shape[1]) ** TRUST
     return (shares / shares.sum()).log()
-
-
-def mean_iou(found: NDArray[np.int64], truth: NDArray[np.int64]) -> float:
-    """Mean over the classes of `truth` of intersection over union with `found`."""
-    return float(
-        np.mean(
-            [
-                ((found == label) & (truth == label)).sum() / ((found == label) | (truth == label)).sum()
-                for label in np.unique(truth)
-            ]
-        )
-    )

@@ -53,7 +53,7 @@ def train_on_textures(at: Desk) -> Labels:
     at.paint_two_classes(strokes)
     at.wait(lambda: at.has_layer("textures segmentation"))
     at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 20)
-    with at.qtbot.waitSignal(at.dock.controller.learning.ended, timeout=PATIENCE):
+    with at.qtbot.waitSignal(at.dock.controller.learning.rested, timeout=PATIENCE):
         at.click("stop_button")
     return strokes
 
@@ -348,6 +348,18 @@ def test_pause_holds_the_steps_and_goes_on(desk: Callable[..., Desk]) -> None:
     assert "Paused" in at.status
     at.click("pause_button")
     at.wait(lambda: at.session.progress is not held)
+
+
+def test_a_pause_lets_the_whole_image_begin_that_waits_for_training(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(np.tile(two_textures(), (2, 2)), name="textures"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.session.training is Training.LEARNING and at.session.has_model)
+    at.click("predict_button")
+    at.click("pause_button")
+    at.wait(lambda: at.session.complete)
+    assert at.session.training is Training.PAUSED
+    assert (at.layer("textures segmentation").data > 0).all()
 
 
 def test_without_live_nothing_is_learned_until_asked(desk: Callable[..., Desk]) -> None:

@@ -50,7 +50,7 @@ class Controller(QObject):
         self.segmenting = Segmenting(viewer, self.store, self._workers, self)
         self.learning.repainted.connect(self.segmenting.forget_spots)
         self.learning.repainted.connect(self.segmenting.hurry)
-        self.learning.ended.connect(self.segmenting.refine)
+        self.learning.rested.connect(self.segmenting.refine)
 
     # -- choosing -------------------------------------------------------------------------------------------
 

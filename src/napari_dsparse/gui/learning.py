@@ -35,8 +35,8 @@ class Learning(QObject):
 
     #: Paint was added or taken away.
     repainted = Signal()
-    #: A round of training came to its end.
-    ended = Signal()
+    #: The model rests: a round of training came to its end, or to a pause.
+    rested = Signal()
 
     def __init__(self, viewer: Viewer, store: SessionStore, workers: Workers, parent: QObject) -> None:
         super().__init__(parent)
@@ -123,6 +123,7 @@ class Learning(QObject):
         if paused and training is Training.LEARNING:
             self._workers.pause_training(True)
             self._store.set(training=Training.PAUSED)
+            self.rested.emit()
         elif not paused:
             self._workers.pause_training(False)
             if training is Training.PAUSED:
@@ -177,7 +178,7 @@ class Learning(QObject):
         if event.generation > self._stopped:
             self._workers.pause_training(False)
             self._store.set(training=Training.STEADY if event.steady else Training.IDLE)
-        self.ended.emit()
+        self.rested.emit()
 
     def _on_paint(self) -> None:
         self._submit(learn=self._store.now.live)
