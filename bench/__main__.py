@@ -2,9 +2,9 @@
 
     python -m bench [--quick] [--threads N] [--only NAME,...] [--output FOLDER]
 
-With --quick the programs run at tiny sizes, to see that they run; say where to write that: it is no result.
-`quality` and `sessions` run where the open data are (`DSPARSE_DATA`), and are left out, with a word, where
-they are not.
+With --only, the page keeps what it says of the other programs. With --quick the programs run at tiny sizes,
+to see that they run; say where to write that: it is no result. `quality` and `sessions` run where the open
+data are (`DSPARSE_DATA`), and are left out, with a word, where they are not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main(words: Sequence[str] | None = None) -> None:
         torch.set_num_threads(chosen.threads)
     folder = chosen.output or Path(__file__).parent
     facts = machine()
-    parts = []
+    page = folder / "RESULTS.md"
+    sections = {} if options.get_default("only") == chosen.only else kept_sections(page)
     for name in names:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
         started = time.perf_counter()
@@ -58,15 +59,22 @@ def main(words: Sequence[str] | None = None) -> None:
         report = PROGRAMS[name](chosen.quick)
         minutes = (time.perf_counter() - started) / 60
         draw(report.plots, folder / "plots")
-        parts.append(section(name, report, f"{minutes:.1f} minutes; load before {load:.1f}"))
+        sections[report.title] = section(name, report, f"{minutes:.1f} minutes; load before {load:.1f}")
     folder.mkdir(parents=True, exist_ok=True)
-    page = folder / "RESULTS.md"
     page.write_text(
         f"# Benchmark results\n\nWritten by `python -m bench`; every table comes from one run of its "
-        f"program, both sides in turn.\n\n{machine_lines(facts)}\n\n" + "\n".join(parts),
+        f"program, both sides in turn.\n\n{machine_lines(facts)}\n\n" + "\n".join(sections.values()),
         encoding="utf-8",
     )
     say(f"wrote {page}")
+
+
+def kept_sections(page: Path) -> dict[str, str]:
+    """What a page says of each program, by its heading; nothing where there is no page yet."""
+    if not page.exists():
+        return {}
+    _, *parts = page.read_text(encoding="utf-8").split("\n## ")
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
 def section(name: str, report: Report, how: str) -> str:

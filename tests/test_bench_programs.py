@@ -42,17 +42,37 @@ def test_a_quick_look_prints_a_table(name: str, tmp_path: Path, capsys: pytest.C
 
 def test_all_programs_make_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     curves = Curves("speed", "Speed", "pixels", "times", {"ours": [(256, 3.0), (1024, 9.0)]})
-    quick = Report("Speed", report.table(["pixels"], [[256]]), {}, (curves,))
+
+    def quick(name: str) -> Report:
+        return Report(name.title(), report.table(["pixels"], [[256]]), {}, (curves,))
+
     monkeypatch.setattr(open_data, "DATA", tmp_path / "nowhere")
     for name in everything.PROGRAMS:
         if name not in ("quality", "sessions"):
-            monkeypatch.setitem(everything.PROGRAMS, name, lambda is_quick: quick)
+            monkeypatch.setitem(everything.PROGRAMS, name, lambda is_quick, name=name: quick(name))
     everything.main(["--quick", "--output", str(tmp_path)])
     page = (tmp_path / "RESULTS.md").read_text()
     assert page.count("| 256 |") == len(everything.PROGRAMS) - 2
     assert "Not measured: the open data sets are not here" in page
     if "(plots/speed.svg)" in page and report.can_draw():
         assert "<svg" in (tmp_path / "plots" / "speed.svg").read_text()
+
+
+def test_some_programs_renew_their_part_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in ("1.0", "2.0"):
+        for name in ("paper", "training"):
+            text = report.table(["seconds"], [[found]])
+            monkeypatch.setitem(
+                everything.PROGRAMS, name, lambda is_quick, name=name, text=text: Report(name, text, {})
+            )
+        names = "paper,training" if found == "1.0" else "training"
+        everything.main(["--only", names, "--output", str(tmp_path)])
+    page = (tmp_path / "RESULTS.md").read_text()
+    paper_part, training_part = page.split("## training")
+    assert "| 1.0 |" in paper_part
+    assert "| 2.0 |" in training_part
+    assert "| 1.0 |" not in training_part
+    assert page.count("## paper") == page.count("# Benchmark results") == 1
 
 
 def test_a_quick_look_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
