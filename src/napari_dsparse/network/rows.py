@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from napari_dsparse.ops.shapes import layout_of
+
 ROWS = 2
 
 
@@ -46,24 +48,53 @@ def stream_rows(layers: Sequence[RowLayer], x: Tensor, band: int) -> Tensor:
     -------
     Tensor, shape (N, K, H', W')
     """
-    kept: list[Tensor | None] = [None] * len(layers)
+    windows = [_Window(layer.span, band) for layer in layers]
     given = []
     for top in range(0, x.shape[ROWS], band):
-        rows = _through(layers, kept, x[:, :, top : top + band])
+        rows = _through(layers, windows, x[:, :, top : top + band])
         if rows is not None:
             given.append(rows)
     return torch.cat(given, ROWS)
 
 
-def _through(layers: Sequence[RowLayer], kept: list[Tensor | None], rows: Tensor) -> Tensor | None:
+def _through(layers: Sequence[RowLayer], windows: Sequence[_Window], rows: Tensor) -> Tensor | None:
     """What the last layer gives when `rows` enter the first; None where a layer has too few rows as yet."""
-    for number, layer in enumerate(layers):
-        before = kept[number]
-        if before is not None:
-            rows = torch.cat((before, rows), ROWS)
-        if layer.span:
-            kept[number] = rows[:, :, -layer.span :]
+    for layer, window in zip(layers, windows, strict=True):
+        rows = window.with_more(rows)
         if rows.shape[ROWS] <= layer.span:
             return None
         rows = layer.run(rows)
     return rows
+
+
+class _Window:
+    """The last rows of a map, which a layer reads again with the next band.
+
+    They lie in one piece of memory. New rows are written behind them; only when they reach its end are the
+    last ones moved to its beginning.
+    """
+
+    def __init__(self, span: int, band: int) -> None:
+        self._span = span
+        self._room = span + 2 * max(span, band)
+        self._stop = 0
+        self._memory: Tensor | None = None
+
+    def with_more(self, rows: Tensor) -> Tensor:
+        """The last `span` rows, or what there is of them, and `rows`: valid until the next call."""
+        if self._span == 0:
+            return rows
+        count, channels, new, width = rows.shape
+        if self._memory is None:
+            self._memory = torch.empty(
+                (count, channels, self._room, width),
+                dtype=rows.dtype,
+                device=rows.device,
+                memory_format=layout_of(rows),
+            )
+        if self._stop + new > self._room:
+            self._memory[:, :, : self._span] = self._memory[:, :, self._stop - self._span : self._stop]
+            self._stop = self._span
+        self._memory[:, :, self._stop : self._stop + new] = rows
+        first, self._stop = max(0, self._stop - self._span), self._stop + new
+        return self._memory[:, :, first : self._stop]
