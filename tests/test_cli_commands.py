@@ -156,6 +156,30 @@ def test_several_images_go_into_one_folder(run: Any, folder: Path, tmp_path: Pat
     assert written == ["image_segmentation.png", "other_segmentation.png"]
 
 
+def test_another_exposure_is_mentioned_and_taken_out_when_asked(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    darker = IMAGE.astype(np.float32) / 4 + 100  # no bit is lost
+    tifffile.imwrite(tmp_path / "darker.tif", darker, photometric="rgb")
+    predict = ["predict", "--model", folder / "model.safetensors", "--output"]
+    plain = run(*predict, tmp_path / "plain.ome.tif", folder / "image.ome.tif")
+    told = run(*predict, tmp_path / "told.ome.tif", tmp_path / "darker.tif")
+    assert "Grey values" not in plain.out + plain.err
+    assert "4.0 times as narrow as where the model learned" in told.out + told.err
+    asked = run(
+        *predict, tmp_path / "asked.ome.tif", tmp_path / "darker.tif", "--normalise", "image", "--json"
+    )
+    assert asked.code == 0
+    assert "Grey values" not in asked.out + asked.err
+    wanted, found, misled = (
+        tifffile.imread(tmp_path / f"{name}.ome.tif") for name in ("plain", "asked", "told")
+    )
+    assert (found == wanted).all()
+    assert (misled != wanted).any()
+    model = load_model(folder / "model.safetensors").normalised_to(darker)
+    assert (model.predict(darker) == wanted).all()
+
+
 def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     model, image = folder / "model.safetensors", folder / "image.ome.tif"

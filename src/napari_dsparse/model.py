@@ -14,6 +14,7 @@ from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import ClassInfo, TrainedClassifier
 from napari_dsparse.prediction import predict_labels, predict_probabilities, predict_uncertainty
+from napari_dsparse.prediction.exposure import normalised_to
 from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress, train_classifier
 
@@ -100,6 +101,19 @@ class Model:
         return predict_uncertainty(
             self.classifier, self._source(image, channel_axis), device=device, precision=precision
         )
+
+    def normalised_to(self, image: Any, *, channel_axis: ChannelAxis = "auto") -> Model:
+        """This model for images exposed as `image` is, which is normalised by its own grey values.
+
+        Right where exposure or camera differ and contents do not; the noise of an empty image would be
+        brought to the contrast of objects.
+
+        Raises
+        ------
+        ImageError
+            If the image does not have the model's channels, or a channel has no finite pixel.
+        """
+        return Model(normalised_to(self.classifier, self._source(image, channel_axis)))
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model as one safetensors file and return its path.

@@ -99,6 +99,10 @@ def _add_predict(commands: _Commands) -> None:
         "--precision", default="float32", metavar="P",
         help="float32 (default), or bfloat16: faster where the processor has it, less exact near ties",
     )  # fmt: skip
+    parser.add_argument(
+        "--normalise", choices=("model", "image"), default="model",
+        help="grey values as where the model learned (default), or by each image's own: another exposure",
+    )  # fmt: skip
     _add_device(parser)
     _add_channel_axis(parser)
     _add_overwrite(parser)

@@ -21,6 +21,7 @@ from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.cluster import ClusterPredictor
+from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 
@@ -56,23 +57,40 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     check_writable(every, [*paths, model], overwrite=arguments.overwrite, make_parents=True)
     classifier = read_classifier(model)
     images = [read_input(path, arguments.channel_axis, channels=classifier.spec.channels) for path in paths]
+    where = arguments.device, arguments.precision, arguments.scheduler
     facts = []
-    opened = _open_predictor(classifier, arguments.device, arguments.precision, arguments.scheduler)
-    with opened as predictor:
+    alike = arguments.normalise == "model"
+    with _open_predictor(classifier, *where) if alike else nullcontext() as shared:
         for image, outputs in zip(images, planned, strict=True):
             started = time.perf_counter()
-            prediction = predict_image(
-                classifier,
-                predictor,
-                image,
-                report,
-                probabilities=arguments.probabilities,
-                uncertainty=arguments.uncertainty,
-            )
+            if shared is not None:
+                _mention_exposure(classifier, image, report)
+                own: AbstractContextManager[TilePredictor] = nullcontext(shared)
+            else:
+                own = _open_predictor(normalised_to(classifier, image.source), *where)
+            with own as predictor:
+                prediction = predict_image(
+                    classifier,
+                    predictor,
+                    image,
+                    report,
+                    probabilities=arguments.probabilities,
+                    uncertainty=arguments.uncertainty,
+                )
             seconds = time.perf_counter() - started
             write(prediction, image, classifier, outputs, report, overwrite=arguments.overwrite)
             facts.append(_facts(image, prediction, outputs, seconds))
     report.add(images=facts, classes=[info.name for info in classifier.classes])
+
+
+def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
+    ratio = range_ratio(classifier, image.source)
+    if is_notable(ratio):
+        wider = f"{ratio:.1f} times as wide" if ratio > 1 else f"{1 / ratio:.1f} times as narrow"
+        report.say(
+            f"Grey values of {image.source.name} spread {wider} as where the model learned; if it was "
+            "exposed otherwise, and is not just empty or overfull, --normalise image takes that out."
+        )
 
 
 def predict_image(
