@@ -15,6 +15,8 @@ from napari_dsparse.training.validation import FEWEST_STROKES
 
 #: What stands in place of the IoU curves while nothing can be held out.
 HINT = f"{FEWEST_STROKES} strokes each\nin 2 classes"
+#: Pixels for the numbers of the vertical axes, as of a loss of 0.0025; what does not fit is not drawn.
+AXIS_WIDTHS = (40, 28)
 #: Points a curve keeps; older ones are thinned out.
 MOST_POINTS = 600
 
@@ -109,7 +111,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         plot.setMenuEnabled(False)
         plot.setMouseEnabled(False, False)
         plot.hideButtons()
-        plot.getAxis("left").setWidth(28)
+        plot.getAxis("left").setWidth(AXIS_WIDTHS[column])
         plot.getAxis("bottom").setHeight(16)
         for side in ("left", "bottom"):
             plot.getAxis(side).setStyle(tickFont=self._small_font(), maxTickLevel=0, tickLength=-4)
