@@ -178,7 +178,11 @@ class Predictor:
     def _turned(self, symmetry: int) -> DenseNetwork:
         network = self.classifier.spec.empty()
         network.load_state_dict(turn_kernels(self.classifier.weights, symmetry), assign=True)
-        return densify(network.to(self._device, self._dtype).eval().requires_grad_(False))
+        network.to(self._device, self._dtype)
+        if self._device.type == "cpu":
+            # Maps take the layout of weights; max-pools of a sketch run ten times as fast with channels last.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return densify(network.eval().requires_grad_(False))
 
     def _check(self, source: ImageSource) -> None:
         wanted = self.classifier.spec.channels
