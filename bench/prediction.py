@@ -58,7 +58,7 @@ class Row:
     ours_processor: float
     plain_processor: float
     largest_difference: float
-    spent: dict[str, float]  # shares of our time by kind of work
+    spent: dict[str, float]  # shares of our time by kind of work; of the smallest maps only
 
     @property
     def rate(self) -> float:
@@ -66,8 +66,8 @@ class Row:
         return self.flops / self.ours
 
 
-def compare(name: str, size: int, precision: str, device: torch.device) -> Row:
-    """Time both sides on one random map."""
+def compare(name: str, size: int, precision: str, device: torch.device, *, look_inside: bool) -> Row:
+    """Time both sides on one random map, and if wanted the kinds of work on ours."""
     dtype = PRECISIONS[precision]
     network = NETWORKS[name]().to(device, dtype)
     channels = next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
@@ -87,7 +87,8 @@ def compare(name: str, size: int, precision: str, device: torch.device) -> Row:
     flops = 2.0 * sum(w.numel() for w in weights) * ours.shape[2] * ours.shape[3]
     return Row(
         name, size, precision, len(times), flops, gemm,
-        wall, plain_wall, processor, plain_processor, difference, shares(lambda: network(x)),
+        wall, plain_wall, processor, plain_processor, difference,
+        shares(lambda: network(x)) if look_inside else {},
     )  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def compare_all(sizes: Sequence[int], networks: Sequence[str], device: torch.dev
         for size in sizes:
             for precision in PRECISIONS:
                 for name in networks:
-                    yield compare(name, size, precision, device)
+                    yield compare(name, size, precision, device, look_inside=size == min(sizes))
 
 
 def measure_report(quick: bool = False) -> Report:
@@ -152,13 +153,20 @@ def measure_report(quick: bool = False) -> Report:
 
 
 def shares_table(rows: Sequence[Row]) -> str:
-    """What ours spends its time on, at the largest size."""
-    largest = [row for row in rows if row.size == max(row.size for row in rows)]
-    kinds = [kind for kind in (*KINDS, REST) if any(row.spent[kind] >= 0.005 for row in largest)]
-    lines = [(row.network, row.precision, *(f"{row.spent[kind]:.0%}" for kind in kinds)) for row in largest]
-    return "What ours spends its time on there, by PyTorch's profiler:\n\n" + table(
-        ("network", "precision", *kinds), lines
-    )
+    """What ours spends its time on, where that was looked at."""
+    known = [row for row in rows if row.spent]
+    kinds = [kind for kind in (*KINDS, REST) if any(row.spent[kind] >= 0.005 for row in known)]
+    lines = [
+        (
+            row.network,
+            f"{row.size} x {row.size}",
+            row.precision,
+            *(f"{row.spent[kind]:.0%}" for kind in kinds),
+        )
+        for row in known
+    ]
+    header = ("network", "map", "precision", *kinds)
+    return f"What ours spends its time on, by PyTorch's profiler:\n\n{table(header, lines)}"
 
 
 def agreement_table(agreement: Mapping[str, float]) -> str:
