@@ -23,4 +23,5 @@ def test_every_network_is_compared_in_every_precision(
         (precision, name) for precision in PRECISIONS for name in prediction.NETWORKS
     ]
     assert all(row["largest_difference"] < 1e-4 for row in rows if row["precision"] == "float32")
-    assert capsys.readouterr().out.count("140 x 140") == len(rows)
+    assert all(sum(row["spent"].values()) == pytest.approx(1) for row in rows)
+    assert capsys.readouterr().out.count("140 x 140") == 2 * len(rows)  # times, and what they are spent on
