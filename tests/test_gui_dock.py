@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QWidget
+from superqt import QCollapsible
 
 from gui_session import Desk, desk, two_textures
 from napari_dsparse.gui.class_table import COLOR, NAME, PIXELS, STROKES
@@ -209,12 +210,16 @@ def test_the_curves_move_while_it_learns(desk: Callable[..., Desk]) -> None:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_curves_are_readable_in_every_theme(theme: str, desk: Callable[..., Desk]) -> None:
+def test_curves_and_arrows_are_readable_in_every_theme(theme: str, desk: Callable[..., Desk]) -> None:
     from napari.utils.theme import get_theme
 
     at = desk(textures())
     at.viewer.theme = theme
-    assert at.dock.panel.curves.foreground == get_theme(theme).text.as_hex()
+    text = QColor(get_theme(theme).text.as_hex())
+    assert at.dock.panel.curves.foreground == text.name()
+    for section in at.dock.findChildren(QCollapsible):
+        for icon in (section.expandedIcon(), section.collapsedIcon()):
+            assert icon.pixmap(12, 12).toImage().pixelColor(6, 6).name() == text.name()
 
 
 def test_devices_are_those_of_the_engine(desk: Callable[..., Desk]) -> None:

@@ -208,7 +208,7 @@ class SegmentationDock(QWidget):
     def _on_theme(self, event: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        self.panel.curves.set_foreground(get_theme(self._viewer.theme).text.as_hex())
+        self.panel.set_foreground(get_theme(self._viewer.theme).text.as_hex())
 
     # -- end ------------------------------------------------------------------------------------------------
 

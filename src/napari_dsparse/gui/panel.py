@@ -23,6 +23,7 @@ from napari_dsparse.gui.class_table import ClassTable
 from napari_dsparse.gui.confusion_table import ConfusionTable
 from napari_dsparse.gui.curves import LearningCurves
 from napari_dsparse.gui.layer_combo import LayerCombo
+from napari_dsparse.gui.swatch import arrow
 from napari_dsparse.ops.devices import available_devices
 
 if TYPE_CHECKING:
@@ -161,6 +162,13 @@ class Panel(QWidget):
             _row(self.save_model_button, self.load_model_button),
             _row(QLabel("Device"), self.device_combo, None),
         )
+
+    def set_foreground(self, color: str) -> None:
+        """Colour of the curves' axes and of the sections' arrows, to suit the theme."""
+        self.curves.set_foreground(color)
+        for section in self.findChildren(QCollapsible):
+            section.setExpandedIcon(arrow(color, down=True))
+            section.setCollapsedIcon(arrow(color, down=False))
 
 
 def _button(text: str, tip: str) -> QPushButton:
