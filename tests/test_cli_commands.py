@@ -180,6 +180,16 @@ def test_another_exposure_is_mentioned_and_taken_out_when_asked(
     assert (model.predict(darker) == wanted).all()
 
 
+def test_an_image_without_a_finite_pixel_is_segmented_all_the_same(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "blank.tif", np.full((40, 50, 3), np.nan, np.float32), photometric="rgb")
+    output = tmp_path / "blank.ome.tif"
+    ran = run("predict", "--model", folder / "model.safetensors", "--output", output, tmp_path / "blank.tif")
+    assert ran.code == 0, ran.err
+    assert (tifffile.imread(output) > 0).all()
+
+
 def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     model, image = folder / "model.safetensors", folder / "image.ome.tif"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_dsparse.cli.inputs import InputImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_writable, plan_outputs
 from napari_dsparse.cli.report import Report
+from napari_dsparse.errors import ImageError
 from napari_dsparse.files.export import export_array, export_labels
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images import ImageSource
@@ -84,7 +85,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
 
 
 def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
-    ratio = range_ratio(classifier, image.source)
+    try:
+        ratio = range_ratio(classifier, image.source)
+    except ImageError:  # no finite pixel to measure: nothing to say of its exposure
+        return
     if is_notable(ratio):
         wider = f"{ratio:.1f} times as wide" if ratio > 1 else f"{1 / ratio:.1f} times as narrow"
         report.say(
