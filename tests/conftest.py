@@ -10,6 +10,9 @@ import pytest
 # Read when torch loads its OpenMP: waiting threads sleep, so that a busy machine is slow and not at a halt.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# What was measured on a machine must not decide whether tests pass; those that mean another plan say so.
+os.environ.setdefault("DSPARSE_PLAN", "rule")
+
 from cuda_host.fixtures import host_library, shim  # noqa: F401
 
 #: Folder with open image sets, larger than what may be bundled; tests that need it skip where it is absent.

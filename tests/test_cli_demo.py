@@ -121,11 +121,22 @@ def test_doctor_tells_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         assert facts["missing_devices"][name]
 
 
-def test_doctor_tells_in_what_form_each_layer_predicts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_tells_in_what_form_each_layer_predicts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert main(["doctor", "--plan"]) == 0
     told = capsys.readouterr().out
-    assert "Conv2d 3 x 3, 4 x 4 apart, relu along: taps" in told
+    assert "Conv2d 3 x 3, 4 x 4 apart, 32 -> 64, relu along: taps" in told
     assert "in bfloat16" in told
+    assert "nothing was measured" in told
+    monkeypatch.setenv("DSPARSE_PLAN", "auto")
+    monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(tmp_path))
+    assert main(["doctor", "--plan", "--json"]) == 0
+    told = capsys.readouterr().out
+    assert str(tmp_path) in told
+    plan = json.loads(told.splitlines()[-1])["plan"]["float32"]
+    far = next(layer for layer in plan if "4 x 4 apart" in layer["layer"])
+    assert set(far["seconds"]) == {"taps", "fragments", "products"}
 
 
 def test_doctor_fails_where_the_executions_disagree(monkeypatch: pytest.MonkeyPatch) -> None:

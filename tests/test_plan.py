@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_dsparse.network import densify, plan
+from napari_dsparse import train
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.network import calibration, densify, plan
 from napari_dsparse.ops.fragments import join_phases, split_phases
 from networks import every_patch, gradients, patch_networks
 
@@ -17,15 +20,18 @@ seeds = st.integers(0, 2**16)
 pairs = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 
-@settings(max_examples=60, deadline=None)
-@given(patch_networks(), seeds, st.integers(1, 9), st.integers(1, 2), st.booleans())
-def test_streamed_rows_equal_patch_by_patch(network, seed, band, images, fragments):
+def prefer(form):
+    """A chooser of one form wherever it is possible."""
+    return lambda step, dtype: form if form in plan.possible_forms(step, dtype) else plan.by_rule(step, dtype)
+
+
+@settings(max_examples=90, deadline=None)
+@given(patch_networks(), seeds, st.integers(1, 9), st.integers(1, 2), st.sampled_from(plan.FORMS))
+def test_streamed_rows_equal_patch_by_patch(network, seed, band, images, form):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "BAND_ROWS", (band, band))
-        if fragments:
-            patch.setattr(plan, "FRAGMENT_TYPES", (torch.float64,))
-            patch.setattr(plan, "FRAGMENT_DILATION", 2)
         dense = densify(network)
+        dense.chooser = prefer(form)
         torch.manual_seed(seed)
         rows, columns = dense.patch
         batch = torch.randn(images, network.in_channels, rows + 6, columns + 3, dtype=torch.float64)
@@ -74,3 +80,85 @@ def test_maps_may_be_narrow_wide_empty_of_batch_or_just_one_patch():
         torch.testing.assert_close(streamed, learning(x).detach())
     with torch.no_grad():
         assert dense(torch.zeros(0, 1, 9, 9)).shape == (0, 2, 3, 3)
+
+
+def layers_of(network):
+    return [step for step in densify(network.eval()).geometry.steps if step.window]
+
+
+def test_forms_by_rule_follow_number_types_and_distances():
+    network = nn.Sequential(
+        nn.Conv2d(2, 4, 3, groups=2), nn.MaxPool2d(2, 2), nn.Conv2d(4, 4, 3, dilation=8), nn.Conv2d(4, 2, 1)
+    )
+    grouped, pool, far, last = layers_of(network)
+    assert [plan.by_rule(step, torch.float32) for step in (grouped, pool, far, last)] == [
+        "taps", "whole", "taps", "products",
+    ]  # fmt: skip
+    assert plan.by_rule(far, torch.bfloat16) == "fragments"
+    assert "products" not in plan.possible_forms(far, torch.bfloat16)
+    assert plan.possible_forms(grouped, torch.float32) == ("taps",)
+
+
+@pytest.fixture
+def calibrated(monkeypatch, tmp_path):
+    """A machine of which nothing is known, and where nothing is left behind."""
+    monkeypatch.setenv("DSPARSE_PLAN", "auto")
+    monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(calibration, "_known", {})
+    return tmp_path
+
+
+def test_every_form_is_timed_once_a_machine_and_kept(calibrated, monkeypatch):
+    step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2)))[0]
+    first = calibration.seconds_of(step, torch.float32)
+    assert set(first) == {"taps", "fragments", "products"}
+    assert min(first.values()) > 0
+    monkeypatch.setattr(calibration, "_time_all", None)  # another process must not time again
+    monkeypatch.setattr(calibration, "_known", {})
+    assert calibration.seconds_of(step, torch.float32) == first
+    assert calibration.measured(step, torch.float32) in first
+
+
+def test_a_form_must_be_clearly_faster_to_be_chosen():
+    assert calibration.decide("taps", {"taps": 1.0, "products": 0.9}) == "taps"
+    assert calibration.decide("taps", {"taps": 1.0, "products": 0.5, "fragments": 0.6}) == "products"
+    assert calibration.decide("fragments", None) == "fragments"
+
+
+def test_a_measured_form_serves_prediction_and_gives_the_same_numbers(calibrated, monkeypatch):
+    monkeypatch.setattr(
+        calibration,
+        "_time_all",
+        lambda work, forms: {form: 1.0 - 0.3 * (form == "products") for form in forms},
+    )
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Conv2d(3, 2, 2))
+    ruled, chosen = densify(network), densify(network)
+    chosen.chooser = calibration.measured
+    x = torch.randn(1, 2, 20, 30)
+    forms = [layer.form for layer in plan.plan_layers(chosen.geometry, x.dtype, chosen.chooser)]
+    assert forms == ["products", "whole", "products"]
+    with torch.no_grad():
+        torch.testing.assert_close(chosen(x), ruled(x))
+
+
+def test_nothing_is_chosen_where_times_cannot_be_kept(calibrated, monkeypatch):
+    (calibrated / "file").write_text("no folder")
+    monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(calibrated / "file" / "below"))
+    step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3)))[0]
+    assert calibration.seconds_of(step, torch.float32) is None
+    assert calibration.measured(step, torch.float32) == "taps"
+
+
+def test_an_unknown_plan_is_refused(calibrated, monkeypatch):
+    monkeypatch.setenv("DSPARSE_PLAN", "fast")
+    step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3)))[0]
+    with pytest.raises(DsparseError, match="'fast'; set it to one of auto, rule"):
+        calibration.measured(step, torch.float32)
+
+
+def test_training_does_not_ask_what_was_measured(calibrated):
+    image, labels = np.random.default_rng(0).random((60, 60), np.float32), np.zeros((60, 60), np.uint8)
+    labels[20, 20:25], labels[40, 20:25] = 1, 2
+    train(image, labels, steps=1, device="cpu")
+    assert not list(calibrated.glob("*.plan"))

@@ -15,10 +15,10 @@ from torch import nn
 from napari_dsparse.cli.display import probe_qt, why_no_window
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import DEFAULT_NETWORK, NetworkSpec, densify
+from napari_dsparse.network import DEFAULT_NETWORK, NetworkSpec, calibration, densify
 from napari_dsparse.network.plan import plan_layers
 from napari_dsparse.ops import dispatch
-from napari_dsparse.ops.cuda.cache import cache_folder
+from napari_dsparse.ops.cache import cache_folder
 from napari_dsparse.ops.devices import PRECISIONS, available_devices, pick_device
 
 #: Distributions whose versions matter, by the extra of ours that brings them ("" = always there).
@@ -127,17 +127,33 @@ def _executions(report: Report) -> None:
 
 
 def _plan(report: Report) -> None:
-    """The form of every layer of the default network on a CPU, by precision."""
+    """The form of every layer of the default network on a CPU by precision, and what that rests on."""
     geometry = densify(NetworkSpec(DEFAULT_NETWORK, 1, 2).empty().eval()).geometry
-    plans = {
-        precision: [str(layer) for layer in plan_layers(geometry, dtype)]
-        for precision, dtype in PRECISIONS.items()
-    }
-    for precision, layers in plans.items():
-        report.say(f"Plan of network `{DEFAULT_NETWORK}` on a CPU in {precision}, by rule:")
-        for layer in layers:
-            report.say(f"  {layer}")
+    plans: dict[str, list[dict[str, Any]]] = {}
+    for precision, dtype in PRECISIONS.items():
+        report.say(f"Plan of network `{DEFAULT_NETWORK}` on a CPU in {precision}:")
+        plans[precision] = []
+        for layer in plan_layers(geometry, dtype, calibration.measured):
+            seconds = calibration.seconds_of(layer.step, dtype) or {}
+            times = ", ".join(f"{form} {1e3 * own:.2f} ms" for form, own in seconds.items())
+            report.say(f"  {layer}" + (f" ({times})" if times else ""))
+            plans[precision].append({"layer": str(layer), "form": layer.form, "seconds": dict(seconds)})
+    report.say(
+        f"  Times were measured here once; a form other than the rule's must be clearly faster. {_kept()}"
+    )
+    report.say("Training: painted pixels as active sites; isolated clicks, which share nothing, as patches")
     report.add(plan=plans)
+
+
+def _kept() -> str:
+    if os.environ.get(calibration.VARIABLE) == "rule":
+        return f"{calibration.VARIABLE} is set to rule, so nothing was measured."
+    folder = cache_folder()
+    return (
+        f"Kept in {folder}."
+        if folder
+        else "There is no home folder to keep them in, so the rule's forms serve."
+    )
 
 
 def _kernels(report: Report) -> None:
@@ -153,7 +169,7 @@ def _kernels(report: Report) -> None:
         report.say(f"  plain PyTorch: {reason}")
     folder = cache_folder()
     kept = (
-        f"compiled CUDA kernels and what was measured of them, in {folder}"
+        f"compiled CUDA kernels, and what was measured of them and of the CPU, in {folder}"
         if folder
         else "none; there is no home folder"
     )

@@ -25,7 +25,7 @@ from napari_dsparse.network.layers import (
     pointwise,
     with_activations,
 )
-from napari_dsparse.network.plan import run_planned
+from napari_dsparse.network.plan import Chooser, by_rule, run_planned
 from napari_dsparse.sites import Closure, dependency_closure
 
 #: Pixels of all patches that run side by side where outputs share nothing: some megabytes a map, so that
@@ -64,13 +64,15 @@ def densify(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> Dens
 class DenseNetwork(nn.Module):
     """A patch classifier run on whole maps, or at chosen pixels through active sites.
 
-    Made by `densify`. `network` is the patch classifier itself, `geometry` its layers with dilations.
+    Made by `densify`. `network` is the patch classifier itself, `geometry` its layers with dilations;
+    `chooser` says the form of each layer on whole maps on a processor.
     """
 
     def __init__(self, network: nn.Module, geometry: Geometry) -> None:
         super().__init__()
         self.network = network
         self.geometry = geometry
+        self.chooser: Chooser = by_rule
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -101,7 +103,7 @@ class DenseNetwork(nn.Module):
             )
         check_modes(self.geometry)
         if x.device.type == "cpu" and not self._learns(x) and not torch.compiler.is_compiling():
-            return run_planned(self.geometry, x)
+            return run_planned(self.geometry, x, self.chooser)
         for step, activation in with_activations(self.geometry.steps, convolves):
             x = on_map(step, x, activation)
         return x

@@ -1,13 +1,15 @@
 """How a network runs over a whole map on a processor: the form of each layer, and how many rows at once.
 
-A rule of counted bytes and number types, not of measured times: the same image and model give the same bytes
-in every process of a machine. It rests on these measurements (PyTorch 2.13 with oneDNN, AVX-512 and AMX):
+By rule (`by_rule`), or where prediction asks for it by what was measured on this machine (`calibration`). The
+rule rests on these measurements (PyTorch 2.13 with oneDNN, AVX-512 and AMX):
 
 - In channels-last order oneDNN convolves with taps d apart in float32 about as fast as a matrix product of
   the same work runs, and so do fragments; but those must be split off and joined again. So: taps.
 - In bfloat16 arithmetic is several times as fast, and taps 16 and more apart no longer keep up: fragments
   do, even with both copies. At 8 apart the copies cost what they save.
 - A 1 x 1 convolution is a matrix product of pixels and weights, and PyTorch runs it faster as one.
+- A larger kernel as one matrix product a tap takes 1.2 to 2 times as long as oneDNN's convolution. It is
+  there for builds of PyTorch without oneDNN, which unfold maps in memory.
 - A map that the cache cannot hold, or that the allocator must fetch from the system anew at every layer,
   costs more than what is computed on it. So: bands of rows.
 """
@@ -18,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,6 +40,16 @@ FRAGMENT_DILATION = 16
 FRAGMENT_TYPES = (torch.bfloat16, torch.float16)
 
 
+#: Forms of a layer: taps d apart, in place; the same on fragments; pixels times weights, one matrix product a
+#: tap; and as it stands, for pools and pointwise layers.
+FORMS = ("taps", "fragments", "products", "whole")
+#: In these types sums over taps lose nothing that a convolution keeps.
+PRODUCT_TYPES = (torch.float32, torch.float64)
+
+#: Says the form of a layer for maps of a number type.
+Chooser = Callable[[Step, torch.dtype], str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerPlan:
     """One layer, the activation it takes along, and the form it runs in.
@@ -46,8 +59,7 @@ class LayerPlan:
     step : Step
     activation : (str, float)
     form : str
-        "taps" (d apart, in place), "fragments", "product" (pixels times weights), or "whole" (as it stands:
-        pools and pointwise layers).
+        One of `FORMS`.
     """
 
     step: Step
@@ -58,28 +70,44 @@ class LayerPlan:
         window, activation = self.step.window, self.activation[0]
         size = ""
         if window is not None:
-            size = (
-                f" {window.kernel[0]} x {window.kernel[1]}, {window.dilation[0]} x {window.dilation[1]} apart"
-            )
+            rows, columns = window.dilation
+            size = f" {window.kernel[0]} x {window.kernel[1]}, {rows} x {columns} apart"
+        if convolves(self.step):
+            weight, _, groups = kernel(self.step)
+            size += f", {weight.shape[1] * groups} -> {weight.shape[0]}"
         taken = f", {activation} along" if activation != "none" else ""
         return f"{type(self.step.module).__name__}{size}{taken}: {self.form}"
 
 
-def plan_layers(geometry: Geometry, dtype: torch.dtype) -> tuple[LayerPlan, ...]:
+def plan_layers(geometry: Geometry, dtype: torch.dtype, chooser: Chooser) -> tuple[LayerPlan, ...]:
     """The form of every layer for maps of `dtype`."""
     return tuple(
-        LayerPlan(step, activation, _form(step, dtype))
+        LayerPlan(step, activation, chooser(step, dtype))
         for step, activation in with_activations(geometry.steps, convolves)
     )
 
 
-def _form(step: Step, dtype: torch.dtype) -> str:
+def possible_forms(step: Step, dtype: torch.dtype) -> tuple[str, ...]:
+    """Forms that give a layer's numbers for maps of `dtype`; each has its runner."""
     if not convolves(step) or step.window is None:
-        return "whole"
+        return ("whole",)
+    forms = ["taps"]
+    if step.window.dilation != (1, 1) and step.window.kernel != (1, 1):
+        forms.append("fragments")
+    if kernel(step)[2] == 1 and (step.window.kernel == (1, 1) or dtype in PRODUCT_TYPES):
+        forms.append("products")
+    return tuple(forms)
+
+
+def by_rule(step: Step, dtype: torch.dtype) -> str:
+    """The form of a layer by number types and distances alone: the same everywhere."""
+    forms = possible_forms(step, dtype)
+    if step.window is None or len(forms) == 1:
+        return forms[0]
     if step.window.kernel == (1, 1):
-        return "product" if kernel(step)[2] == 1 else "taps"
+        return forms[-1]
     far = max(step.window.dilation) >= FRAGMENT_DILATION
-    return "fragments" if far and dtype in FRAGMENT_TYPES else "taps"
+    return "fragments" if far and dtype in FRAGMENT_TYPES and "fragments" in forms else "taps"
 
 
 def band_rows(layers: Sequence[LayerPlan], x: Tensor) -> int:
@@ -90,9 +118,9 @@ def band_rows(layers: Sequence[LayerPlan], x: Tensor) -> int:
     return max(fewest, min(most, BAND_BYTES // max(1, one_row)))
 
 
-def run_planned(geometry: Geometry, x: Tensor) -> Tensor:
+def run_planned(geometry: Geometry, x: Tensor, chooser: Chooser) -> Tensor:
     """Class scores at every pixel of a map on a processor: (N, C, H, W) -> (N, K, H - P + 1, W - P + 1)."""
-    layers = plan_layers(geometry, x.dtype)
+    layers = plan_layers(geometry, x.dtype, chooser)
     streamed = [RowLayer(_runner(p), p.step.window.span[0] if p.step.window else 0) for p in layers]
     return stream_rows(streamed, x, band_rows(layers, x))
 
@@ -103,41 +131,57 @@ def _runner(plan: LayerPlan) -> Callable[[Tensor], Tensor]:
         return partial(on_map, step, activation=plan.activation)
     weight, bias, groups = kernel(step)
     assert step.window is not None
-    if plan.form == "product":
-        return partial(_product, weight=weight[:, :, 0, 0], bias=bias, activation=plan.activation)
-    return partial(
-        _convolution if plan.form == "taps" else _on_fragments,
-        weight=weight.contiguous(memory_format=torch.channels_last),
-        bias=bias,
-        dilation=step.window.dilation,
-        groups=groups,
-        activation=plan.activation,
-    )
+    run = convolution(plan.form, weight, bias, step.window.dilation, groups)
+    return lambda x: activate_(run(x), *plan.activation)
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation) -> Tensor:
-    return activate_(F.linear(x.permute(0, 2, 3, 1), weight, bias), *activation).permute(0, 3, 1, 2)
+def convolution(
+    form: str, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int], groups: int
+) -> Callable[[Tensor], Tensor]:
+    """A convolution in one of its forms: (N, C, H, W) -> a map of its own, (N, K, H', W').
+
+    Parameters
+    ----------
+    form : str
+        One of `FORMS` but "whole"; "products" for one group only.
+    weight : Tensor, shape (K, C / groups, kh, kw)
+    bias : Tensor, shape (K,), optional
+    dilation : (int, int)
+    groups : int
+    """
+    if form == "products":
+        return partial(_products, weight=weight, bias=bias, dilation=dilation)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    if form == "fragments":
+        return partial(_on_fragments, weight=weight, bias=bias, dilation=dilation, groups=groups)
+    return partial(F.conv2d, weight=weight, bias=bias, dilation=dilation, groups=groups)
 
 
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    dilation: tuple[int, int],
-    groups: int,
-    activation: Activation,
-) -> Tensor:
-    return activate_(F.conv2d(x, weight, bias, dilation=dilation, groups=groups), *activation)
+def _products(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int]) -> Tensor:
+    """One matrix product of pixels and weights a tap, on rows of pixels as they lie in memory.
+
+    A tap is the same map from another pixel on. Rows keep their full width meanwhile: what wraps around at
+    their ends is cut off afterwards.
+    """
+    taps = weight.permute(2, 3, 1, 0)
+    if taps.shape[:2] == (1, 1):
+        return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias).permute(0, 3, 1, 2)
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    count, height, width, channels = pixels.shape
+    rows, columns = (n - (k - 1) * d for n, k, d in zip((height, width), taps.shape, dilation, strict=False))
+    summed = pixels.new_zeros((count, rows * width, len(weight)))
+    if bias is not None:
+        summed += bias
+    pixels, room = pixels.view(count, -1, channels), rows * width - (width - columns)
+    for row, column in np.ndindex(*taps.shape[:2]):
+        first = row * dilation[0] * width + column * dilation[1]
+        summed[:, :room].baddbmm_(pixels[:, first : first + room], taps[row, column].expand(count, -1, -1))
+    return summed.view(count, rows, width, -1)[:, :, :columns].permute(0, 3, 1, 2)
 
 
 def _on_fragments(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    dilation: tuple[int, int],
-    groups: int,
-    activation: Activation,
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int], groups: int
 ) -> Tensor:
     rows, columns = (x.shape[i] - (weight.shape[i] - 1) * dilation[i - 2] for i in (2, 3))
-    fragments = _convolution(split_phases(x, dilation), weight, bias, (1, 1), groups, activation)
+    fragments = F.conv2d(split_phases(x, dilation), weight, bias, groups=groups)
     return join_phases(fragments, dilation, (rows, columns))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import DenseNetwork, TrainedClassifier, densify
+from napari_dsparse.network import DenseNetwork, TrainedClassifier, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
@@ -182,7 +182,9 @@ class Predictor:
         if self._device.type == "cpu":
             # Maps take the layout of weights; max-pools of a sketch run ten times as fast with channels last.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return densify(network.eval().requires_grad_(False))
+        dense = densify(network.eval().requires_grad_(False))
+        dense.chooser = calibration.measured
+        return dense
 
     def _check(self, source: ImageSource) -> None:
         wanted = self.classifier.spec.channels

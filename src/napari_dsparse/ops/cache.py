@@ -1,5 +1,5 @@
 """Compiled kernels on disk, so that each is compiled once a machine and not once a process; and what was
-measured of them.
+measured of the machine.
 
 Safe to share, between processes and between nodes of a cluster: an entry appears complete or not at all,
 carries a digest of its content, and is thrown away when that does not match. No failure here is an error:
@@ -15,14 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: Environment variable that names another folder for compiled kernels.
+#: Environment variable that names another folder.
 VARIABLE = "DSPARSE_KERNEL_CACHE"
 
 _DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
-    """The user's folder for compiled kernels; None where there is no home."""
+    """The user's folder for what is kept; None where there is no home."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     try:

@@ -1,0 +1,150 @@
+"""Which form of a layer is fastest on this processor: measured once a machine, and kept.
+
+The rule of `plan` holds for the processors it was measured on. Elsewhere another form may be several times as
+fast: builds of PyTorch without oneDNN unfold a map before they convolve it. So prediction asks here.
+
+What was measured serves from disk only, beside compiled kernels, and stays the same for every later run; a
+form that is not clearly faster than the rule's is left alone. So results change neither from call to call nor
+from run to run until somebody deletes that folder. Training never asks here: the same seed gives the same
+weights, whatever was measured. The environment variable DSPARSE_PLAN, read at every call, is ``auto`` (the
+default), or ``rule``, which measures nothing and asks for nothing that was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.network.geometry import Step
+from napari_dsparse.network.layers import kernel
+from napari_dsparse.network.plan import by_rule, convolution, possible_forms
+from napari_dsparse.ops import cache
+
+VARIABLE = "DSPARSE_PLAN"
+MODES = ("auto", "rule")
+
+#: Share of the rule's time that another form may take to be chosen: noise alone decides nothing.
+CLEARLY = 0.75
+#: Rows and columns that a layer gives while it is timed, about those of a band.
+ROWS, COLUMNS = 32, 128
+#: The fastest of so many runs counts, after one that does not.
+RUNS = 4
+
+Seconds = Mapping[str, float]
+
+#: What is known in this process, by work; None where nothing could be kept.
+_known: dict[Work, Seconds | None] = {}
+_timing = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Convolutions that take about the same time a pixel, on one machine by one PyTorch."""
+
+    dtype: str
+    channels: int
+    outputs: int
+    groups: int
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+    machine: str
+
+
+def measured(step: Step, dtype: torch.dtype) -> str:
+    """The form of a layer for maps of `dtype`, by what was measured here; timed now if it never was.
+
+    Raises
+    ------
+    DsparseError
+        If DSPARSE_PLAN holds anything but its modes.
+    """
+    return decide(by_rule(step, dtype), seconds_of(step, dtype))
+
+
+def decide(rule: str, seconds: Seconds | None) -> str:
+    """The fastest form, if it is clearly faster than the rule's."""
+    if not seconds:
+        return rule
+    best = min(seconds, key=lambda form: seconds[form])
+    return best if seconds[best] < CLEARLY * seconds[rule] else rule
+
+
+def seconds_of(step: Step, dtype: torch.dtype) -> Seconds | None:
+    """Seconds of a layer's forms on a map of `ROWS` x `COLUMNS`; None where there is nothing to choose.
+
+    Nor is there anything where times can't be kept: a choice that may change from run to run is worse than a
+    slow one.
+    """
+    if _mode() == "rule" or len(possible_forms(step, dtype)) < 2:
+        return None
+    work = _work_of(step, dtype)
+    with _timing:  # one at a time, and the first stays
+        if work not in _known:
+            if _load(work) is None:
+                _save(work, _time_all(work, possible_forms(step, dtype)))
+            _known[work] = _load(work)
+        return _known[work]
+
+
+def _mode() -> str:
+    mode = os.environ.get(VARIABLE, "auto")
+    if mode not in MODES:
+        raise DsparseError(f"{VARIABLE} is {mode!r}; set it to one of {', '.join(MODES)}, or unset it.")
+    return mode
+
+
+def _work_of(step: Step, dtype: torch.dtype) -> Work:
+    weight, _, groups = kernel(step)
+    assert step.window is not None
+    machine = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
+    return Work(
+        str(dtype).removeprefix("torch."),
+        weight.shape[1] * groups,
+        weight.shape[0],
+        groups,
+        step.window.kernel,
+        step.window.dilation,
+        f"{machine}, torch {torch.__version__}",
+    )
+
+
+def _time_all(work: Work, forms: tuple[str, ...]) -> Seconds:
+    """The forms in turn, so that what else the machine does meets all of them."""
+    dtype = getattr(torch, work.dtype)
+    spans = [(k - 1) * d for k, d in zip(work.kernel, work.dilation, strict=True)]
+    with torch.inference_mode():
+        weight = torch.full((work.outputs, work.channels // work.groups, *work.kernel), 0.01, dtype=dtype)
+        size = (1, work.channels, ROWS + spans[0], COLUMNS + spans[1])
+        x = torch.full(size, 0.5, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        bias = torch.zeros(work.outputs, dtype=dtype)
+        runs = {form: convolution(form, weight, bias, work.dilation, work.groups) for form in forms}
+        times: dict[str, list[float]] = {form: [] for form in forms}
+        for _ in range(1 + RUNS):
+            for form, run in runs.items():
+                started = time.perf_counter()
+                run(x)
+                times[form].append(time.perf_counter() - started)
+    return {form: min(own[1:]) for form, own in times.items()}
+
+
+def _load(work: Work) -> Seconds | None:
+    content = cache.load(cache.cache_folder(), _entry(work))
+    return None if content is None else json.loads(content)["seconds"]
+
+
+def _save(work: Work, seconds: Seconds) -> None:
+    text = json.dumps({"work": asdict(work), "seconds": seconds}, indent=1)
+    cache.store(cache.cache_folder(), _entry(work), text.encode())
+
+
+def _entry(work: Work) -> str:
+    return f"{hashlib.sha256(repr(work).encode()).hexdigest()}.plan"
