@@ -20,9 +20,12 @@ seeds = st.integers(0, 2**16)
 pairs = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
 
+RELU, NONE = ("relu", 0.1), ("none", 0.0)
+
+
 def prefer(form):
     """A chooser of one form wherever it is possible."""
-    return lambda step, dtype: form if form in plan.possible_forms(step, dtype) else plan.by_rule(step, dtype)
+    return lambda *layer: form if form in plan.possible_forms(*layer) else plan.by_rule(*layer)
 
 
 @settings(max_examples=90, deadline=None)
@@ -91,12 +94,44 @@ def test_forms_by_rule_follow_number_types_and_distances():
         nn.Conv2d(2, 4, 3, groups=2), nn.MaxPool2d(2, 2), nn.Conv2d(4, 4, 3, dilation=8), nn.Conv2d(4, 2, 1)
     )
     grouped, pool, far, last = layers_of(network)
-    assert [plan.by_rule(step, torch.float32) for step in (grouped, pool, far, last)] == [
+    assert [plan.by_rule(step, NONE, torch.float32) for step in (grouped, pool, far, last)] == [
         "taps", "whole", "taps", "products",
     ]  # fmt: skip
-    assert plan.by_rule(far, torch.bfloat16) == "fragments"
-    assert "products" not in plan.possible_forms(far, torch.bfloat16)
-    assert plan.possible_forms(grouped, torch.float32) == ("taps",)
+    assert plan.by_rule(far, NONE, torch.bfloat16) == "fragments"
+    assert "products" not in plan.possible_forms(far, NONE, torch.bfloat16)
+    assert plan.possible_forms(grouped, NONE, torch.float32) == ("taps",)
+
+
+def test_a_fused_layer_gives_the_numbers_of_its_two_passes():
+    """In float32, which oneDNN is for: the tests in float64 do not reach it."""
+    if not plan.can_fuse():
+        pytest.skip("this build of PyTorch has no convolution with an activation in one pass")
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 8, 3, bias=False), nn.LeakyReLU(0.2), nn.MaxPool2d(2, 2), nn.Conv2d(8, 8, 3, groups=4),
+        nn.ReLU(), nn.Conv2d(8, 6, 1), nn.LeakyReLU(0.1), nn.Conv2d(6, 3, 1),
+    )  # fmt: skip
+    fused, apart = densify(network), densify(network)
+    fused.chooser, apart.chooser = prefer("fused"), prefer("taps")
+    forms = [p.form for p in plan.plan_layers(fused.geometry, torch.float32, fused.chooser)]
+    assert forms.count("fused") == 3
+    x = torch.randn(2, 2, 90, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x), apart(x))
+        half = torch.bfloat16
+        network.to(half)
+        torch.testing.assert_close(fused(x.to(half)), apart(x.to(half)), rtol=0.05, atol=0.05)
+
+
+def test_where_pytorch_lacks_the_fused_operator_nothing_is_lost(monkeypatch):
+    def absent(*arguments):
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(plan, "_fused", absent)
+    monkeypatch.setattr(plan, "can_fuse", plan.can_fuse.__wrapped__)
+    assert not plan.can_fuse()
+    step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 1)))[0]
+    assert plan.by_rule(step, RELU, torch.float32) == "products"
 
 
 @pytest.fixture
@@ -110,13 +145,13 @@ def calibrated(monkeypatch, tmp_path):
 
 def test_every_form_is_timed_once_a_machine_and_kept(calibrated, monkeypatch):
     step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2)))[0]
-    first = calibration.seconds_of(step, torch.float32)
-    assert set(first) == {"taps", "fragments", "products"}
+    first = calibration.seconds_of(step, RELU, torch.float32)
+    assert set(first) - {"fused"} == {"taps", "fragments", "products"}
     assert min(first.values()) > 0
     monkeypatch.setattr(calibration, "_time_all", None)  # another process must not time again
     monkeypatch.setattr(calibration, "_known", {})
-    assert calibration.seconds_of(step, torch.float32) == first
-    assert calibration.measured(step, torch.float32) in first
+    assert calibration.seconds_of(step, RELU, torch.float32) == first
+    assert calibration.measured(step, RELU, torch.float32) in first
 
 
 def test_a_form_must_be_clearly_faster_to_be_chosen():
@@ -146,15 +181,15 @@ def test_nothing_is_chosen_where_times_cannot_be_kept(calibrated, monkeypatch):
     (calibrated / "file").write_text("no folder")
     monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(calibrated / "file" / "below"))
     step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3)))[0]
-    assert calibration.seconds_of(step, torch.float32) is None
-    assert calibration.measured(step, torch.float32) == "taps"
+    assert calibration.seconds_of(step, RELU, torch.float32) is None
+    assert calibration.measured(step, RELU, torch.float32) == plan.by_rule(step, RELU, torch.float32)
 
 
 def test_an_unknown_plan_is_refused(calibrated, monkeypatch):
     monkeypatch.setenv("DSPARSE_PLAN", "fast")
     step = layers_of(nn.Sequential(nn.Conv2d(3, 4, 3)))[0]
     with pytest.raises(DsparseError, match="'fast'; set it to one of auto, rule"):
-        calibration.measured(step, torch.float32)
+        calibration.measured(step, RELU, torch.float32)
 
 
 def test_training_does_not_ask_what_was_measured(calibrated):

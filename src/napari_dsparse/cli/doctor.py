@@ -134,7 +134,7 @@ def _plan(report: Report) -> None:
         report.say(f"Plan of network `{DEFAULT_NETWORK}` on a CPU in {precision}:")
         plans[precision] = []
         for layer in plan_layers(geometry, dtype, calibration.measured):
-            seconds = calibration.seconds_of(layer.step, dtype) or {}
+            seconds = calibration.seconds_of(layer.step, layer.activation, dtype) or {}
             times = ", ".join(f"{form} {1e3 * own:.2f} ms" for form, own in seconds.items())
             report.say(f"  {layer}" + (f" ({times})" if times else ""))
             plans[precision].append({"layer": str(layer), "form": layer.form, "seconds": dict(seconds)})

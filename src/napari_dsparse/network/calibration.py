@@ -25,7 +25,7 @@ import torch
 
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.network.geometry import Step
-from napari_dsparse.network.layers import kernel
+from napari_dsparse.network.layers import Activation, kernel
 from napari_dsparse.network.plan import by_rule, convolution, possible_forms
 from napari_dsparse.ops import cache
 
@@ -56,10 +56,11 @@ class Work:
     groups: int
     kernel: tuple[int, int]
     dilation: tuple[int, int]
+    activation: Activation
     machine: str
 
 
-def measured(step: Step, dtype: torch.dtype) -> str:
+def measured(step: Step, activation: Activation, dtype: torch.dtype) -> str:
     """The form of a layer for maps of `dtype`, by what was measured here; timed now if it never was.
 
     Raises
@@ -67,7 +68,7 @@ def measured(step: Step, dtype: torch.dtype) -> str:
     DsparseError
         If DSPARSE_PLAN holds anything but its modes.
     """
-    return decide(by_rule(step, dtype), seconds_of(step, dtype))
+    return decide(by_rule(step, activation, dtype), seconds_of(step, activation, dtype))
 
 
 def decide(rule: str, seconds: Seconds | None) -> str:
@@ -78,19 +79,20 @@ def decide(rule: str, seconds: Seconds | None) -> str:
     return best if seconds[best] < CLEARLY * seconds[rule] else rule
 
 
-def seconds_of(step: Step, dtype: torch.dtype) -> Seconds | None:
+def seconds_of(step: Step, activation: Activation, dtype: torch.dtype) -> Seconds | None:
     """Seconds of a layer's forms on a map of `ROWS` x `COLUMNS`; None where there is nothing to choose.
 
     Nor is there anything where times can't be kept: a choice that may change from run to run is worse than a
     slow one.
     """
-    if _mode() == "rule" or len(possible_forms(step, dtype)) < 2:
+    forms = possible_forms(step, activation, dtype)
+    if _mode() == "rule" or len(forms) < 2:
         return None
-    work = _work_of(step, dtype)
+    work = _work_of(step, activation, dtype)
     with _timing:  # one at a time, and the first stays
         if work not in _known:
             if _load(work) is None:
-                _save(work, _time_all(work, possible_forms(step, dtype)))
+                _save(work, _time_all(work, forms))
             _known[work] = _load(work)
         return _known[work]
 
@@ -102,7 +104,7 @@ def _mode() -> str:
     return mode
 
 
-def _work_of(step: Step, dtype: torch.dtype) -> Work:
+def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> Work:
     weight, _, groups = kernel(step)
     assert step.window is not None
     machine = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
@@ -113,6 +115,7 @@ def _work_of(step: Step, dtype: torch.dtype) -> Work:
         groups,
         step.window.kernel,
         step.window.dilation,
+        activation,
         f"{machine}, torch {torch.__version__}",
     )
 
@@ -126,7 +129,8 @@ def _time_all(work: Work, forms: tuple[str, ...]) -> Seconds:
         size = (1, work.channels, ROWS + spans[0], COLUMNS + spans[1])
         x = torch.full(size, 0.5, dtype=dtype).contiguous(memory_format=torch.channels_last)
         bias = torch.zeros(work.outputs, dtype=dtype)
-        runs = {form: convolution(form, weight, bias, work.dilation, work.groups) for form in forms}
+        layer = weight, bias, work.dilation, work.groups, work.activation
+        runs = {form: convolution(form, *layer) for form in forms}
         times: dict[str, list[float]] = {form: [] for form in forms}
         for _ in range(1 + RUNS):
             for form, run in runs.items():
