@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_dsparse.gui.trainer_thread import TrainerThread
 from napari_dsparse.gui.worker import Worker, warn_to_log
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.network.trained import TrainedClassifier, default_classes
+from napari_dsparse.prediction import predict_labels
 
 E = TypeVar("E")
 PATIENCE = 60.0
@@ -233,12 +235,31 @@ def test_a_window_that_is_slow_does_not_fill_the_memory(
 def test_tiles_done_before_are_left_out(
     predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
 ) -> None:
-    predictor.submit(view_job(1, classifier))
+    predictor.submit(view_job(1, classifier, quick=False))
     ear.first(msg.PredictionEnded)
     done = frozenset(event.tile for event in ear.all_of(msg.TileDone))
-    predictor.submit(view_job(2, classifier, done=done))
+    predictor.submit(view_job(2, classifier, done=done, quick=False))
     ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 2)
     assert len(ear.all_of(msg.TileDone)) == len(done)
+
+
+def test_a_preview_is_of_what_is_on_screen_alone_and_exact(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    source = ImageSource(np.tile(SOURCE.data, (6, 6)))
+    view = msg.FieldOfView((), (-40, 300), (111, 700))
+    predictor.submit(view_job(1, classifier, source=source, view=view))
+    for _ in range(20):
+        predictor.tile_taken()
+    assert ear.first(msg.PredictionEnded).complete
+    found = np.zeros(source.shape, np.uint8)
+    for event in ear.all_of(msg.TileDone):
+        found[event.tile.slices] = event.labels
+    wanted = predict_labels(replace(classifier, flips=1), source, device="cpu")
+    seen = np.s_[:300, 111:700]
+    np.testing.assert_array_equal(found[seen], wanted[seen])
+    found[seen] = 0
+    assert not found.any()
 
 
 def test_a_spot_is_found_while_the_whole_image_is_segmented(

@@ -31,6 +31,7 @@ from napari_dsparse.prediction import (
     predict_probabilities,
     predict_uncertainty,
     tiles,
+    tiles_of_view,
 )
 
 
@@ -120,6 +121,23 @@ def test_what_is_on_screen_comes_first_from_its_middle():
     first = order[0]
     assert first.rows[0] <= 500 < first.rows[1]
     assert first.columns[0] <= 500 < first.columns[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(1, 1500), st.integers(1, 1500)),
+    st.tuples(*[st.integers(-300, 1600)] * 4),
+)
+def test_tiles_of_a_view_cover_each_of_its_pixels_once_and_no_other(shape, edges):
+    rows, columns = sorted(edges[:2]), sorted(edges[2:])
+    seen, wanted = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for tile in tiles_of_view((3, *shape), (1,), tuple(rows), tuple(columns)):
+        assert tile.plane == (1,)
+        assert 0 < tile.rows[1] - tile.rows[0] <= 256
+        assert 0 < tile.columns[1] - tile.columns[0] <= 512
+        seen[tile.slices[1:]] += 1
+    wanted[max(0, rows[0]) : max(0, rows[1]), max(0, columns[0]) : max(0, columns[1])] = 1
+    np.testing.assert_array_equal(seen, wanted)
 
 
 @pytest.mark.parametrize("lazy", [False, True])

@@ -30,7 +30,7 @@ from napari_dsparse.gui.next_spot import block_means, find_spot
 from napari_dsparse.gui.worker import Worker
 from napari_dsparse.network.trained import TrainedClassifier
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
-from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles
+from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
 
 #: Tiles that may wait for the window; more would only pile up in memory.
 TILES_IN_FLIGHT = 4
@@ -185,6 +185,9 @@ def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
     """The tiles still to do, what is on screen first."""
     view = job.view
+    if job.quick and not job.whole:
+        on_screen = tiles_of_view(job.source.shape, view.plane, view.rows, view.columns)
+        return nearest_first(on_screen, view.plane, view.rows, view.columns)
     tiles = [tile for tile in plan_tiles(job.source.shape, job.classifier.spec) if tile not in job.done]
     if not job.whole:
         tiles = [tile for tile in tiles if view.touches(tile)]

@@ -8,7 +8,7 @@ from napari_dsparse.prediction.predictor import (
     predict_probabilities,
     predict_uncertainty,
 )
-from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles
+from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
 
 __all__ = [
     "Predictor",
@@ -20,4 +20,5 @@ __all__ = [
     "predict_labels",
     "predict_probabilities",
     "predict_uncertainty",
+    "tiles_of_view",
 ]

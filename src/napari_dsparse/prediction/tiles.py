@@ -16,6 +16,8 @@ from napari_dsparse.network import NetworkSpec
 TILE_INPUT = 256
 #: A tile is at least this many times its halo, so that the halo never costs more than the tile.
 TILE_OVER_HALO = 3
+#: Most rows and columns of a preview's tile.
+VIEW_TILE = 256, 512
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,6 +82,38 @@ def plan_tiles(shape: Sequence[int], spec: NetworkSpec) -> tuple[Tile, ...]:
     return tuple(Tile(plane, r, c) for plane in planes for r in rows for c in columns)
 
 
+def tiles_of_view(
+    shape: Sequence[int], plane: tuple[int, ...], rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[Tile, ...]:
+    """Tiles that cover what is on screen and no more: for previews, of which nothing is kept.
+
+    They are wider than those of `plan_tiles`, so that less of their time goes into halos: over a view of
+    1024 x 1024 pixels somewhere in a larger image, with a patch of 27, two thirds of the time in all.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Spatial shape, (..., Y, X).
+    plane : tuple of int
+        The plane on screen.
+    rows, columns : (int, int)
+        Start and stop of what is on screen, in pixels; may reach outside the image.
+
+    Returns
+    -------
+    tuple of Tile
+        Row by row; none where no pixel is on screen.
+    """
+    spans = [
+        (max(0, start), min(length, stop))
+        for length, (start, stop) in zip(shape[-2:], (rows, columns), strict=True)
+    ]
+    cuts = (
+        _even_parts(start, stop, largest) for (start, stop), largest in zip(spans, VIEW_TILE, strict=True)
+    )
+    return tuple(Tile(plane, r, c) for r, c in product(*cuts))
+
+
 def nearest_first(
     tiles: Sequence[Tile], plane: tuple[int, ...], rows: tuple[int, int], columns: tuple[int, int]
 ) -> tuple[Tile, ...]:
@@ -109,7 +143,10 @@ def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _cuts(length: int, halo: int) -> list[tuple[int, int]]:
-    largest = max(TILE_INPUT - halo, TILE_OVER_HALO * halo)
-    number = ceil(length / largest)
-    edges = [length * i // number for i in range(number + 1)]
-    return list(pairwise(edges))
+    return _even_parts(0, length, max(TILE_INPUT - halo, TILE_OVER_HALO * halo))
+
+
+def _even_parts(start: int, stop: int, largest: int) -> list[tuple[int, int]]:
+    """Parts of nearly the same length, none longer than `largest`; none at all of an empty range."""
+    number = ceil(max(0, stop - start) / largest)
+    return list(pairwise(start + (stop - start) * i // number for i in range(number + 1))) if number else []
