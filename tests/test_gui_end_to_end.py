@@ -237,6 +237,31 @@ def test_a_saved_model_segments_another_image(
     assert set(np.unique(at.layer("others segmentation").data)) == {1, 2}
 
 
+def test_a_loaded_model_matches_the_exposure_of_a_darker_image(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    bright = at.layer("textures segmentation").data.copy()
+    path = tmp_path / "textures.safetensors"
+    save_as(monkeypatch, path)
+    at.click("save_model_button")
+    at.wait(lambda: "saved as" in at.status)
+    at.viewer.layers.clear()
+    at.viewer.add_layer(Image(two_textures() * np.float32(0.1), name="darker"))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(path), ""))
+    at.click("load_model_button")
+    at.wait(lambda: "10.0 times as narrow" in at.status)
+    assert "tick 'match exposure'" in at.status
+    at.find("exposure_check").setChecked(True)
+    assert "narrow" not in at.status
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    np.testing.assert_array_equal(at.layer("darker segmentation").data, bright)
+
+
 def test_a_file_that_is_no_model_is_refused_in_a_sentence(
     desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> 
         "device": "cpu",
         "quick": True,
         "sketch": False,
+        "match_exposure": False,
         "uncertainty": False,
         "probabilities": False,
     }
@@ -260,6 +261,26 @@ def test_a_preview_is_of_what_is_on_screen_alone_and_exact(
     np.testing.assert_array_equal(found[seen], wanted[seen])
     found[seen] = 0
     assert not found.any()
+
+
+def test_another_exposure_is_mentioned_once_and_can_be_matched(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(view_job(1, classifier))
+    ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 1)
+    first = {event.tile: event.labels for event in ear.all_of(msg.TileDone)}
+    darker = ImageSource(SOURCE.data * np.float32(0.2))
+    for generation in (2, 3):
+        predictor.submit(view_job(generation, classifier, source=darker))
+        ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == generation)  # noqa: B023
+    predictor.submit(view_job(4, classifier, source=darker, match_exposure=True))
+    ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 4)
+    (mentioned,) = ear.all_of(msg.ExposureDiffers)
+    assert mentioned.generation == 2
+    assert mentioned.ratio == pytest.approx(0.2, rel=1e-3)
+    for event in ear.all_of(msg.TileDone):
+        if event.generation == 4:
+            np.testing.assert_array_equal(event.labels, first[event.tile])
 
 
 def test_a_spot_is_found_while_the_whole_image_is_segmented(

@@ -22,7 +22,7 @@ from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.cluster import ClusterPredictor
-from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.exposure import in_words, is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 
@@ -90,10 +90,9 @@ def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: 
     except ImageError:  # no finite pixel to measure: nothing to say of its exposure
         return
     if is_notable(ratio):
-        wider = f"{ratio:.1f} times as wide" if ratio > 1 else f"{1 / ratio:.1f} times as narrow"
         report.say(
-            f"Grey values of {image.source.name} spread {wider} as where the model learned; if it was "
-            "exposed otherwise, and is not just empty or overfull, --normalise image takes that out."
+            f"Grey values of {image.source.name} spread {in_words(ratio)} as where the model learned; if it "
+            "was exposed otherwise, and is not just empty or overfull, --normalise image takes that out."
         )
 
 

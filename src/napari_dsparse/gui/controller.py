@@ -178,6 +178,8 @@ class Controller(QObject):
                 self.segmenting.on_tile(event)
             case msg.PredictionEnded():
                 self._on_prediction_ended(event)
+            case msg.ExposureDiffers():
+                self.segmenting.on_exposure(event)
             case msg.SpotFound():
                 self.segmenting.on_spot(event)
             case msg.FileWritten():

@@ -128,6 +128,7 @@ class SegmentationDock(QWidget):
         panel.cancel_button.clicked.connect(controller.cancel)
         panel.uncertainty_check.toggled.connect(controller.segmenting.show_uncertainty)
         panel.probabilities_check.toggled.connect(controller.segmenting.show_probabilities)
+        panel.exposure_check.toggled.connect(controller.segmenting.match_exposure)
         panel.next_spot_button.clicked.connect(controller.segmenting.next_spot)
         panel.export_button.clicked.connect(self._export)
         panel.save_model_button.clicked.connect(self._save_model)

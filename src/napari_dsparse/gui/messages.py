@@ -124,6 +124,8 @@ class PredictionJob:
         For a preview that the next snapshot will replace: without the average over symmetries.
     sketch : bool
         Send a coarse sketch of all tiles first: what is on screen is out of date throughout.
+    match_exposure : bool
+        Normalise the image by its own grey values, not by those that the classifier learned from.
     uncertainty, probabilities : bool
         Send these maps along with the labels.
     """
@@ -137,6 +139,7 @@ class PredictionJob:
     device: str
     quick: bool
     sketch: bool
+    match_exposure: bool
     uncertainty: bool
     probabilities: bool
 
@@ -240,6 +243,14 @@ class PredictionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ExposureDiffers:
+    """Grey values of this job's image spread `ratio` times as wide as where its classifier learned."""
+
+    generation: int
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class FileWritten:
     """An export or a model is complete under its name."""
 
@@ -277,6 +288,7 @@ Event: TypeAlias = (
     | TrainingEnded
     | TileDone
     | PredictionEnded
+    | ExposureDiffers
     | FileWritten
     | ModelLoaded
     | SpotFound

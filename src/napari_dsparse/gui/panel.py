@@ -118,6 +118,11 @@ class Panel(QWidget):
         self.export_button = _button("Export…", "Write the whole segmentation as OME-TIFF or PNG.")
         self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
+        self.exposure_check = _check(
+            "match exposure",
+            "Normalise by this image's own grey values: where only the exposure differs from the images that "
+            "a loaded model learned from. Not for empty images.",
+        )
         self.device_combo = QComboBox()
         self.device_combo.addItems(["auto", *available_devices()])
         self.device_combo.setSizeAdjustPolicy(
@@ -159,7 +164,7 @@ class Panel(QWidget):
 
     def _model(self) -> QWidget:
         return _column(
-            _row(self.save_model_button, self.load_model_button),
+            _row(self.save_model_button, self.load_model_button, self.exposure_check),
             _row(QLabel("Device"), self.device_combo, None),
         )
 

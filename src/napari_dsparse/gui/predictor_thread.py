@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from napari_dsparse.errors import ImageError
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.gui.cores import CoreShare
 from napari_dsparse.gui.messages import (
     Event,
     ExportJob,
+    ExposureDiffers,
     FileWritten,
     LoadModelJob,
     ModelLoaded,
@@ -28,7 +30,8 @@ from napari_dsparse.gui.messages import (
 )
 from napari_dsparse.gui.next_spot import block_means, find_spot
 from napari_dsparse.gui.worker import Worker
-from napari_dsparse.network.trained import TrainedClassifier
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
 
@@ -55,7 +58,8 @@ class PredictorThread(Worker[PredictorJob]):
         self._stopped_through = -1
         self._in_flight = threading.Semaphore(TILES_IN_FLIGHT)
         self._predictor: Predictor | None = None
-        self._predicts_with: tuple[TrainedClassifier, str, bool] | None = None
+        self._predicts_with: tuple[object, ...] | None = None
+        self._compared: tuple[Normalisation, ImageSource] | None = None
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -123,6 +127,21 @@ class PredictorThread(Worker[PredictorJob]):
             self._cores.settle()
         complete = done == pixels
         self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
+        if complete:
+            self._compare_exposure(job)
+
+    def _compare_exposure(self, job: PredictionJob) -> None:
+        """Say, once for an image and what a classifier learned from, if they were exposed otherwise."""
+        compared = job.classifier.normalisation, job.source
+        if self._compared is not None and all(a is b for a, b in zip(self._compared, compared, strict=True)):
+            return
+        self._compared = compared
+        try:
+            ratio = range_ratio(job.classifier, job.source)
+        except ImageError:  # no finite pixel to measure: nothing to say of its exposure
+            return
+        if is_notable(ratio):
+            self._post(ExposureDiffers(job.generation, ratio))
 
     def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> bool:
         """Show a coarse form of all tiles at once; False if the job is over."""
@@ -164,9 +183,10 @@ class PredictorThread(Worker[PredictorJob]):
             self._work(job)
 
     def _predictor_for(self, job: PredictionJob) -> Predictor:
-        wanted = (job.classifier, job.device, job.quick)
+        wanted = (job.classifier, job.device, job.quick, job.source if job.match_exposure else None)
         if self._predictor is None or self._predicts_with != wanted:
-            self._predictor = Predictor(job.classifier, device=job.device, flips=1 if job.quick else None)
+            classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
+            self._predictor = Predictor(classifier, device=job.device, flips=1 if job.quick else None)
             self._predicts_with = wanted
         return self._predictor
 

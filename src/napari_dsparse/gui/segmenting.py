@@ -18,6 +18,7 @@ from napari_dsparse.gui.session_store import SessionStore
 from napari_dsparse.gui.view_watch import ViewWatch
 from napari_dsparse.gui.workers import Workers
 from napari_dsparse.network.trained import ClassInfo, TrainedClassifier
+from napari_dsparse.prediction.exposure import in_words
 from napari_dsparse.prediction.tiles import Tile
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Segmenting(QObject):
         self._frame: ImageFrame | None = None
         self._results: ResultLayers | None = None
         self._strokes: Labels | None = None
-        self._uncertainty = self._probabilities = False
+        self._uncertainty = self._probabilities = self._match_exposure = False
         self._done: set[Tile] = set()
         self._done_since = 0  # tiles of generations before this one are by an older model, or quick
         self._whole_generation = -1
@@ -179,6 +180,13 @@ class Segmenting(QObject):
         self._probabilities = shown
         self._maps_switched("probability", shown)
 
+    def match_exposure(self, matched: bool) -> None:
+        """Normalise images by their own grey values, or as the model learned."""
+        self._match_exposure = matched
+        self._store.set(note=None)
+        self._sketch_due = True
+        self.refine()
+
     def forget_tiles(self) -> None:
         """What is segmented so far is by an older model, or lacks a map that is wanted now."""
         self._done.clear()
@@ -203,6 +211,7 @@ class Segmenting(QObject):
                 device=self.device,
                 quick=not whole and self._store.now.training is Training.LEARNING,
                 sketch=self._sketch_due and not whole,
+                match_exposure=self._match_exposure,
                 uncertainty=self._uncertainty,
                 probabilities=self._probabilities,
             )
@@ -251,6 +260,12 @@ class Segmenting(QObject):
         note = f"Segmented the whole image in {event.seconds:.1f} s." if event.complete else None
         self._store.set(whole=None, complete=event.complete and newest, note=note)
         return event.complete
+
+    def on_exposure(self, event: msg.ExposureDiffers) -> None:
+        """Say that the image may have been exposed otherwise, and what to do then."""
+        if not self._match_exposure:
+            spread = f"Grey values here spread {in_words(event.ratio)} as where the model learned."
+            self._store.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")
 
     def named(self, classifier: TrainedClassifier) -> tuple[ClassInfo, ...]:
         """The classifier's classes under the names they have by now."""

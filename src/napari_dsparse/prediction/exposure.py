@@ -34,6 +34,11 @@ def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
     return max((a / b for a, b in zip(own, learned, strict=True)), key=lambda ratio: max(ratio, 1 / ratio))
 
 
+def in_words(ratio: float) -> str:
+    """A `range_ratio` as "2.5 times as wide"."""
+    return f"{ratio:.1f} times as wide" if ratio >= 1 else f"{1 / ratio:.1f} times as narrow"
+
+
 def is_notable(ratio: float) -> bool:
     """Whether a `range_ratio` is worth a word."""
     return max(ratio, 1 / ratio) >= NOTABLE
