@@ -165,7 +165,7 @@ def test_another_exposure_is_mentioned_and_taken_out_when_asked(
     plain = run(*predict, tmp_path / "plain.ome.tif", folder / "image.ome.tif")
     told = run(*predict, tmp_path / "told.ome.tif", tmp_path / "darker.tif")
     assert "Grey values" not in plain.out + plain.err
-    assert "4.0 times as narrow as where the model learned" in told.out + told.err
+    assert "4.0 times less widely than where the model learned" in told.out + told.err
     asked = run(
         *predict, tmp_path / "asked.ome.tif", tmp_path / "darker.tif", "--normalise", "image", "--json"
     )

@@ -253,10 +253,10 @@ def test_a_loaded_model_matches_the_exposure_of_a_darker_image(
     at.viewer.add_layer(Image(two_textures() * np.float32(0.1), name="darker"))
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(path), ""))
     at.click("load_model_button")
-    at.wait(lambda: "10.0 times as narrow" in at.status)
+    at.wait(lambda: "10.0 times less widely than where" in at.status)
     assert "tick 'match exposure'" in at.status
     at.find("exposure_check").setChecked(True)
-    assert "narrow" not in at.status
+    assert "widely" not in at.status
     at.click("predict_button")
     at.wait(lambda: at.session.complete)
     np.testing.assert_array_equal(at.layer("darker segmentation").data, bright)

@@ -91,7 +91,7 @@ def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: 
         return
     if is_notable(ratio):
         report.say(
-            f"Grey values of {image.source.name} spread {in_words(ratio)} as where the model learned; if it "
+            f"Grey values of {image.source.name} spread {in_words(ratio)} where the model learned; if it "
             "was exposed otherwise, and is not just empty or overfull, --normalise image takes that out."
         )
 

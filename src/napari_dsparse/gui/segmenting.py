@@ -264,7 +264,7 @@ class Segmenting(QObject):
     def on_exposure(self, event: msg.ExposureDiffers) -> None:
         """Say that the image may have been exposed otherwise, and what to do then."""
         if not self._match_exposure:
-            spread = f"Grey values here spread {in_words(event.ratio)} as where the model learned."
+            spread = f"Grey values here spread {in_words(event.ratio)} where the model learned."
             self._store.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")
 
     def named(self, classifier: TrainedClassifier) -> tuple[ClassInfo, ...]:

@@ -35,8 +35,8 @@ def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
 
 
 def in_words(ratio: float) -> str:
-    """A `range_ratio` as "2.5 times as wide"."""
-    return f"{ratio:.1f} times as wide" if ratio >= 1 else f"{1 / ratio:.1f} times as narrow"
+    """A `range_ratio` as "2.5 times as widely as"."""
+    return f"{ratio:.1f} times as widely as" if ratio >= 1 else f"{1 / ratio:.1f} times less widely than"
 
 
 def is_notable(ratio: float) -> bool:
