@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.network import NetworkSpec
 from napari_dsparse.samples.scores import mean_iou
+from napari_dsparse.training.head import Coverage
 from napari_dsparse.training.shares import LEAST, TRUST
 from pretraining import warm_file
 from pretraining.draws import Stream, generator
 from pretraining.episodes import Episode, draw_episode, painted_episode
-from pretraining.head import RidgeHead
+from pretraining.head import Paint, RidgeHead
 from pretraining.scenes import SceneSet
 from pretraining.trunk import Fragments
 
@@ -93,7 +94,7 @@ class Report:
         Mean cross-entropy since the last report, in nats.
     held_iou : float
         Mean intersection over union of the classes, then of the held scenes; nan without such scenes.
-    ridge, scale : float
+    ridge, scale, caution : float
         See `napari_dsparse.network.warm.WarmStart`.
     seconds : float
         Since learning began.
@@ -104,6 +105,7 @@ class Report:
     held_iou: float
     ridge: float
     scale: float
+    caution: float
     seconds: float
 
 
@@ -167,9 +169,15 @@ class MetaLearner:
             optimiser.step()
             losses.append(loss.item())
             if (step + 1) % recipe.report_every == 0 or step + 1 == recipe.steps:
-                ridge, scale = self.head.ridge.item(), self.head.scale.item()
-                seconds = time.perf_counter() - started
-                yield Report(step + 1, float(np.mean(losses)), self.held_iou(held), ridge, scale, seconds)
+                yield Report(
+                    step + 1,
+                    float(np.mean(losses)),
+                    self.held_iou(held),
+                    self.head.ridge.item(),
+                    self.head.scale.item(),
+                    self.head.caution.item(),
+                    time.perf_counter() - started,
+                )
                 losses.clear()
 
     @torch.no_grad()
@@ -219,12 +227,25 @@ class MetaLearner:
         # index_select, since its gradient adds up in the same order every time.
         painted = features.index_select(0, torch.from_numpy(episode.strokes))
         targets = torch.from_numpy(episode.labels.ravel()[episode.strokes])
-        logits: Tensor = self.head(painted, targets, features.index_select(0, torch.from_numpy(queries)))
+        asked = features.index_select(0, torch.from_numpy(queries))
+        logits: Tensor = self.head(painted, targets, paint_of(episode), asked)
         return logits + log_shares(logits.detach())
 
     @property
     def _patch(self) -> int:
         return self._maps.patch
+
+
+def paint_of(episode: Episode) -> Paint:
+    """How widely each class of an episode is painted, as the package counts it."""
+    places = np.stack(np.unravel_index(episode.strokes, episode.labels.shape), 1)
+    painted = episode.labels.ravel()[episode.strokes]
+    cells, weights = [], np.empty(len(places), np.float32)
+    for label in np.unique(painted):
+        coverage = Coverage.of(places[painted == label])
+        cells.append(coverage.cells)
+        weights[painted == label] = coverage.weights
+    return Paint(torch.tensor(cells, dtype=torch.float32), torch.from_numpy(weights))
 
 
 def _spread(trunk: nn.Module) -> None:

@@ -14,6 +14,9 @@ from napari_dsparse.errors import ModelFileError
 from napari_dsparse.files.atomic import complete_or_absent
 from pretraining.head import RidgeHead
 
+#: What a file holds of the head, in the names of `RidgeHead`.
+GOVERNS = ("ridge", "scale", "caution")
+
 
 def write(path: Path, trunk: nn.Module, head: RidgeHead) -> None:
     """Write trunk and head, whole or not at all; what had that name before is replaced.
@@ -24,7 +27,7 @@ def write(path: Path, trunk: nn.Module, head: RidgeHead) -> None:
         If the folder does not exist or the system refuses to write.
     """
     tensors = {name: weight.detach().contiguous() for name, weight in trunk.state_dict().items()}
-    tensors |= {"head.ridge": head.ridge.detach(), "head.scale": head.scale.detach()}
+    tensors |= {f"head.{name}": getattr(head, name).detach() for name in GOVERNS}
     with complete_or_absent(path, overwrite=True) as partial:
         save_file(tensors, str(partial))
 
@@ -47,7 +50,7 @@ def read(path: Path, trunk: nn.Module) -> RidgeHead:
         ) from error
     own = trunk.state_dict()
     last = list(own)[-1].rpartition(".")[0]
-    if stored.keys() != own.keys() | {"head.ridge", "head.scale"} or not all(
+    if stored.keys() != own.keys() | {f"head.{name}" for name in GOVERNS} or not all(
         _fits(stored[name].shape, weight.shape, name.rpartition(".")[0] == last)
         for name, weight in own.items()
     ):
@@ -58,7 +61,7 @@ def read(path: Path, trunk: nn.Module) -> RidgeHead:
     with torch.no_grad():
         for name, weight in own.items():
             weight[: len(stored[name])] = stored[name]
-    return RidgeHead(float(stored["head.ridge"]), float(stored["head.scale"]))
+    return RidgeHead(**{name: float(stored[f"head.{name}"]) for name in GOVERNS})
 
 
 def _fits(stored: torch.Size, own: torch.Size, last: bool) -> bool:

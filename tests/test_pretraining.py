@@ -14,7 +14,7 @@ from pretraining import warm_file
 from pretraining.__main__ import main
 from pretraining.draws import SIZE, Stream, generator
 from pretraining.episodes import draw_episode, draw_strokes
-from pretraining.head import RidgeHead, fit_ridge
+from pretraining.head import Paint, RidgeHead, fit_ridge
 from pretraining.layouts import KINDS, draw_layout
 from pretraining.learn import MetaLearner, Recipe, log_shares
 from pretraining.scenes import SceneSet, scene, scene_set
@@ -25,7 +25,7 @@ from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import NetworkSpec, default_classes, densify, warm
 from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
-from napari_dsparse.training.head import Moments, fit_head
+from napari_dsparse.training.head import Coverage, Moments, fit_head
 from napari_dsparse.training.shares import LEAST, TRUST
 from scenes import stripes, strokes_on
 
@@ -181,8 +181,12 @@ def test_the_head_that_learns_is_the_head_that_is_used() -> None:
     torch.manual_seed(0)
     targets = torch.arange(3).repeat_interleave(torch.tensor([40, 7, 90]))
     features = (torch.randn(137, 20) * 3 + 5 + targets[:, None]).double()
-    weight, bias = fit_ridge(features, targets, torch.tensor(0.11, dtype=torch.float64))
-    ours, theirs = fit_head([Moments.of(features[targets == label]) for label in range(3)], 0.11)
+    places = torch.randint(0, 60, (137, 2)).numpy()
+    coverages = [Coverage.of(places[targets == label]) for label in range(3)]
+    weights = torch.cat([torch.from_numpy(coverage.weights) for coverage in coverages])
+    weight, bias = fit_ridge(features, targets, weights, torch.tensor(0.11, dtype=torch.float64))
+    parts = zip(features.split([40, 7, 90]), coverages, strict=True)
+    ours, theirs = fit_head([Moments.of(part[None], coverage) for part, coverage in parts], 0.11)
     torch.testing.assert_close(weight, ours, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(bias, theirs, rtol=1e-9, atol=1e-12)
 
@@ -191,20 +195,20 @@ def test_the_scale_of_features_means_nothing() -> None:
     """Else learning could change the ridge by shrinking all features, unseen by the head that is used."""
     torch.manual_seed(0)
     head, features = RidgeHead().double(), torch.randn(60, 5).double()
-    targets = (features[:, 0] > 0).long()
+    targets, paint = (features[:, 0] > 0).long(), Paint(torch.tensor([2.0, 3.0]), torch.ones(60).double())
     scale = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
-    whole, tiny = (head(features * size, targets, features * size) for size in (scale, scale * 1e-4))
+    whole, tiny = (head(features * size, targets, paint, features * size) for size in (scale, scale * 1e-4))
     torch.testing.assert_close(whole, tiny)
     (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(whole, targets), scale)
     assert abs(slope) < 1e-9
 
 
-def test_gradients_reach_features_ridge_and_scale() -> None:
+def test_gradients_reach_features_and_all_that_governs_the_fit() -> None:
     torch.manual_seed(0)
-    head = RidgeHead()
+    head, paint = RidgeHead(), Paint(torch.tensor([1.0, 4.0]), torch.rand(30))
     features = torch.randn(30, 5, requires_grad=True)
-    head(features, torch.arange(30) % 2, features).square().sum().backward()
-    for parameter in (features, head.log_ridge, head.log_scale):
+    head(features, torch.arange(30) % 2, paint, features).square().sum().backward()
+    for parameter in (features, head.log_ridge, head.log_scale, head.log_caution):
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
 
@@ -261,6 +265,7 @@ def test_the_package_begins_where_the_written_file_stands(
     start = warm.warm_start(NetworkSpec("compact", 1, 2))
     assert start.ridge == pytest.approx(reports[-1].ridge)
     assert start.scale == pytest.approx(reports[-1].scale)
+    assert start.caution == pytest.approx(reports[-1].caution)
     for name, weight in learner.trunk.state_dict().items():
         assert torch.equal(start.weights[name], weight)
     image, truth = stripes()
@@ -273,7 +278,7 @@ def test_the_package_begins_where_the_written_file_stands(
 
 def test_learning_goes_on_from_a_file_also_of_a_narrower_last_layer(tmp_path: Path) -> None:
     learner = MetaLearner("compact", 0)
-    learner.head = RidgeHead(0.2, 3)
+    learner.head = RidgeHead(0.2, 3, 4)
     warm_file.write(tmp_path / "whole.safetensors", learner.trunk, learner.head)
     last = learner.trunk[-2]
     narrow = learner.trunk[:-2].append(torch.nn.Conv2d(last.in_channels, 5, 1))
@@ -283,6 +288,7 @@ def test_learning_goes_on_from_a_file_also_of_a_narrower_last_layer(tmp_path: Pa
     assert all(torch.equal(w, learner.trunk.state_dict()[n]) for n, w in whole.trunk.state_dict().items())
     assert whole.head.ridge.item() == pytest.approx(0.2)
     assert whole.head.scale.item() == pytest.approx(3)
+    assert whole.head.caution.item() == pytest.approx(4)
     taken, fresh = (
         MetaLearner("compact", 1, file).trunk[-2] for file in (tmp_path / "narrow.safetensors", None)
     )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,12 +25,13 @@ from napari_dsparse.training import Trainer, find_strokes, train_classifier
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import PIXELS_KEPT, PIXELS_PER_STEP, Pieces, make_batches
 from napari_dsparse.training.features import SeenStroke
-from napari_dsparse.training.head import Moments, by_class, fit_head
+from napari_dsparse.training.head import CELL, Coverage, Moments, by_class, fit_head
 from napari_dsparse.training.learner import class_balanced_loss
 from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.validation import FOLDS, cross_validate
 from scenes import iou, stripes, strokes_on
 
+RIDGE = partial(fit_head, ridge=0.1)
 CPU = torch.device("cpu")
 
 
@@ -299,7 +301,8 @@ def seen_strokes(rng, labels, features=5, pixels=12):
     strokes = []
     for label in labels:
         rows = torch.from_numpy(rng.normal(0, 1, (pixels, features)) + 2 * label * np.eye(features)[label])
-        strokes.append(SeenStroke(label, Moments.of(rows), rows.float()))
+        apart = np.arange(pixels)[:, None] * [[0, CELL]]
+        strokes.append(SeenStroke(label, Moments.of(rows[None], Coverage.of(apart)), rows.float()))
     return strokes
 
 
@@ -318,6 +321,35 @@ def test_the_last_layer_is_the_class_balanced_ridge_classifier():
     expected = np.linalg.lstsq(tall, wanted, rcond=None)[0].T
     np.testing.assert_allclose(weight.numpy(), expected, atol=1e-6)
     np.testing.assert_allclose(bias.numpy(), 1 / 3 - expected @ mean, atol=1e-6)
+
+
+def test_neighbours_count_for_little_more_than_one_of_them():
+    line = np.stack([np.zeros(40, int), np.arange(40)], 1)
+    spread = Coverage.of(line)
+    assert spread.cells == 3
+    np.testing.assert_allclose(spread.weights, [16**-0.5] * 32 + [8**-0.5] * 8)
+    alone = Coverage.of(line[:1])
+    assert alone.cells == 1
+    assert alone.weights == 1
+    rows = torch.randn(2, 40, 4)
+    moments = Moments.of(rows, spread)
+    assert moments.weight == pytest.approx(2 * spread.weights.sum())
+    weights = torch.from_numpy(spread.weights)
+    torch.testing.assert_close(moments.total, (rows.double() * weights[:, None]).sum((0, 1)))
+    both = moments + Moments.of(rows[:, :1], alone)
+    assert both.cells == 4
+    assert both.weight == pytest.approx(moments.weight + 2)
+
+
+def test_the_last_layer_is_held_back_where_little_is_painted():
+    rng = np.random.default_rng(0)
+    little, much = (by_class(seen_strokes(rng, (1, 2), pixels=pixels)).values() for pixels in (2, 60))
+    sizes = [
+        [float(fit_head(classes, 0.1, caution)[0].norm()) for caution in (0.0, 5.0)]
+        for classes in (little, much)
+    ]
+    lost = [1 - held / free for free, held in sizes]
+    assert lost[0] > 3 * lost[1] > 0
 
 
 def test_the_same_strokes_make_the_same_model_however_they_were_painted():
@@ -352,13 +384,13 @@ def test_no_stroke_is_judged_by_a_layer_that_was_fitted_to_it():
     """Features that only tell strokes apart say all about strokes that were seen, and nothing of others."""
     labels = [1, 2] * 6
     strokes = [
-        SeenStroke(label, Moments.of(rows), rows)
+        SeenStroke(label, Moments.of(rows[None], Coverage.of(np.zeros((9, 2), int))), rows)
         for label, rows in zip(labels, torch.eye(len(labels))[:, None].expand(-1, 9, -1), strict=True)
     ]
     weight, bias = fit_head(by_class(strokes).values(), 1e-6)
     fitted = [int((s.features[0].double() @ weight.t() + bias).argmax()) + 1 for s in strokes]
     assert fitted == labels
-    accuracy = cross_validate(strokes, 2, 1e-6, 0)
+    accuracy = cross_validate(strokes, 2, partial(fit_head, ridge=1e-6), 0)
     assert accuracy.strokes == len(strokes)
     assert accuracy.confusion.sum() == 9 * len(strokes)
     assert accuracy.confusion.diagonal().sum() < 9 * len(strokes)
@@ -367,7 +399,7 @@ def test_no_stroke_is_judged_by_a_layer_that_was_fitted_to_it():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(0, 9))
 def test_classes_with_two_strokes_are_measured_all_of_them(labels, seed):
-    accuracy = cross_validate(seen_strokes(np.random.default_rng(seed), labels), 5, 0.1, seed)
+    accuracy = cross_validate(seen_strokes(np.random.default_rng(seed), labels), 5, RIDGE, seed)
     measured = [label for label in set(labels) if labels.count(label) >= 2]
     if len(measured) < 2:
         assert accuracy.strokes == 0

@@ -9,7 +9,7 @@ from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 
 #: The first steps are slower than the rest and say little about the time that is left.
-STEPS_TO_ESTIMATE = 10
+STEPS_TO_ESTIMATE = 4
 
 
 class Training(Enum):

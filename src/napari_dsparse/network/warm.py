@@ -27,14 +27,15 @@ class WarmStart:
     ----------
     weights : mapping of str to Tensor
         All of a network but its last layer, by parameter name; float32.
-    ridge, scale : float
-        How strongly the last layer is held back when it is fitted, and what its scores are multiplied by
-        to be logits.
+    ridge, scale, caution : float
+        How strongly the last layer is held back when it is fitted, what its scores are multiplied by to be
+        logits, and how much more it is held back where little was painted.
     """
 
     weights: Mapping[str, Tensor]
     ridge: float
     scale: float
+    caution: float
 
 
 def warm_start(spec: NetworkSpec) -> WarmStart:
@@ -45,7 +46,8 @@ def warm_start(spec: NetworkSpec) -> WarmStart:
         for name, tensor in stored.items()
         if not name.startswith("head.")
     }
-    return WarmStart(weights, float(stored["head.ridge"]), float(stored["head.scale"]))
+    ridge, scale, caution = (float(stored[f"head.{name}"]) for name in ("ridge", "scale", "caution"))
+    return WarmStart(weights, ridge, scale, caution)
 
 
 @cache

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import Geometry
 from napari_dsparse.sites import Closure, dependency_closure, join
+from napari_dsparse.training.head import Coverage
 from napari_dsparse.training.strokes import Stroke
 
 #: Strokes are cut along a lattice of the image, so that a stroke that grows keeps most of its pieces. Each
@@ -37,12 +38,15 @@ class Piece:
         From pixels to the labelled positions.
     count : int
         Number of labelled positions.
+    coverage : Coverage
+        Of these.
     """
 
     label: int
     pixels: Tensor
     closure: Closure
     count: int
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +106,7 @@ class Pieces:
         sites = (stroke.yx[:, 0].astype(np.int64) - top) * width + stroke.yx[:, 1] - left
         closure = dependency_closure(self._geometry.windows, sites, width)
         pixels = torch.from_numpy(block).reshape(block.shape[0], -1)[:, closure.pixels].t().contiguous()
-        return Piece(stroke.label, pixels, closure, len(sites))
+        return Piece(stroke.label, pixels, closure, len(sites), Coverage.of(stroke.yx))
 
 
 def make_batches(

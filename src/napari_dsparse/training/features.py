@@ -64,7 +64,7 @@ class StrokeFeatures:
             views = torch.stack([form.on_sites(batch.pixels, batch.closure) for form in self._forms]).cpu()
         parts = torch.split(views, [piece.count for piece in pieces], dim=1)
         for piece, rows in zip(pieces, parts, strict=True):
-            self._known[piece] = SeenStroke(piece.label, Moments.of(rows.flatten(0, 1)), rows.mean(0))
+            self._known[piece] = SeenStroke(piece.label, Moments.of(rows, piece.coverage), rows.mean(0))
 
 
 def _join(pieces: Sequence[SeenStroke]) -> SeenStroke:

@@ -147,7 +147,7 @@ class Trainer:
         self._strokes, self._present = tuple(strokes), present
         self._learner.begin(by_class(seen))
         if self._hold_out:
-            self._accuracy = cross_validate(seen, len(classes), self._learner.ridge, self._seed)
+            self._accuracy = cross_validate(seen, len(classes), self._learner.fit, self._seed)
         self._seconds = 0.0
         self.train_more(steps=steps, seconds=seconds)
         return True

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_dsparse.training.features import SeenStroke
-from napari_dsparse.training.head import by_class, fit_head
+from napari_dsparse.training.head import Moments, by_class
 
 #: A class is measured once it has this many strokes: one to learn from, one to be judged.
 FEWEST_STROKES = 2
 #: Parts that the strokes of a class are dealt into; each is held out once.
 FOLDS = 5
+
+#: Fits a last layer to what is known of each class.
+Fit = Callable[[Iterable[Moments]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,7 @@ class Accuracy:
         return {int(i) + 1: float(agreed[i] / union[i]) for i in np.flatnonzero(painted)}
 
 
-def cross_validate(strokes: Sequence[SeenStroke], classes: int, ridge: float, seed: int) -> Accuracy:
+def cross_validate(strokes: Sequence[SeenStroke], classes: int, fit: Fit, seed: int) -> Accuracy:
     """Hold out a part of the strokes at a time, fit the last layer to the rest and judge that part.
 
     Whole strokes are held out, not pixels: neighbours in a stroke look alike, and a figure resting on them
@@ -53,8 +57,8 @@ def cross_validate(strokes: Sequence[SeenStroke], classes: int, ridge: float, se
     strokes : sequence of SeenStroke
     classes : int
         K; labels are 1..K.
-    ridge : float
-        See `fit_head`.
+    fit : callable
+        Weights (K, F) and bias (K,) of a last layer, as `fit_head` gives them.
     seed : int
         Deals the strokes.
     """
@@ -66,7 +70,7 @@ def cross_validate(strokes: Sequence[SeenStroke], classes: int, ridge: float, se
         held = set(map(id, part))
         rest = by_class(stroke for stroke in strokes if id(stroke) not in held)
         known = np.array(sorted(rest))
-        weight, bias = fit_head((rest[i] for i in known), ridge)
+        weight, bias = fit(rest[i] for i in known)
         for stroke in part:
             scores = stroke.features.double() @ weight.t() + bias
             found = np.bincount(known[scores.argmax(1).numpy()], minlength=classes)
