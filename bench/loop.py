@@ -221,8 +221,8 @@ class Loop:
         self._predictor.submit(
             msg.PredictionJob(
                 generation, self._snapshot, self._source, self._view, whole=False, done=frozenset(),
-                device="cpu", quick=quick, sketch=sketch, match_exposure=False, uncertainty=False,
-                probabilities=False,
+                device="cpu", quick=quick, sketch=sketch, foreign=False, match_exposure=False,
+                uncertainty=False, probabilities=False,
             )
         )  # fmt: skip
         return generation

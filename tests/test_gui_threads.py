@@ -110,6 +110,7 @@ def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> 
         "device": "cpu",
         "quick": True,
         "sketch": False,
+        "foreign": False,
         "match_exposure": False,
         "uncertainty": False,
         "probabilities": False,
@@ -271,7 +272,7 @@ def test_another_exposure_is_mentioned_once_and_can_be_matched(
     first = {event.tile: event.labels for event in ear.all_of(msg.TileDone)}
     darker = ImageSource(SOURCE.data * np.float32(0.2))
     for generation in (2, 3):
-        predictor.submit(view_job(generation, classifier, source=darker))
+        predictor.submit(view_job(generation, classifier, source=darker, foreign=True))
         ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == generation)  # noqa: B023
     predictor.submit(view_job(4, classifier, source=darker, match_exposure=True))
     ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 4)

@@ -210,7 +210,7 @@ class Controller(QObject):
         self.store.set(training=Training.IDLE, note=f"Model {name} loaded.")
         if len(model.classes) >= len(self.store.now.classes):
             self.set_classes(model.classes)
-        self.segmenting.use(model)
+        self.segmenting.use(model, foreign=True)
 
     def _on_failed(self, event: msg.JobFailed) -> None:
         if event.job == "trainer":

@@ -124,6 +124,8 @@ class PredictionJob:
         For a preview that the next snapshot will replace: without the average over symmetries.
     sketch : bool
         Send a coarse sketch of all tiles first: what is on screen is out of date throughout.
+    foreign : bool
+        The classifier learned from another image, which may have been exposed otherwise.
     match_exposure : bool
         Normalise the image by its own grey values, not by those that the classifier learned from.
     uncertainty, probabilities : bool
@@ -139,6 +141,7 @@ class PredictionJob:
     device: str
     quick: bool
     sketch: bool
+    foreign: bool
     match_exposure: bool
     uncertainty: bool
     probabilities: bool

@@ -127,7 +127,7 @@ class PredictorThread(Worker[PredictorJob]):
             self._cores.settle()
         complete = done == pixels
         self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
-        if complete:
+        if complete and job.foreign:
             self._compare_exposure(job)
 
     def _compare_exposure(self, job: PredictionJob) -> None:

@@ -51,6 +51,7 @@ class Segmenting(QObject):
         self._frame: ImageFrame | None = None
         self._results: ResultLayers | None = None
         self._strokes: Labels | None = None
+        self._foreign = False  # the classifier learned from another image
         self._uncertainty = self._probabilities = self._match_exposure = False
         self._done: set[Tile] = set()
         self._done_since = 0  # tiles of generations before this one are by an older model, or quick
@@ -82,6 +83,7 @@ class Segmenting(QObject):
         self._grid = empty_grid(frame.source.shape)
         if self.classifier is not None and self.classifier.spec.channels != frame.source.channels:
             self.classifier = None
+        self._foreign = True
         self._store.set(has_model=self.classifier is not None)
         self.predict_view()
 
@@ -115,9 +117,9 @@ class Segmenting(QObject):
 
     # -- predicting -----------------------------------------------------------------------------------------
 
-    def use(self, classifier: TrainedClassifier) -> None:
-        """Segment with `classifier` from now on."""
-        self.classifier = classifier
+    def use(self, classifier: TrainedClassifier, *, foreign: bool = False) -> None:
+        """Segment with `classifier` from now on; a foreign one learned from another image."""
+        self.classifier, self._foreign = classifier, foreign
         self.forget_tiles()
         self._store.set(has_model=True)
         wait = self._rested - time.monotonic()
@@ -211,6 +213,7 @@ class Segmenting(QObject):
                 device=self.device,
                 quick=not whole and self._store.now.training is Training.LEARNING,
                 sketch=self._sketch_due and not whole,
+                foreign=self._foreign,
                 match_exposure=self._match_exposure,
                 uncertainty=self._uncertainty,
                 probabilities=self._probabilities,
