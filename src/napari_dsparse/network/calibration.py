@@ -57,6 +57,7 @@ class Work:
     kernel: tuple[int, int]
     dilation: tuple[int, int]
     activation: Activation
+    forms: tuple[str, ...]
     machine: str
 
 
@@ -92,7 +93,7 @@ def seconds_of(step: Step, activation: Activation, dtype: torch.dtype) -> Second
     with _timing:  # one at a time, and the first stays
         if work not in _known:
             if _load(work) is None:
-                _save(work, _time_all(work, forms))
+                _save(work, _time_all(work))
             _known[work] = _load(work)
         return _known[work]
 
@@ -116,11 +117,12 @@ def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> Work:
         step.window.kernel,
         step.window.dilation,
         activation,
+        possible_forms(step, activation, dtype),
         f"{machine}, torch {torch.__version__}",
     )
 
 
-def _time_all(work: Work, forms: tuple[str, ...]) -> Seconds:
+def _time_all(work: Work) -> Seconds:
     """The forms in turn, so that what else the machine does meets all of them."""
     dtype = getattr(torch, work.dtype)
     spans = [(k - 1) * d for k, d in zip(work.kernel, work.dilation, strict=True)]
@@ -130,8 +132,8 @@ def _time_all(work: Work, forms: tuple[str, ...]) -> Seconds:
         x = torch.full(size, 0.5, dtype=dtype).contiguous(memory_format=torch.channels_last)
         bias = torch.zeros(work.outputs, dtype=dtype)
         layer = weight, bias, work.dilation, work.groups, work.activation
-        runs = {form: convolution(form, *layer) for form in forms}
-        times: dict[str, list[float]] = {form: [] for form in forms}
+        runs = {form: convolution(form, *layer) for form in work.forms}
+        times: dict[str, list[float]] = {form: [] for form in work.forms}
         for _ in range(1 + RUNS):
             for form, run in runs.items():
                 started = time.perf_counter()
