@@ -70,6 +70,7 @@ def shares(step: Callable[[], object]) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
     kinds = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
+    kinds["mkldnn::_convolution_pointwise"] = "products"  # with the activation in the same pass
     spent = dict.fromkeys([*KINDS, REST], 0.0)
     for event in profile.key_averages():
         spent[kinds.get(event.key, REST)] += event.self_cpu_time_total

@@ -52,7 +52,7 @@ def train_on_textures(at: Desk) -> Labels:
     strokes = at.layer("textures strokes")
     at.paint_two_classes(strokes)
     at.wait(lambda: at.has_layer("textures segmentation"))
-    at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 8)
+    at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 20)
     with at.qtbot.waitSignal(at.dock.controller.learning.rested, timeout=PATIENCE):
         at.click("stop_button")
     return strokes

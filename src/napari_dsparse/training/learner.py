@@ -28,7 +28,7 @@ class Recipe:
     ----------
     steps : int
         Length of a round of training. The rate is low and the round short: on real micrographs, steps further
-        away from the warm start lost more than they won, and thirty steps gave what twelve give.
+        away from the warm start lost more than they won.
     peak_rate : float
         Highest learning rate of AdamW in it; a longer round is given a lower one.
     warm_up : float
@@ -45,7 +45,7 @@ class Recipe:
         nothing (bench/QUALITY_LOG.md).
     """
 
-    steps: int = 12
+    steps: int = 30
     peak_rate: float = 1e-5
     warm_up: float = 0.15
     weight_decay: float = 1e-2
