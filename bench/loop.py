@@ -137,11 +137,20 @@ class Loop:
         cores = CoreShare()
         self._trainer = TrainerThread(self._events.put, cores)
         self._predictor = PredictorThread(self._events.put, cores)
+        self._seen = 0
         self._generation = 0
         self._newest: dict[int, int] = {}  # generation of the strokes by that of the prediction
         self._rested = 0.0  # when the next preview may begin
         self._rng = np.random.default_rng(1)
         self._trainer.start(), self._predictor.start()
+
+    def look_elsewhere(self) -> None:
+        """Move the view to a corner of the image, another one each time."""
+        (top, bottom), (left, right) = self._view.rows, self._view.columns
+        high, wide = bottom - top, right - left
+        top, left = ((self._labels.shape[i] - n) * (self._seen >> i & 1) for i, n in enumerate((high, wide)))
+        self._seen += 1
+        self._view = msg.FieldOfView((), (top, top + high), (left, left + wide))
 
     def close(self) -> None:
         """End both threads."""
@@ -233,7 +242,7 @@ class Loop:
 
 
 def run(size: int, view: int, strokes: int) -> dict[str, Any]:
-    """Paint `strokes` strokes, each as soon as the one before is on screen."""
+    """Paint `strokes` strokes, each as soon as the one before is on screen; then one each in four views."""
     loop = Loop(size, view)
     try:
         for label in (1, 2, 1, 2):
@@ -244,11 +253,21 @@ def run(size: int, view: int, strokes: int) -> dict[str, Any]:
             time.sleep(LOOK)
             loop.paint(1 + number % 2)
             found.append(loop.learn())
+        elsewhere = []
+        for number in range(4):
+            loop.look_elsewhere()
+            loop.paint(1 + number % 2)
+            elsewhere.append(loop.learn())
         loop.paint(1)
         calm = loop.learn(until_calm=True)
     finally:
         loop.close()
-    return {"strokes": [asdict(stroke) for stroke in found], "calm": calm.view, "debounce": DEBOUNCE}
+    return {
+        "strokes": [asdict(stroke) for stroke in found],
+        "elsewhere": [asdict(stroke) for stroke in elsewhere],
+        "calm": calm.view,
+        "debounce": DEBOUNCE,
+    }
 
 
 if __name__ == "__main__":

@@ -40,6 +40,24 @@ def test_whole_image_equals_patch_by_patch(network, seed, ties):
 
 
 @settings(max_examples=60, deadline=None)
+@given(patch_networks(), seeds, st.booleans())
+def test_scores_of_features_are_those_of_the_whole_network(network, seed, learns):
+    dense = densify(network)
+    image = image_for(network, dense.patch, seed)
+    with torch.set_grad_enabled(learns):
+        features = dense.features(image[None])
+        in_two, whole = dense.scores(features), dense(image[None])
+    assert features.shape[2:] == whole.shape[2:]
+    torch.testing.assert_close(in_two, whole, **CLOSE)
+    if learns:
+        inputs = [image, *network.parameters()]
+        weight = torch.randn_like(whole)
+        both = gradients(in_two, weight, inputs), gradients(whole, weight, inputs)
+        for ours, plain in zip(*both, strict=True):
+            torch.testing.assert_close(ours, plain, **CLOSE)
+
+
+@settings(max_examples=60, deadline=None)
 @given(patch_networks(), seeds, st.integers(0, 12), st.booleans())
 def test_active_sites_equal_the_whole_image(network, seed, count, ties):
     dense = densify(network)

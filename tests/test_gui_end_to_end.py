@@ -76,7 +76,7 @@ def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> N
     np.testing.assert_array_equal(strokes.data, painted)
 
 
-def test_new_paint_is_sketched_at_once_and_made_exact(
+def test_new_paint_is_sketched_once_and_made_exact(
     desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = desk(Image(two_textures(), name="textures"))
@@ -90,13 +90,16 @@ def test_new_paint_is_sketched_at_once_and_made_exact(
 
     monkeypatch.setattr(ResultLayers, "show_tile", note)
     at.dock.controller.store.changed.connect(lambda session: sketched.append(session.sketched))
-    train_on_textures(at)
-    at.wait(lambda: not at.session.sketched)
+    strokes = train_on_textures(at)
+    at.wait(lambda: shown[-1] and not at.session.sketched)
     assert shown[0] is False
-    assert shown[-1] is True
-    assert shown.count(False) < shown.count(True), "only new paint is sketched, not every snapshot"
+    assert shown.count(False) == 1, "only new paint is sketched, not every snapshot"
     assert any(sketched)
     assert "Coarse preview" not in at.status
+    before = len(shown)
+    at.paint(strokes, 1, (46, 20), (52, 40))
+    at.wait(lambda: len(shown) > before and "Steady" in at.status)
+    assert all(shown[before:]), "a view that is remembered needs no sketch"
 
 
 def test_result_layers_lie_where_the_image_lies(desk: Callable[..., Desk]) -> None:

@@ -136,6 +136,29 @@ def test_a_sketch_of_all_tiles_comes_before_the_first_exact_one(
     assert tiles[-1].fraction == 1
 
 
+def test_the_next_stroke_finds_its_view_remembered(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    def preview(generation: int) -> list[bool]:
+        predictor.submit(view_job(generation, classifier, sketch=True))
+        ear.wait(lambda: [e for e in ear.all_of(msg.PredictionEnded) if e.generation == generation])
+        shown = [event.exact for event in ear.all_of(msg.TileDone) if event.generation == generation]
+        for _ in shown:
+            predictor.tile_taken()
+        return shown
+
+    assert preview(1) == [False, True]
+    assert preview(2) == [True]
+    predictor.submit(msg.ForgetImageJob())
+    assert preview(3) == [False, True]
+    predictor.submit(msg.ForgetImageJob())
+    predictor.submit(view_job(4, classifier, quick=False))  # calm: it looks ahead
+    ear.wait(lambda: [e for e in ear.all_of(msg.PredictionEnded) if e.generation == 4])
+    predictor.tile_taken()
+    assert preview(5) == [True]
+    assert preview(6) == [True]
+
+
 def test_strokes_are_counted_by_class(trainer: TrainerThread, ear: Ear) -> None:
     trainer.submit(learn(1, strokes(1), learn=False))
     assert ear.first(msg.StrokesCounted).counts == ((2, 160), (0, 0))

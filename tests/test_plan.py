@@ -113,7 +113,7 @@ def test_a_fused_layer_gives_the_numbers_of_its_two_passes():
     )  # fmt: skip
     fused, apart = densify(network), densify(network)
     fused.chooser, apart.chooser = prefer("fused"), prefer("taps")
-    forms = [p.form for p in plan.plan_layers(fused.geometry, torch.float32, fused.chooser)]
+    forms = [p.form for p in plan.plan_layers(fused.geometry.steps, torch.float32, fused.chooser)]
     assert forms.count("fused") == 3
     x = torch.randn(2, 2, 90, 40)
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_a_measured_form_serves_prediction_and_gives_the_same_numbers(calibrated
     ruled, chosen = densify(network), densify(network)
     chosen.chooser = calibration.measured
     x = torch.randn(1, 2, 20, 30)
-    forms = [layer.form for layer in plan.plan_layers(chosen.geometry, x.dtype, chosen.chooser)]
+    forms = [layer.form for layer in plan.plan_layers(chosen.geometry.steps, x.dtype, chosen.chooser)]
     assert forms == ["products", "whole", "products"]
     with torch.no_grad():
         torch.testing.assert_close(chosen(x), ruled(x))

@@ -195,7 +195,12 @@ class SpotJob:
     visited: tuple[tuple[int, ...], ...]
 
 
-PredictorJob: TypeAlias = PredictionJob | ExportJob | SaveModelJob | LoadModelJob | SpotJob
+@dataclass(frozen=True, slots=True)
+class ForgetImageJob:
+    """Let go of the image, and of what is remembered of it."""
+
+
+PredictorJob: TypeAlias = PredictionJob | ExportJob | SaveModelJob | LoadModelJob | SpotJob | ForgetImageJob
 
 # -- from the predictor -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from napari_dsparse.gui.messages import (
     ExportJob,
     ExposureDiffers,
     FileWritten,
+    ForgetImageJob,
     LoadModelJob,
     ModelLoaded,
     PredictionEnded,
@@ -31,9 +32,11 @@ from napari_dsparse.gui.messages import (
 from napari_dsparse.gui.next_spot import block_means, find_spot
 from napari_dsparse.gui.worker import Worker
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network.trained import TrainedClassifier
 from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
+from napari_dsparse.prediction.view_memory import ViewMemory, before_steps
 
 #: Tiles that may wait for the window; more would only pile up in memory.
 TILES_IN_FLIGHT = 4
@@ -60,6 +63,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._predictor: Predictor | None = None
         self._predicts_with: tuple[object, ...] | None = None
         self._compared: tuple[Normalisation, ImageSource] | None = None
+        self._memory = ViewMemory()
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -85,6 +89,9 @@ class PredictorThread(Worker[PredictorJob]):
             case PredictionJob():
                 with self._cores.working():
                     self._predict(job)
+            case ForgetImageJob():
+                self._memory.clear()
+                self._predictor = self._predicts_with = self._compared = None
             case SpotJob():
                 self._post(SpotFound(find_spot(job.uncertainty, job.labels, job.visited)))
             case ExportJob():
@@ -109,11 +116,11 @@ class PredictorThread(Worker[PredictorJob]):
         self._cores.settle()
         predictor = self._predictor_for(job)
         tiles = _tiles_of(job)
+        if job.quick:
+            self._memory.turn_to(predictor.classifier, job.source, tiles)
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
-        if job.sketch and not self._sketch(job, predictor, tiles):
-            tiles = ()
-        for tile in tiles:
+        for tile in self._in_order(job, predictor, tiles):
             if self._is_over(job):
                 break
             prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_unwanted(job))
@@ -129,6 +136,28 @@ class PredictorThread(Worker[PredictorJob]):
         self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
         if complete and job.foreign:
             self._compare_exposure(job)
+        elif complete and not job.quick:
+            self._look_ahead(job, predictor.classifier)
+
+    def _in_order(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> Iterator[Tile]:
+        """Tiles that are remembered; then a sketch of the others, and those first that it leaves in doubt."""
+        yield from (tile for tile in tiles if predictor.remembers(tile))
+        others = [tile for tile in tiles if not predictor.remembers(tile)]
+        if job.sketch and predictor.stride != (1, 1):  # else a sketch would be all there is to compute
+            doubts = self._sketch(job, predictor, others)
+            others = sorted(others, key=lambda tile: -doubts.get(tile, 0.0))
+        yield from others
+
+    def _look_ahead(self, job: PredictionJob, classifier: TrainedClassifier) -> None:
+        """While nothing else is to do, compute what the next stroke's preview of this view will read."""
+        predictor = Predictor(before_steps(classifier), device=job.device, flips=1, memory=self._memory)
+        tiles = _on_screen(job)
+        self._memory.turn_to(classifier, job.source, tiles)
+        for tile in tiles:
+            self._answer_spots()
+            if self._is_waiting or self._is_unwanted(job) or not predictor.prepare(job.source, tile):
+                return
+            self._cores.settle()
 
     def _compare_exposure(self, job: PredictionJob) -> None:
         """Say, once for an image and what a classifier learned from, if they were exposed otherwise."""
@@ -143,17 +172,21 @@ class PredictorThread(Worker[PredictorJob]):
         if is_notable(ratio):
             self._post(ExposureDiffers(job.generation, ratio))
 
-    def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> bool:
-        """Show a coarse form of all tiles at once; False if the job is over."""
-        if predictor.stride == (1, 1):
-            return True  # a sketch would be all there is to compute
+    def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> dict[Tile, float]:
+        """Show a coarse form of all tiles; how much doubt each leaves, in tenths, until the job is over.
+
+        Doubt is the mean uncertainty: large where classes are near a tie, and where neighbours on the lattice
+        disagree, since between them the interpolated probabilities pass a tie.
+        """
+        doubts: dict[Tile, float] = {}
         for tile in tiles:
             if self._is_over(job):
-                return False
+                break
             event = _describe(job, predictor.sketch(job.source, tile), 0.0, 0.0, math.inf, exact=False)
             if not self._hand_over(event):
-                return False
-        return True
+                break
+            doubts[tile] = round(float(event.block_uncertainty.mean()), 1)
+        return doubts
 
     def _hand_over(self, event: TileDone) -> bool:
         """Post a tile once the window has room for it; False if the thread is to close."""
@@ -186,7 +219,9 @@ class PredictorThread(Worker[PredictorJob]):
         wanted = (job.classifier, job.device, job.quick, job.source if job.match_exposure else None)
         if self._predictor is None or self._predicts_with != wanted:
             classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
-            self._predictor = Predictor(classifier, device=job.device, flips=1 if job.quick else None)
+            memory = self._memory if job.quick and self._memory.serves(classifier) else None
+            flips = 1 if job.quick else None
+            self._predictor = Predictor(classifier, device=job.device, flips=flips, memory=memory)
             self._predicts_with = wanted
         return self._predictor
 
@@ -204,13 +239,19 @@ def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
 
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
     """The tiles still to do, what is on screen first."""
-    view = job.view
     if job.quick and not job.whole:
-        on_screen = tiles_of_view(job.source.shape, view.plane, view.rows, view.columns)
-        return nearest_first(on_screen, view.plane, view.rows, view.columns)
+        return _on_screen(job)
+    view = job.view
     tiles = [tile for tile in plan_tiles(job.source.shape, job.classifier.spec) if tile not in job.done]
     if not job.whole:
         tiles = [tile for tile in tiles if view.touches(tile)]
+    return nearest_first(tiles, view.plane, view.rows, view.columns)
+
+
+def _on_screen(job: PredictionJob) -> tuple[Tile, ...]:
+    """Tiles of a preview, from the middle of the screen outwards."""
+    view = job.view
+    tiles = tiles_of_view(job.source.shape, view.plane, view.rows, view.columns)
     return nearest_first(tiles, view.plane, view.rows, view.columns)
 
 

@@ -90,6 +90,7 @@ class Segmenting(QObject):
     def leave(self) -> None:
         """Let go of the image; its results stay as they are."""
         self.cancel()
+        self._workers.forget_image()
         self._rest.stop()
         self.forget_tiles()
         if self._results is not None:
@@ -256,6 +257,7 @@ class Segmenting(QObject):
             self._results.finish()
         self._rested = time.monotonic() + REST_SHARE * event.seconds
         if event.complete:
+            self._sketch_due = False
             self._store.set(sketched=False)
         if event.generation != self._whole_generation or self._store.now.whole is None:
             return False

@@ -21,7 +21,7 @@ from napari_dsparse.training.strokes import Stroke, find_strokes
 from napari_dsparse.training.trainer import Trainer
 
 #: Seconds between the snapshots that the preview is made from.
-SNAPSHOT_SECONDS = 0.5
+SNAPSHOT_SECONDS = 2.0
 #: Seconds between the progress events that the curves are drawn from: each redraws a part of the window.
 PROGRESS_SECONDS = 0.4
 #: How long steps wait, at most, for the first preview of new paint.

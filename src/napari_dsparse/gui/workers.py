@@ -9,7 +9,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.cores import CoreShare
-from napari_dsparse.gui.messages import Event, PredictorJob, TrainingJob
+from napari_dsparse.gui.messages import Event, ForgetImageJob, PredictorJob, TrainingJob
 from napari_dsparse.gui.predictor_thread import PredictorThread
 from napari_dsparse.gui.trainer_thread import TrainerThread
 from napari_dsparse.gui.worker import warn_to_log
@@ -102,6 +102,11 @@ class Workers(QObject):
         """End the prediction at hand."""
         if self._predictor is not None:
             self._predictor.stop(self._generation)
+
+    def forget_image(self) -> None:
+        """Let the predictor free what it remembers of the image."""
+        if self._predictor is not None:
+            self._predictor.submit(ForgetImageJob())
 
     def tile_taken(self) -> None:
         """Tell the predictor that a tile is in place."""

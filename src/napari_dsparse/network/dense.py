@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -101,10 +101,38 @@ class DenseNetwork(nn.Module):
                 f"The image is {tuple(x.shape)}; it must be (N, C, H, W) with H >= {rows} and "
                 f"W >= {columns}, the patch of this network."
             )
+        return self._run(self.geometry.steps, x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What `scores` needs to know of every pixel: the layers up to the last that reads other pixels.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C, H, W)
+            At least as large as the patch.
+
+        Returns
+        -------
+        Tensor, shape (N, F, H - P + 1, W - P + 1)
+        """
+        return self._run(self.geometry.steps[: self._alone], x)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Class scores from `features`, pixel by pixel: `self(x)` is `self.scores(self.features(x))`."""
+        return self._run(self.geometry.steps[self._alone :], features)
+
+    @property
+    def _alone(self) -> int:
+        """How many steps come before those that act on every pixel by itself and have weights."""
+        steps = self.geometry.steps
+        behind = max((i + 1 for i, step in enumerate(steps) if reads_neighbours(step)), default=0)
+        return next((i for i in range(behind, len(steps)) if convolves(steps[i])), len(steps))
+
+    def _run(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         check_modes(self.geometry)
         if x.device.type == "cpu" and not self._learns(x) and not torch.compiler.is_compiling():
-            return run_planned(self.geometry, x, self.chooser)
-        for step, activation in with_activations(self.geometry.steps, convolves):
+            return run_planned(steps, x, self.chooser)
+        for step, activation in with_activations(steps, convolves):
             x = on_map(step, x, activation)
         return x
 

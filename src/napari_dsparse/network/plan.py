@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dsparse.network.geometry import Geometry, Step
+from napari_dsparse.network.geometry import Step
 from napari_dsparse.network.layers import Activation, convolves, kernel, on_map, with_activations
 from napari_dsparse.network.rows import RowLayer, stream_rows
 from napari_dsparse.ops.fragments import join_phases, split_phases
@@ -83,11 +83,11 @@ class LayerPlan:
         return f"{type(self.step.module).__name__}{size}{taken}: {self.form}"
 
 
-def plan_layers(geometry: Geometry, dtype: torch.dtype, chooser: Chooser) -> tuple[LayerPlan, ...]:
+def plan_layers(steps: Sequence[Step], dtype: torch.dtype, chooser: Chooser) -> tuple[LayerPlan, ...]:
     """The form of every layer for maps of `dtype`."""
     return tuple(
         LayerPlan(step, activation, chooser(step, activation, dtype))
-        for step, activation in with_activations(geometry.steps, convolves)
+        for step, activation in with_activations(steps, convolves)
     )
 
 
@@ -126,9 +126,9 @@ def band_rows(layers: Sequence[LayerPlan], x: Tensor) -> int:
     return max(fewest, min(most, BAND_BYTES // max(1, one_row)))
 
 
-def run_planned(geometry: Geometry, x: Tensor, chooser: Chooser) -> Tensor:
-    """Class scores at every pixel of a map on a processor: (N, C, H, W) -> (N, K, H - P + 1, W - P + 1)."""
-    layers = plan_layers(geometry, x.dtype, chooser)
+def run_planned(steps: Sequence[Step], x: Tensor, chooser: Chooser) -> Tensor:
+    """Layers over a map on a processor: (N, C, H, W) -> (N, K, H - P + 1, W - P + 1), P their own patch."""
+    layers = plan_layers(steps, x.dtype, chooser)
     streamed = [RowLayer(_runner(p), p.step.window.span[0] if p.step.window else 0) for p in layers]
     return stream_rows(streamed, x, band_rows(layers, x))
 

@@ -18,6 +18,7 @@ from napari_dsparse.network import DenseNetwork, TrainedClassifier, calibration,
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
+from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.stopping import StopFlag, asked_by
 
 
@@ -68,6 +69,9 @@ class Predictor:
     precision : str
         "float32", or "bfloat16": several times as fast where the processor has instructions for it, with
         three digits a value, so that pixels near a tie may change their class.
+    memory : ViewMemory, optional
+        For previews in one symmetry by a classifier that it serves: what `tile` need not compute again. Used
+        on the processor alone; accelerators are fast enough without.
     """
 
     def __init__(
@@ -76,11 +80,14 @@ class Predictor:
         device: str = "auto",
         flips: int | None = None,
         precision: str = "float32",
+        memory: ViewMemory | None = None,
     ) -> None:
         self.classifier = classifier
         self._device = pick_device(device)
         self._dtype = pick_precision(precision)
         self._forms = [self._turned(symmetry) for symmetry in symmetries_for(flips or classifier.flips)]
+        alone = self._device.type == "cpu" and len(self._forms) == 1
+        self._memory = memory if alone else None
         self.patch = classifier.spec.patch
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
@@ -98,7 +105,36 @@ class Predictor:
             If the image has other channels than those the classifier was trained on.
         """
         self._check(source)
+        if self._memory is not None:
+            return None if stopped() else self._remembered(source, tile, self._memory)
         return self._block(source.read(tile.plane, *tile.window(self.patch)), tile, stopped)
+
+    def remembers(self, tile: Tile) -> bool:
+        """Whether `tile` has little left to compute here."""
+        return self._memory is not None and self._memory.find(tile) is not None
+
+    def prepare(self, source: ImageSource, tile: Tile) -> bool:
+        """Compute ahead what can be remembered of `tile`; False if nothing more can."""
+        if self._memory is None:
+            return False
+        if not self.remembers(tile):
+            self._features(source, tile, self._memory)
+        return self.remembers(tile)
+
+    def _remembered(self, source: ImageSource, tile: Tile, memory: ViewMemory) -> TilePrediction:
+        features = memory.find(tile)
+        if features is None:
+            features = self._features(source, tile, memory)
+        with torch.inference_mode(), full_float32(self._device):
+            scores = self._forms[0].scores(features)[0, self._present]
+            return self._decided(scores.softmax(0, dtype=torch.float32), tile)
+
+    def _features(self, source: ImageSource, tile: Tile, memory: ViewMemory) -> Tensor:
+        x = self._normalised(source.read(tile.plane, *tile.window(self.patch)))
+        with torch.inference_mode(), full_float32(self._device):
+            features = self._forms[0].features(x)
+        memory.keep(tile, features)
+        return features
 
     def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""

@@ -1,0 +1,67 @@
+"""What need not be computed again for every stroke: the features of what is on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from napari_dsparse.images import ImageSource
+from napari_dsparse.network import TrainedClassifier
+from napari_dsparse.network.warm import warm_start
+from napari_dsparse.prediction.tiles import Tile
+
+#: Bytes kept at most: a view of 2,048 x 2,048 pixels of one channel.
+MEMORY_BYTES = 1 << 30
+
+
+class ViewMemory:
+    """Features of the tiles on screen, under a network's warm start; lives in one thread.
+
+    Every round of training begins at the warm start, with a last layer fitted to all strokes. So the first
+    classifier that knows a new stroke reads the same features as the one that knew the stroke before, and
+    differs in how it weighs them: with the features at hand, what is left to compute is a fifth.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Tiles beyond that are not kept.
+    """
+
+    def __init__(self, most_bytes: int = MEMORY_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._of: tuple[object, ...] = ()
+        self._tiles: dict[Tile, Tensor] = {}
+
+    def serves(self, classifier: TrainedClassifier) -> bool:
+        """Whether a classifier's features are those of the warm start: no step has been taken yet."""
+        warm = warm_start(classifier.spec).weights
+        return all(torch.equal(classifier.weights[name], weight) for name, weight in warm.items())
+
+    def turn_to(self, classifier: TrainedClassifier, source: ImageSource, tiles: Iterable[Tile]) -> None:
+        """Forget all but these tiles of this image, and these too if they were normalised otherwise."""
+        of = (source, classifier.spec.name, classifier.normalisation)
+        wanted = set(tiles) if of == self._of else set()
+        self._of = of
+        self._tiles = {tile: features for tile, features in self._tiles.items() if tile in wanted}
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._of, self._tiles = (), {}
+
+    def find(self, tile: Tile) -> Tensor | None:
+        """A tile's features, (1, F, h, w)."""
+        return self._tiles.get(tile)
+
+    def keep(self, tile: Tile, features: Tensor) -> None:
+        """Remember a tile's features, if there is room."""
+        used = sum(kept.nbytes for kept in self._tiles.values())
+        if used + features.nbytes <= self._most_bytes:
+            self._tiles[tile] = features
+
+
+def before_steps(classifier: TrainedClassifier) -> TrainedClassifier:
+    """The same classifier with the features of the warm start, as the next round of training begins."""
+    return replace(classifier, weights={**classifier.weights, **warm_start(classifier.spec).weights})
