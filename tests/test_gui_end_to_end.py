@@ -6,6 +6,7 @@ import importlib.util
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
+from napari_dsparse.gui import predictor_thread
 from napari_dsparse.gui.messages import TileDone
 from napari_dsparse.gui.result_layers import ResultLayers
 from napari_dsparse.gui.session import Training
 from napari_dsparse.images.reading import read_image
+from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.samples import load
 
 __all__ = ["desk"]
@@ -79,6 +83,7 @@ def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> N
 def test_new_paint_is_sketched_once_and_made_exact(
     desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(predictor_thread, "ViewMemory", partial(ViewMemory, 0))
     at = desk(Image(two_textures(), name="textures"))
     shown: list[bool] = []
     sketched: list[bool] = []
@@ -90,16 +95,38 @@ def test_new_paint_is_sketched_once_and_made_exact(
 
     monkeypatch.setattr(ResultLayers, "show_tile", note)
     at.dock.controller.store.changed.connect(lambda session: sketched.append(session.sketched))
-    strokes = train_on_textures(at)
+    train_on_textures(at)
     at.wait(lambda: shown[-1] and not at.session.sketched)
     assert shown[0] is False
     assert shown.count(False) == 1, "only new paint is sketched, not every snapshot"
     assert any(sketched)
     assert "Coarse preview" not in at.status
-    before = len(shown)
-    at.paint(strokes, 1, (46, 20), (52, 40))
-    at.wait(lambda: len(shown) > before and "Steady" in at.status)
-    assert all(shown[before:]), "a view that is remembered needs no sketch"
+
+
+def test_what_was_computed_ahead_is_shown_without_a_sketch(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    prepared: list[bool] = []
+    exact: list[bool] = []
+    prepare, show_tile = Predictor.prepare, ResultLayers.show_tile
+
+    def note_ahead(self: Predictor, *args: Any) -> bool:
+        prepared.append(prepare(self, *args))
+        return prepared[-1]
+
+    def note_shown(self: ResultLayers, done: TileDone, classes: Any) -> None:
+        exact.append(done.exact)
+        show_tile(self, done, classes)
+
+    monkeypatch.setattr(Predictor, "prepare", note_ahead)
+    monkeypatch.setattr(ResultLayers, "show_tile", note_shown)
+    at.click("new_labels_button")
+    at.wait(lambda: any(prepared))
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: "Steady" in at.status)
+    assert exact
+    assert all(exact)
 
 
 def test_result_layers_lie_where_the_image_lies(desk: Callable[..., Desk]) -> None:

@@ -22,6 +22,7 @@ from napari_dsparse.gui.worker import Worker, warn_to_log
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.network.trained import TrainedClassifier, default_classes
 from napari_dsparse.prediction import predict_labels
+from napari_dsparse.prediction.tiles import Tile
 
 E = TypeVar("E")
 PATIENCE = 60.0
@@ -151,12 +152,15 @@ def test_the_next_stroke_finds_its_view_remembered(
     assert preview(2) == [True]
     predictor.submit(msg.ForgetImageJob())
     assert preview(3) == [False, True]
+    view, whole = view_job(4, classifier).view, Tile((), (0, 96), (0, 128))
     predictor.submit(msg.ForgetImageJob())
-    predictor.submit(view_job(4, classifier, quick=False))  # calm: it looks ahead
-    ear.wait(lambda: [e for e in ear.all_of(msg.PredictionEnded) if e.generation == 4])
-    predictor.tile_taken()
+    ear.wait(lambda: predictor._memory.find(whole) is None)
+    predictor.submit(msg.LookAheadJob(4, SOURCE, view, "cpu"))
+    ear.wait(lambda: predictor._memory.find(whole) is not None)
     assert preview(5) == [True]
-    assert preview(6) == [True]
+    predictor.submit(msg.LookAheadJob(6, ImageSource(np.full((96, 128), np.nan)), view, "cpu"))
+    assert preview(7) == [True]
+    assert not ear.all_of(msg.JobFailed), "what is looked at ahead is nobody's worry yet"
 
 
 def test_strokes_are_counted_by_class(trainer: TrainerThread, ear: Ear) -> None:

@@ -10,9 +10,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network import default_classes
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.prediction import Predictor, tiles_of_view
-from napari_dsparse.prediction.view_memory import ViewMemory, before_steps
+from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
+from napari_dsparse.training import Trainer, find_strokes
 from test_prediction import classifier_for
 
 SHAPE = 300, 520
@@ -41,7 +43,8 @@ def labels_of(predictor: Predictor, source: ImageSource, tiles) -> np.ndarray:
 
 def fitted(seed: int, channels: int = 1):
     """What the trainer hands out before its first step: the warm start, and some last layer."""
-    return before_steps(classifier_for(channels, seed=seed, shares=(0.5, 0.0, 0.5)))
+    classifier = classifier_for(channels, seed=seed, shares=(0.5, 0.0, 0.5))
+    return replace(classifier, weights={**classifier.weights, **warm_start(classifier.spec).weights})
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -77,18 +80,27 @@ def test_the_image_is_read_once_for_all_last_layers():
 
 def test_what_is_computed_ahead_is_what_the_next_preview_reads():
     pixels, memory = Pixels(), ViewMemory()
-    source, stepped = ImageSource(pixels), classifier_for()
+    source = ImageSource(pixels)
     tiles = tiles_of_view(SHAPE, (), (0, 300), (0, 520))
-    memory.turn_to(stepped, source, tiles)
-    ahead = Predictor(before_steps(stepped), "cpu", flips=1, memory=memory)
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[100, 100:120], strokes[200, 300:320] = 1, 2
+    trainer = Trainer([source], default_classes(2), device="cpu", hold_out=False)
+    trainer.update(find_strokes(strokes))
+    memory.turn_to(before_paint(source), source, tiles)
+    ahead = Predictor(before_paint(source), "cpu", memory=memory)
     assert all(ahead.prepare(source, tile) for tile in tiles)
     reads = pixels.reads
     assert all(ahead.prepare(source, tile) for tile in tiles)
-    quick = Predictor(fitted(3), "cpu", flips=1, memory=memory)
-    assert_array_equal(
-        labels_of(quick, source, tiles), labels_of(Predictor(fitted(3), "cpu", flips=1), source, tiles)
-    )
-    assert pixels.reads == reads + len(tiles)
+    assert pixels.reads == reads
+    classifier = trainer.snapshot(quick=True)
+    assert memory.serves(classifier)
+    memory.turn_to(classifier, source, tiles)
+    reads = pixels.reads
+    quick = labels_of(Predictor(classifier, "cpu", flips=1, memory=memory), source, tiles)
+    assert pixels.reads == reads
+    assert_array_equal(quick, labels_of(Predictor(classifier, "cpu", flips=1), source, tiles))
+    trainer.step()
+    assert not memory.serves(trainer.snapshot(quick=True))
 
 
 def test_another_image_view_or_normalisation_is_not_mixed_up():

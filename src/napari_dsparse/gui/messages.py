@@ -195,12 +195,32 @@ class SpotJob:
     visited: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LookAheadJob:
+    """While nothing else is to do, compute what the first preview of the next stroke will read.
+
+    Parameters
+    ----------
+    generation : int
+    source : ImageSource
+    view : FieldOfView
+    device : str
+    """
+
+    generation: int
+    source: ImageSource
+    view: FieldOfView
+    device: str
+
+
 @dataclass(frozen=True, slots=True)
 class ForgetImageJob:
     """Let go of the image, and of what is remembered of it."""
 
 
-PredictorJob: TypeAlias = PredictionJob | ExportJob | SaveModelJob | LoadModelJob | SpotJob | ForgetImageJob
+PredictorJob: TypeAlias = (
+    PredictionJob | ExportJob | SaveModelJob | LoadModelJob | SpotJob | LookAheadJob | ForgetImageJob
+)
 
 # -- from the predictor -------------------------------------------------------------------------------------
 

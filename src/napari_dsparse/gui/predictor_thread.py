@@ -17,9 +17,11 @@ from napari_dsparse.gui.messages import (
     Event,
     ExportJob,
     ExposureDiffers,
+    FieldOfView,
     FileWritten,
     ForgetImageJob,
     LoadModelJob,
+    LookAheadJob,
     ModelLoaded,
     PredictionEnded,
     PredictionJob,
@@ -32,11 +34,10 @@ from napari_dsparse.gui.messages import (
 from napari_dsparse.gui.next_spot import block_means, find_spot
 from napari_dsparse.gui.worker import Worker
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network.trained import TrainedClassifier
 from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
-from napari_dsparse.prediction.view_memory import ViewMemory, before_steps
+from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
 
 #: Tiles that may wait for the window; more would only pile up in memory.
 TILES_IN_FLIGHT = 4
@@ -64,6 +65,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._predicts_with: tuple[object, ...] | None = None
         self._compared: tuple[Normalisation, ImageSource] | None = None
         self._memory = ViewMemory()
+        self._ahead: tuple[ImageSource, str, Predictor] | None = None
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -78,6 +80,8 @@ class PredictorThread(Worker[PredictorJob]):
     # -- the thread -----------------------------------------------------------------------------------------
 
     def _supersedes(self, job: PredictorJob, waiting: PredictorJob) -> bool:
+        if isinstance(waiting, LookAheadJob):
+            return isinstance(job, LookAheadJob)
         return (
             isinstance(job, PredictionJob)
             and isinstance(waiting, PredictionJob)
@@ -89,9 +93,12 @@ class PredictorThread(Worker[PredictorJob]):
             case PredictionJob():
                 with self._cores.working():
                     self._predict(job)
+            case LookAheadJob():
+                with self._cores.working():
+                    self._look_ahead(job)
             case ForgetImageJob():
                 self._memory.clear()
-                self._predictor = self._predicts_with = self._compared = None
+                self._predictor = self._predicts_with = self._compared = self._ahead = None
             case SpotJob():
                 self._post(SpotFound(find_spot(job.uncertainty, job.labels, job.visited)))
             case ExportJob():
@@ -136,8 +143,6 @@ class PredictorThread(Worker[PredictorJob]):
         self._post(PredictionEnded(job.generation, complete, time.monotonic() - started))
         if complete and job.foreign:
             self._compare_exposure(job)
-        elif complete and not job.quick:
-            self._look_ahead(job, predictor.classifier)
 
     def _in_order(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> Iterator[Tile]:
         """Tiles that are remembered; then a sketch of the others, and those first that it leaves in doubt."""
@@ -148,16 +153,21 @@ class PredictorThread(Worker[PredictorJob]):
             others = sorted(others, key=lambda tile: -doubts.get(tile, 0.0))
         yield from others
 
-    def _look_ahead(self, job: PredictionJob, classifier: TrainedClassifier) -> None:
-        """While nothing else is to do, compute what the next stroke's preview of this view will read."""
-        predictor = Predictor(before_steps(classifier), device=job.device, flips=1, memory=self._memory)
-        tiles = _on_screen(job)
-        self._memory.turn_to(classifier, job.source, tiles)
+    def _look_ahead(self, job: LookAheadJob) -> None:
+        if self._ahead is None or self._ahead[:2] != (job.source, job.device):
+            try:
+                classifier = before_paint(job.source)
+            except ImageError:  # no finite pixel: training will say so
+                return
+            self._ahead = job.source, job.device, Predictor(classifier, job.device, memory=self._memory)
+        predictor = self._ahead[2]
+        tiles = _on_screen(job.source, job.view)
+        self._memory.turn_to(predictor.classifier, job.source, tiles)
         for tile in tiles:
+            self._cores.settle()
             self._answer_spots()
             if self._is_waiting or self._is_unwanted(job) or not predictor.prepare(job.source, tile):
                 return
-            self._cores.settle()
 
     def _compare_exposure(self, job: PredictionJob) -> None:
         """Say, once for an image and what a classifier learned from, if they were exposed otherwise."""
@@ -202,7 +212,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._answer_spots()
         return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
 
-    def _is_unwanted(self, job: PredictionJob) -> bool:
+    def _is_unwanted(self, job: PredictionJob | LookAheadJob) -> bool:
         """Whether the user wants no more of `job`; a newer job lets a tile come to its end."""
         return self._closing.is_set() or job.generation <= self._stopped_through
 
@@ -240,7 +250,7 @@ def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
     """The tiles still to do, what is on screen first."""
     if job.quick and not job.whole:
-        return _on_screen(job)
+        return _on_screen(job.source, job.view)
     view = job.view
     tiles = [tile for tile in plan_tiles(job.source.shape, job.classifier.spec) if tile not in job.done]
     if not job.whole:
@@ -248,10 +258,9 @@ def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
     return nearest_first(tiles, view.plane, view.rows, view.columns)
 
 
-def _on_screen(job: PredictionJob) -> tuple[Tile, ...]:
+def _on_screen(source: ImageSource, view: FieldOfView) -> tuple[Tile, ...]:
     """Tiles of a preview, from the middle of the screen outwards."""
-    view = job.view
-    tiles = tiles_of_view(job.source.shape, view.plane, view.rows, view.columns)
+    tiles = tiles_of_view(source.shape, view.plane, view.rows, view.columns)
     return nearest_first(tiles, view.plane, view.rows, view.columns)
 
 

@@ -110,6 +110,7 @@ class Segmenting(QObject):
         """The strokes layer tells what is on screen, and is where no next spot is suggested."""
         self._strokes = strokes
         self.forget_spots()
+        self.look_ahead()
 
     def recolor(self) -> None:
         """Show the classes as they are now on the segmentation."""
@@ -141,6 +142,17 @@ class Segmenting(QObject):
             self._view_due = True
         elif not self._store.now.complete:
             self._submit(whole=False)
+        if self.classifier is None or self._store.now.complete:
+            self.look_ahead()
+
+    def look_ahead(self) -> None:
+        """There may be a stroke on what is on screen: have ready what its first preview needs."""
+        if self._strokes is None or self._frame is None:
+            return
+        view = field_of_view(self._viewer, self._frame, self._on_pixels())
+        self._workers.predict(
+            msg.LookAheadJob(self._workers.next_generation(), self._frame.source, view, self.device)
+        )
 
     def _on_view_changed(self) -> None:
         self._sketch_due = True
@@ -259,6 +271,8 @@ class Segmenting(QObject):
         if event.complete:
             self._sketch_due = False
             self._store.set(sketched=False)
+            if self._store.now.training is not Training.LEARNING:
+                self.look_ahead()
         if event.generation != self._whole_generation or self._store.now.whole is None:
             return False
         newest = event.generation >= self._done_since

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from napari_dsparse.images import ImageSource
-from napari_dsparse.network import TrainedClassifier
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network import (
+    DEFAULT_NETWORK,
+    NetworkSpec,
+    TrainedClassifier,
+    TrainingRecord,
+    default_classes,
+)
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.prediction.tiles import Tile
 
@@ -62,6 +67,24 @@ class ViewMemory:
             self._tiles[tile] = features
 
 
-def before_steps(classifier: TrainedClassifier) -> TrainedClassifier:
-    """The same classifier with the features of the warm start, as the next round of training begins."""
-    return replace(classifier, weights={**classifier.weights, **warm_start(classifier.spec).weights})
+def before_paint(source: ImageSource) -> TrainedClassifier:
+    """What every round of training on an image begins with, but for the last layer, which is empty here.
+
+    Raises
+    ------
+    ImageError
+        If the image has no finite pixel to measure.
+    """
+    spec = NetworkSpec(DEFAULT_NETWORK, source.channels, 2)
+    shapes = {name: weight.shape for name, weight in spec.empty().state_dict().items()}
+    empty = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    return TrainedClassifier(
+        spec=spec,
+        weights={**empty, **warm_start(spec).weights},
+        classes=default_classes(spec.classes),
+        shares=(1 / spec.classes,) * spec.classes,
+        normalisation=Normalisation.measure([source]),
+        channel_axis=None,
+        flips=1,
+        record=TrainingRecord(0, 0, 0.0, 0, 0, (None,) * spec.classes, 0, (), ""),
+    )
