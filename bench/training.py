@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -31,6 +32,7 @@ from bench.scenes import CLASSES, PAINTED, clicks, noise, strokes
 from bench.timing import Times, take_turns
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import DenseNetwork
+from napari_dsparse.sites import Room
 from napari_dsparse.training.batch import Batch, Pieces, make_batches
 from napari_dsparse.training.strokes import find_strokes
 
@@ -230,7 +232,7 @@ def _new_stroke(network: DenseNetwork, plan: Plan) -> float:
     edge = min(PAINTED, *plan.sizes)
     image = noise(edge, edge)
     old = find_strokes(strokes(image.shape, max(1, plan.strokes - 2), within=edge))
-    pieces, rng = _pieces(network, image), np.random.default_rng(0)
+    pieces, rng, rooms = _pieces(network, image), np.random.default_rng(0), defaultdict(Room)
     found = []
     for seed in range(plan.turns + 1):
         pieces.of(old, rng)
@@ -238,7 +240,7 @@ def _new_stroke(network: DenseNetwork, plan: Plan) -> float:
 
         def learnable(new: tuple = new) -> None:  # type: ignore[type-arg]
             known = pieces.of((*old, *new), rng)
-            make_batches([p for own in known.values() for p in own], rng, CPU)
+            make_batches([p for own in known.values() for p in own], rng, CPU, rooms)
 
         found.append(_seconds(learnable))
     return statistics.median(found)

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_dsparse import ops
+from napari_dsparse.errors import ShapeError
 from napari_dsparse.ops.reference import sites as reference
-from napari_dsparse.sites import Window, closure, dependency_closure
+from napari_dsparse.sites import Closure, Room, Window, closure, dependency_closure, join
 
 WINDOWS = (Window((3, 2), (1, 1)), Window((2, 2), (1, 2)), Window((3, 3), (2, 2)))
 WIDTH = 40
@@ -35,6 +37,42 @@ def test_pixels_strewn_over_a_huge_image_cost_no_table() -> None:
     width = 1 << 20
     found = dependency_closure(WINDOWS, np.array([0, width * (width - 9)]), width)
     assert len(found.pixels) == 2 * len(dependency_closure(WINDOWS, np.array([0]), width).pixels)
+
+
+site_lists = st.lists(st.sets(st.integers(0, 6 * WIDTH), min_size=1, max_size=9), min_size=1, max_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(site_lists, min_size=2, max_size=3))
+def test_joined_closures_compute_each_its_own_whatever_room_held_before(
+    batches: list[list[set[int]]],
+) -> None:
+    torch.manual_seed(0)
+    room = Room()
+    weights = [torch.randn(2, 2, *window.kernel, dtype=torch.float64) for window in WINDOWS]
+
+    def run(found: Closure, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = pixels.clone().requires_grad_()
+        out = x
+        for weight, kernel_map in zip(weights, found.maps, strict=True):
+            out = ops.site_conv2d(out, weight, None, kernel_map)
+        (grad,) = torch.autograd.grad(out.square().sum(), x)
+        return out.detach(), grad
+
+    for batch in batches:
+        own = [dependency_closure(WINDOWS, np.array(sorted(sites), np.int64), WIDTH) for sites in batch]
+        pixels = [torch.randn(len(found.pixels), 2, dtype=torch.float64) for found in own]
+        apart = [run(found, x) for found, x in zip(own, pixels, strict=True)]
+        together = run(join(own, room), torch.cat(pixels))
+        for joined, parts in zip(together, zip(*apart, strict=True), strict=True):
+            torch.testing.assert_close(joined, torch.cat(parts), rtol=1e-12, atol=1e-12)
+
+
+def test_more_sites_than_maps_can_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closure, "NO_SITE", 30)
+    one = dependency_closure(WINDOWS[:1], np.array([0, 1, 2]), WIDTH)
+    with pytest.raises(ShapeError, match="fewer than 30 are allowed"):
+        join([one] * 4)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -26,7 +26,7 @@ class KernelMap:
     rows : Tensor of int, shape (S, T)
         Input row of tap t at output site s; taps in row-major order of the kernel.
     inverse : Tensor of int, shape (M, T)
-        Output site that reads input row m through tap t; S where there is none.
+        Output site that reads input row m through tap t; S or more where there is none.
     """
 
     rows: Tensor

@@ -20,6 +20,9 @@ from napari_dsparse.ops import KernelMap
 
 Indices = NDArray[np.int64]
 
+#: "No such site" in an inverse map, and more sites than a layer may have: however many maps are joined, and
+#: their sites counted on, it stays beyond them all.
+NO_SITE = 1 << 30
 #: Largest table of places: at all, and more for each site that stands in it.
 TABLE_PLACES, PLACES_A_SITE = 1 << 16, 64
 
@@ -112,10 +115,10 @@ def _kernel_map(window: Window, inputs: Indices, outputs: Indices, width: int) -
     )
     offsets = (taps_y[:, None] * width + taps_x).ravel()
     count = len(offsets)
-    dtype = np.int32 if max(len(inputs), len(outputs)) < 2**31 - 1 else np.int64
-    rows = _ranks(inputs, outputs[:, None] + offsets).astype(dtype, copy=False)
-    inverse = np.full((len(inputs), count), len(outputs), dtype)
-    inverse[rows, np.arange(count)] = np.arange(len(outputs), dtype=dtype)[:, None]
+    _check_count(max(len(inputs), len(outputs)))
+    rows = _ranks(inputs, outputs[:, None] + offsets).astype(np.int32, copy=False)
+    inverse = np.full((len(inputs), count), NO_SITE, np.int32)
+    inverse[rows, np.arange(count)] = np.arange(len(outputs), dtype=np.int32)[:, None]
     return KernelMap(torch.from_numpy(rows), torch.from_numpy(inverse))
 
 
@@ -148,29 +151,58 @@ def _fits_a_table(places: int, sites: int) -> bool:
     return places < TABLE_PLACES + PLACES_A_SITE * sites and sites < 2**31 - 1
 
 
-def join(closures: Sequence[Closure]) -> Closure:
+class Room:
+    """Memory that one joined closure after another is written to.
+
+    A new stroke makes all maps of a batch anew, tens of megabytes for some networks; memory fresh from the
+    system takes longer to get than to fill. What was joined here before is overwritten by the next join.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[object, Tensor] = {}
+
+    def take(self, what: object, shape: tuple[int, int]) -> Tensor:
+        """An int32 array of `shape`, with anything in it; the one last taken for `what` is used again."""
+        held = self._held.get(what)
+        if held is None or held.numel() < shape[0] * shape[1]:
+            held = torch.empty(shape[0] * shape[1] * 5 // 4, dtype=torch.int32)
+            self._held[what] = held
+        return held[: shape[0] * shape[1]].view(shape)
+
+
+def join(closures: Sequence[Closure], room: Room | None = None) -> Closure:
     """Several closures side by side as one: their rows follow one another in every layer.
 
-    `pixels` are concatenated as they are, each in its own frame.
+    `pixels` are concatenated as they are, each in its own frame. With `room`, which is then for this closure
+    alone, its maps are valid until the next one is joined there.
     """
     if len(closures) == 1:
         return closures[0]
+    room = room or Room()
     layers = zip(*(closure.maps for closure in closures), strict=True)
     return Closure(
         torch.cat([c.pixels for c in closures]),
-        tuple(_join_maps(maps) for maps in layers),
+        tuple(_join_maps(maps, room, number) for number, maps in enumerate(layers)),
         all(c.alone for c in closures),
     )
 
 
-def _join_maps(maps: Sequence[KernelMap]) -> KernelMap:
-    total = sum(m.outputs for m in maps)
-    rows, inverse = [], []
-    first_input = first_output = 0
+def _join_maps(maps: Sequence[KernelMap], room: Room, layer: int) -> KernelMap:
+    taps = maps[0].rows.shape[1]
+    outputs, inputs = sum(m.outputs for m in maps), sum(m.inputs for m in maps)
+    _check_count(max(outputs, inputs))
+    rows, inverse = room.take(("rows", layer), (outputs, taps)), room.take(("inverse", layer), (inputs, taps))
+    output = input_ = 0
     for m in maps:
-        rows.append(m.rows + first_input)
-        shifted = m.inverse + first_output
-        inverse.append(shifted.masked_fill_(m.inverse == m.outputs, total))
-        first_input += m.inputs
-        first_output += m.outputs
-    return KernelMap(torch.cat(rows), torch.cat(inverse))
+        torch.add(m.rows, input_, out=rows[output : output + m.outputs])
+        # "No such site" stays beyond all sites.
+        torch.add(m.inverse, output, out=inverse[input_ : input_ + m.inputs])
+        output, input_ = output + m.outputs, input_ + m.inputs
+    return KernelMap(rows, inverse)
+
+
+def _check_count(sites: int) -> None:
+    if sites >= NO_SITE:
+        raise ShapeError(
+            f"A layer would have {sites} sites; give less paint: fewer than {NO_SITE} are allowed."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import Geometry
-from napari_dsparse.sites import Closure, dependency_closure, join
+from napari_dsparse.sites import Closure, Room, dependency_closure, join
 from napari_dsparse.training.head import Coverage
 from napari_dsparse.training.strokes import Stroke
 
@@ -110,9 +111,16 @@ class Pieces:
 
 
 def make_batches(
-    pieces: Sequence[Piece], rng: np.random.Generator, device: torch.device
+    pieces: Sequence[Piece],
+    rng: np.random.Generator,
+    device: torch.device,
+    rooms: defaultdict[int, Room] | None = None,
 ) -> tuple[Batch, ...]:
-    """Deal pieces into batches of about PIXELS_PER_STEP labelled pixels, classes spread evenly."""
+    """Deal pieces into batches of about PIXELS_PER_STEP labelled pixels, classes spread evenly.
+
+    With `rooms`, batches made there before are overwritten.
+    """
+    rooms = defaultdict(Room) if rooms is None else rooms
     total = sum(piece.count for piece in pieces)
     number = max(1, -(-total // PIXELS_PER_STEP))
     hands: list[list[Piece]] = [[] for _ in range(min(number, len(pieces)))]
@@ -120,10 +128,10 @@ def make_batches(
         own = [piece for piece in pieces if piece.label == label]
         for i, drawn in enumerate(rng.permutation(len(own)) if number > 1 else range(len(own))):
             hands[i % len(hands)].append(own[drawn])
-    return tuple(join_pieces(hand, device) for hand in hands if hand)
+    return tuple(join_pieces(hand, device, rooms[i]) for i, hand in enumerate(hands) if hand)
 
 
-def join_pieces(pieces: Sequence[Piece], device: torch.device) -> Batch:
+def join_pieces(pieces: Sequence[Piece], device: torch.device, room: Room | None = None) -> Batch:
     """Pieces side by side, in their order."""
     sizes = torch.tensor([len(piece.pixels) for piece in pieces])
     labels = torch.tensor([piece.label - 1 for piece in pieces])
@@ -132,7 +140,7 @@ def join_pieces(pieces: Sequence[Piece], device: torch.device) -> Batch:
         pixels=torch.cat([piece.pixels for piece in pieces]).to(device),
         piece=torch.repeat_interleave(torch.arange(len(pieces)), sizes).to(device),
         pieces=len(pieces),
-        closure=join([piece.closure for piece in pieces]).to(device),
+        closure=join([piece.closure for piece in pieces], room).to(device),
         targets=torch.repeat_interleave(labels, counts).to(device),
     )
 

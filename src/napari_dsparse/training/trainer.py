@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from napari_dsparse.network import (
     trace,
 )
 from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.sites import Room
 from napari_dsparse.training.batch import Batch, Pieces, make_batches
 from napari_dsparse.training.features import StrokeFeatures
 from napari_dsparse.training.head import by_class
@@ -92,6 +94,7 @@ class Trainer:
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._batches: tuple[Batch, ...] = ()
+        self._rooms: defaultdict[int, Room] = defaultdict(Room)
         self._round = self._round_of(self._recipe.steps, None)
         self._accuracy: Accuracy | None = None
         self._loss = float("nan")
@@ -143,7 +146,10 @@ class Trainer:
             )
         pieces = self._pieces.of(strokes, self._rng)
         seen = self._features.of(pieces)
-        self._batches = make_batches([p for own in pieces.values() for p in own], self._rng, self._device)
+        self._batches = ()  # their memory is used again
+        self._batches = make_batches(
+            [p for own in pieces.values() for p in own], self._rng, self._device, self._rooms
+        )
         self._strokes, self._present = tuple(strokes), present
         self._learner.begin(by_class(seen))
         if self._hold_out:

@@ -61,7 +61,7 @@ def site_conv2d_input_grad(
     parts = zip(padded.chunk(groups, 1), weight.chunk(groups), out.chunk(groups, 1), strict=True)
     for rows_of_group, kernels, total in parts:
         matrix = kernels.permute(2, 3, 0, 1).reshape(-1, kernels.shape[1])  # (T K, C)
-        for some, gathered in _gathered(rows_of_group, inverse):
+        for some, gathered in _gathered(rows_of_group, inverse, last=len(grad)):
             torch.mm(gathered, matrix, out=total[some])
     return out
 
@@ -122,7 +122,7 @@ def site_max_pool2d_backward(grad: Tensor, winners: Tensor, rows: Tensor, invers
         return total.scatter_add_(0, winning_rows, grad.to(total.dtype)).to(grad.dtype)
     padded, won = _with_zero_row(grad), _with_zero_row(winners)
     for tap in range(inverse.shape[1]):
-        readers = inverse[:, tap]
+        readers = inverse[:, tap].clamp(max=len(grad))
         share = won_by(won.index_select(0, readers), tap).to(total.dtype)
         total.addcmul_(padded.index_select(0, readers).to(total.dtype), share)
     return total.to(grad.dtype)
@@ -135,7 +135,7 @@ def site_avg_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, divisor: int) -> T
 
 def site_avg_pool2d_backward(grad: Tensor, rows: Tensor, inverse: Tensor, divisor: int) -> Tensor:
     """Gradient to the input rows: the sum over the sites that read each, divided by `divisor`."""
-    return _tap_sum(_with_zero_row(grad), inverse).div_(divisor).to(grad.dtype)
+    return _tap_sum(_with_zero_row(grad), inverse.clamp(max=len(grad))).div_(divisor).to(grad.dtype)
 
 
 def _tap_sum(x: Tensor, rows: Tensor) -> Tensor:
@@ -145,15 +145,16 @@ def _tap_sum(x: Tensor, rows: Tensor) -> Tensor:
     return total
 
 
-def _gathered(x: Tensor, rows: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Chunks of sites, each with its taps side by side: (chunk, T C)."""
+def _gathered(x: Tensor, rows: Tensor, last: int | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Chunks of sites, each with its taps side by side: (chunk, T C); rows beyond `last` are that one."""
     sites, taps = rows.shape
     width = taps * x.shape[1]
     step = max(64, CHUNK_BYTES // max(1, width * x.element_size()))
     flat = rows.reshape(-1)
     for start in range(0, sites, step):
         stop = min(sites, start + step)
-        chunk = x.index_select(0, flat[start * taps : stop * taps])
+        wanted = flat[start * taps : stop * taps]
+        chunk = x.index_select(0, wanted if last is None else wanted.clamp(max=last))
         yield slice(start, stop), chunk.view(stop - start, width)
 
 
