@@ -116,10 +116,12 @@ def _kernel_map(window: Window, inputs: Indices, outputs: Indices, width: int) -
     offsets = (taps_y[:, None] * width + taps_x).ravel()
     count = len(offsets)
     _check_count(max(len(inputs), len(outputs)))
-    rows = _ranks(inputs, outputs[:, None] + offsets).astype(np.int32, copy=False)
-    inverse = np.full((len(inputs), count), NO_SITE, np.int32)
-    inverse[rows, np.arange(count)] = np.arange(len(outputs), dtype=np.int32)[:, None]
-    return KernelMap(torch.from_numpy(rows), torch.from_numpy(inverse))
+    rows = torch.from_numpy(_ranks(inputs, outputs, offsets).astype(np.int32, copy=False))
+    # No two outputs read the same row through the same tap.
+    places = rows.long().mul_(count).add_(torch.arange(count)).flatten()
+    numbers = torch.arange(len(outputs), dtype=torch.int32).repeat_interleave(count)
+    inverse = torch.full((len(inputs) * count,), NO_SITE, dtype=torch.int32).scatter_(0, places, numbers)
+    return KernelMap(rows, inverse.view(-1, count))
 
 
 def _union(sites: Indices, shifts: Sequence[int]) -> Indices:
@@ -133,14 +135,14 @@ def _union(sites: Indices, shifts: Sequence[int]) -> Indices:
     return np.flatnonzero(seen) + first
 
 
-def _ranks(sites: Indices, wanted: Indices) -> NDArray[np.signedinteger]:
-    """Where each of `wanted` stands in `sites`, which are increasing and hold them all."""
+def _ranks(sites: Indices, starts: Indices, offsets: Indices) -> NDArray[np.signedinteger]:
+    """Where each of `starts` moved by each of `offsets` stands in `sites`: increasing, and all there."""
     first, length = (int(sites[0]), int(sites[-1] - sites[0]) + 1) if len(sites) else (0, 0)
     if not _fits_a_table(length, len(sites)):
-        return np.searchsorted(sites, wanted)
+        return np.searchsorted(sites, starts[:, None] + offsets)
     table = np.empty(length, np.int32)
     table[sites - first] = np.arange(len(sites), dtype=np.int32)
-    return table[wanted - first]
+    return table.take((starts - first)[:, None] + offsets)
 
 
 def _fits_a_table(places: int, sites: int) -> bool:
