@@ -1,6 +1,6 @@
 """Mean IoU against the random forest that users have today, from the same strokes.
 
-    python -m bench.quality [--budgets 500] [--seeds 0] [--images 2] [--sets NAME,...] [--json FILE]
+    python -m bench.quality [--quick] [--budgets 500] [--seeds 0] [--images 1] [--sets NAME,...] [--json FILE]
 
 For every 2-D set of the open data (`DSPARSE_DATA`, or ../shared/data beside the repository): simulated
 strokes of a pixel budget, drawn by the data's own `scribble.py`; ours with default settings against the
@@ -13,24 +13,18 @@ and how far two seeds of training lie apart.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from bench import open_data
-from bench.report import Report, say, verdict
+from bench.report import Curves, Report, program, say, several, verdict
 from bench.trust import calibration_error, error_auroc
 from napari_dsparse import train
-from napari_dsparse.errors import DsparseError
 
+TITLE = "Quality of segmentation"
 #: What is added to a seed of training for the second of two; they are to differ by less than `STEADY`.
 OTHER_SEED, STEADY = 1000, 0.02
 
@@ -55,15 +49,49 @@ class Row:
     ours_other_seed: float  # as `ours`: the same strokes, another seed of training
 
 
-def measure(quick: bool = False) -> Report:
-    """One budget, one seed, the first image of every set; without the data, a word of that."""
-    title = "Quality of segmentation"
+def measure(
+    quick: bool = False,
+    budgets: Sequence[int] = (500,),
+    seeds: Sequence[int] = (0,),
+    images: int = 1,
+    sets: Sequence[str] = (),
+) -> Report:
+    """All sets, images, budgets and seeds; without the data, a word of that."""
     if not open_data.DATA.is_dir():
-        return Report(title, open_data.ABSENT, {})
-    names = open_data.set_names()[: 1 if quick else None]
-    say(f"quality: {', '.join(names)}")
-    rows = list(compare(names, 1, [200 if quick else 500], [0]))
-    return Report(title, table(rows), {"rows": [asdict(row) for row in rows]})
+        return Report(TITLE, open_data.ABSENT, {})
+    names = list(sets or open_data.set_names())[: 1 if quick else None]
+    rows = []
+    for row in compare(names, images, [200] if quick else list(budgets), list(seeds)):
+        say(f"quality: {row.set} {row.image}, {row.budget}: ours {row.ours:.3f}, forest {row.forest:.3f}")
+        rows.append(row)
+    return report_of(rows)
+
+
+def report_of(rows: list[Row]) -> Report:
+    """The table, and the means of sets against the strokes' budget."""
+    fields = {
+        "ours": "ours",
+        "forest": "forest",
+        "ours, next image": "ours_next",
+        "forest, next image": "forest_next",
+    }
+    budgets = sorted({row.budget for row in rows})
+    series = {
+        name: [(budget, _mean_of_sets(rows, field, budget)) for budget in budgets]
+        for name, field in fields.items()
+        if all(any(r.budget == b and getattr(r, field) is not None for r in rows) for b in budgets)
+    }
+    plot = Curves("quality", "Quality: mean IoU by paint", "labelled pixels", "mean IoU", series, False)
+    numbers = {"rows": [asdict(row) for row in rows]}
+    return Report(TITLE, table(rows), numbers, (plot,) if len(budgets) > 1 else ())
+
+
+def _mean_of_sets(rows: list[Row], field: str, budget: int) -> float:
+    by_set: dict[str, list[float]] = {}
+    for row in rows:
+        if row.budget == budget and getattr(row, field) is not None:
+            by_set.setdefault(row.set, []).append(getattr(row, field))
+    return float(np.mean([np.mean(own) for own in by_set.values()]))
 
 
 def compare(names: list[str], images: int, budgets: list[int], seeds: list[int]) -> Iterator[Row]:
@@ -147,33 +175,14 @@ def _line(name: str, budget: int, means: list[float]) -> str:
     return f"| {name} | {budget} | {' | '.join((*scores, *seconds, *trust))} |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budgets", default="500", help="labelled pixels in all, comma-separated")
-    parser.add_argument("--seeds", default="0", help="of strokes and training, comma-separated")
-    parser.add_argument("--images", type=int, default=2, help="first so many images of each set")
-    parser.add_argument("--sets", default="", help="names of sets, comma-separated; all by default")
-    parser.add_argument("--json", type=Path, help="file to write all rows to")
-    arguments = parser.parse_args()
-    if not open_data.DATA.is_dir():
-        raise DsparseError(
-            f"The open data sets are not at {open_data.DATA}; say where they are with DSPARSE_DATA."
-        )
-    names = arguments.sets.split(",") if arguments.sets else open_data.set_names()
-    budgets, seeds = ([int(v) for v in text.split(",")] for text in (arguments.budgets, arguments.seeds))
-    rows = []
-    for row in compare(names, arguments.images, budgets, seeds):
-        rows.append(row)
-        print(
-            f"{row.set} {row.image}: ours {row.ours:.3f}, forest {row.forest:.3f}",
-            file=sys.stderr,
-            flush=True,
-        )
-    print(table(rows))
-    print(f"\ntorch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    program(
+        __doc__,
+        measure,
+        own={
+            "budgets": (several(int), "labelled pixels in all, comma-separated; 500 by default"),
+            "seeds": (several(int), "of strokes and training, comma-separated; 0 by default"),
+            "images": (int, "first so many images of each set; 1 by default"),
+            "sets": (several(str), "names of sets, comma-separated; all by default"),
+        },
+    )
