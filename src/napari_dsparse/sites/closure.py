@@ -150,7 +150,7 @@ def _fits_a_table(places: int, sites: int) -> bool:
 
     Strokes cut along a lattice always do; a few pixels strewn over a large image do not.
     """
-    return places < TABLE_PLACES + PLACES_A_SITE * sites and sites < 2**31 - 1
+    return places < TABLE_PLACES + PLACES_A_SITE * sites
 
 
 class Room:
