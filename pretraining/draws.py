@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-#: Rows and columns of a scene, N.
+#: Rows and columns of a scene, N, where nothing else is said.
 SIZE = 160
 
 #: A map of a scene, shape (N, N).
@@ -24,6 +24,8 @@ class Stream(IntEnum):
     EPISODES = 1
     HELD_SCENES = 2
     HELD_STROKES = 3
+    WIDE_SCENES = 4
+    WIDE_STROKES = 5
 
 
 def generator(stream: Stream, seed: int, number: int) -> np.random.Generator:
@@ -36,7 +38,12 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def smooth_field(rng: np.random.Generator, sigma: float | tuple[float, float]) -> FloatMap:
+def many(rng: np.random.Generator, low: int, high: int, size: int) -> int:
+    """A number of things: `low` to `high` - 1 in a scene of the usual size, as densely in any other."""
+    return round(int(rng.integers(low, high)) * (size / SIZE) ** 2)
+
+
+def smooth_field(rng: np.random.Generator, sigma: float | tuple[float, float], size: int = SIZE) -> FloatMap:
     """Blurred white noise of mean 0 and variance 1, shape (N, N).
 
     Parameters
@@ -44,6 +51,8 @@ def smooth_field(rng: np.random.Generator, sigma: float | tuple[float, float]) -
     rng : Generator
     sigma : float or pair of float
         Width of the Gaussian in pixels, of rows and columns where they differ.
+    size : int
+        Rows and columns, N.
     """
-    field = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)), sigma, mode="wrap", truncate=3)
+    field = ndimage.gaussian_filter(rng.standard_normal((size, size)), sigma, mode="wrap", truncate=3)
     return (field - field.mean()) / (field.std() + 1e-9)

@@ -115,8 +115,8 @@ def draw_strokes(rng: np.random.Generator, labels: NDArray[np.int64], pixels: fl
     return np.concatenate([np.array(own, np.int64) for own in painted])
 
 
-def walk(rng: np.random.Generator, depth: NDArray[np.float64], start: int) -> set[int]:
-    """A stroke: places on a walk from `start`, two pixels wide, of at most 50 steps of one pixel.
+def walk(rng: np.random.Generator, depth: NDArray[np.float64], start: int, longest: int = 50) -> set[int]:
+    """A stroke: places on a walk from `start`, two pixels wide, of 8 to `longest` steps of one pixel.
 
     It turns little by little, keeps off the border if it began off it, and ends where it would meet it.
 
@@ -138,7 +138,7 @@ def walk(rng: np.random.Generator, depth: NDArray[np.float64], start: int) -> se
     margin = min(FROM_BORDER, depth.flat[start])
     heading = rng.uniform(0, 2 * math.pi)
     places = set()
-    for _ in range(int(rng.integers(8, 50))):
+    for _ in range(int(rng.integers(8, longest))):
         row, column = round(y), round(x)
         if not (0 <= row < height and 0 <= column < width and depth[row, column] >= margin):
             break

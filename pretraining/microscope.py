@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from pretraining.draws import SIZE, FloatMap, smooth_field
+from pretraining.draws import FloatMap, smooth_field
 
 
 def micrograph(rng: np.random.Generator, specimen: FloatMap) -> FloatMap:
@@ -23,10 +23,14 @@ def micrograph(rng: np.random.Generator, specimen: FloatMap) -> FloatMap:
     """
     image = specimen.copy()
     if rng.random() < 0.6:
-        image += rng.uniform(0, 0.7) * smooth_field(rng, rng.uniform(25, 60))
+        image += rng.uniform(0, 0.7) * smooth_field(rng, rng.uniform(25, 60), len(image))
     if rng.random() < 0.7:
         image = ndimage.gaussian_filter(image, rng.uniform(0, 1.6))
-    image = image / (image.std() + 1e-6)
+    return _recorded(rng, image / (image.std() + 1e-6))
+
+
+def _recorded(rng: np.random.Generator, image: FloatMap) -> FloatMap:
+    """An image of standard deviation 1 with noise, as the camera gives it, normalised."""
     image = _response(rng, image + _noise(rng, image))
     low, middle, high = np.percentile(image, (1, 50, 99))
     return (image - middle) / ((high - low) / 2 + 1e-6)
@@ -35,7 +39,7 @@ def micrograph(rng: np.random.Generator, specimen: FloatMap) -> FloatMap:
 def _noise(rng: np.random.Generator, image: FloatMap) -> FloatMap:
     """Read noise, the same everywhere, or shot noise, which grows with the root of the light."""
     strength = rng.uniform(0.02, 0.4) if rng.random() < 0.8 else rng.uniform(0.3, 0.8)
-    noise = rng.standard_normal((SIZE, SIZE))
+    noise = rng.standard_normal(image.shape)
     if rng.random() < 0.3:  # correlated, as after demosaicing, scaling or compression
         noise = ndimage.gaussian_filter(noise, rng.uniform(0.4, 1))
         noise /= noise.std()
@@ -51,3 +55,15 @@ def _response(rng: np.random.Generator, image: FloatMap) -> FloatMap:
     if rng.random() < 0.2:
         image = np.exp(image * rng.uniform(0.3, 1))
     return image
+
+
+def micrographs(rng: np.random.Generator, channels: FloatMap) -> FloatMap:
+    """The same of several channels, shape (C, N, N), which share illumination and focus."""
+    size = channels.shape[-1]
+    images = channels / (channels.std((1, 2), keepdims=True) + 1e-6)
+    if rng.random() < 0.6:
+        images = images + rng.uniform(0, 0.7) * smooth_field(rng, rng.uniform(size / 6, size / 3), size)
+    if rng.random() < 0.7:
+        blur = rng.uniform(0, 1.6)
+        images = ndimage.gaussian_filter(images, (0, blur, blur))
+    return np.stack([_recorded(rng, image / (image.std() + 1e-6)) for image in images])
