@@ -181,7 +181,7 @@ REFUSED = [
     (nn.MaxPool2d(2, return_indices=True), "two outputs"),
     (nn.BatchNorm2d(1), "training mode"),
     (nn.BatchNorm2d(1, track_running_stats=False).eval(), "running statistics"),
-    (nn.AdaptiveAvgPool2d(1), "layers that can be converted"),
+    (nn.AdaptiveAvgPool2d(2), "only 1, the whole map"),
     (nn.ConvTranspose2d(1, 1, 2), "layers that can be converted"),
     (nn.InstanceNorm2d(1), "layers that can be converted"),
     (Doubled(), "layers that can be converted"),

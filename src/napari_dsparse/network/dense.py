@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from napari_dsparse import ops
 from napari_dsparse.errors import ShapeError
-from napari_dsparse.network.geometry import (
-    Geometry,
-    Step,
-    check_modes,
-    reads_neighbours,
-    trace,
-)
-from napari_dsparse.network.layers import (
-    Activation,
-    convolves,
-    kernel,
-    on_map,
-    pointwise,
-    with_activations,
-)
+from napari_dsparse.network.geometry import Crop, Geometry, Step, check_modes, reads_neighbours, trace
+from napari_dsparse.network.graph import Join
+from napari_dsparse.network.layers import Activation, convolves, gives, joined, on_map, with_activations
 from napari_dsparse.network.plan import Chooser, by_rule, run_planned
-from napari_dsparse.sites import Closure, dependency_closure
+from napari_dsparse.network.site_form import run_at_sites
+from napari_dsparse.network.work import positions_work
+from napari_dsparse.sites import Closure, active_sites, link_sites
 
 #: Pixels of all patches that run side by side where outputs share nothing: some megabytes a map, so that
 #: it stays in cache.
@@ -41,12 +32,15 @@ def densify(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> Dens
     Parameters
     ----------
     network : nn.Module
-        `nn.Sequential` (nested allowed) of Conv2d, MaxPool2d and AvgPool2d with any kernel, stride and
-        dilation, pointwise activations, BatchNorm in eval mode, Dropout, and Flatten + Linear:
+        Any that `torch.fx` traces into known layers: Conv2d, MaxPool2d and AvgPool2d with any kernel, stride
+        and dilation, pointwise activations, BatchNorm in eval mode, Dropout, and Flatten + Linear; branches
+        that meet in `torch.cat` along channels or in a sum; slices of maps, `x[..., 3:-3, 3:-3]`, and of
+        channels; pools and means over the whole map of the patch; LayerNorm and GroupNorm where that is one
+        pixel.
         (N, C, P, P) -> (N, K) or (N, K, 1, 1).
     in_shape : tuple of int, optional
         A patch the network takes, (rows, columns) or (C, rows, columns): needed only where a flattened map
-        is not square.
+        is not square, and where a pool over the whole map would take patches of any size.
 
     Returns
     -------
@@ -66,6 +60,10 @@ class DenseNetwork(nn.Module):
 
     Made by `densify`. `network` is the patch classifier itself, `geometry` its layers with dilations;
     `chooser` says the form of each layer on whole maps on a processor.
+
+    On whole maps it runs in three stages: `features`, the layers in one line from the image on, up to the
+    last that reads other pixels; `local_scores`, the rest of that line, pixel by pixel; and `gathered`, all
+    from the first fork or slice on, which does nothing where there is none.
     """
 
     def __init__(self, network: nn.Module, geometry: Geometry) -> None:
@@ -78,6 +76,11 @@ class DenseNetwork(nn.Module):
     def patch(self) -> tuple[int, int]:
         """Rows and columns of the patch."""
         return self.geometry.patch
+
+    @property
+    def trunk_patch(self) -> tuple[int, int]:
+        """Rows and columns that one pixel of `features` looks at."""
+        return self.geometry.trunk_patch
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores at every pixel whose patch lies within `x`.
@@ -101,30 +104,80 @@ class DenseNetwork(nn.Module):
                 f"The image is {tuple(x.shape)}; it must be (N, C, H, W) with H >= {rows} and "
                 f"W >= {columns}, the patch of this network."
             )
-        return self._run(self.geometry.steps, x)
+        return self.gathered(self._run(self._trunk, x))
 
     def features(self, x: Tensor) -> Tensor:
         """What `scores` needs to know of every pixel: the layers up to the last that reads other pixels.
 
+        Of a network with branches, the layers before the first fork or slice.
+
         Parameters
         ----------
         x : Tensor, shape (N, C, H, W)
-            At least as large as the patch.
+            At least as large as `trunk_patch`.
 
         Returns
         -------
-        Tensor, shape (N, F, H - P + 1, W - P + 1)
+        Tensor, shape (N, F, H - p + 1, W - p + 1)
+            p is `trunk_patch`, which is the patch itself where there are no branches.
         """
-        return self._run(self.geometry.steps[: self._alone], x)
+        return self._run(self._trunk[: self._alone], x)
+
+    def local_scores(self, features: Tensor) -> Tensor:
+        """What each pixel's own features say: the layers before the first fork that read one pixel only.
+
+        Parameters
+        ----------
+        features : Tensor, shape (N, F, h, w)
+
+        Returns
+        -------
+        Tensor, shape (N, L, h, w)
+        """
+        return self._run(self._trunk[self._alone :], features)
+
+    def gathered(self, local: Tensor) -> Tensor:
+        """Class scores from `local_scores`: all layers from the first fork or slice on.
+
+        Parameters
+        ----------
+        local : Tensor, shape (N, L, H - p + 1, W - p + 1)
+            p is `trunk_patch`.
+
+        Returns
+        -------
+        Tensor, shape (N, K, H - P + 1, W - P + 1)
+        """
+        steps, first = self.geometry.steps, self.geometry.trunk
+        if first == len(steps):
+            return local
+        check_modes(self.geometry)
+        rows, columns = (local.shape[axis + 2] - self.patch[axis] + self.trunk_patch[axis] for axis in (0, 1))
+        maps, unread = {first - 1: local}, {step.number: step.readers for step in steps}
+        unread[-1] = sum(step.inputs.count(-1) for step in steps)
+        for step, activation in with_activations(steps[first:], convolves):
+            given = [maps[i] for i in step.inputs]
+            for i in step.inputs:
+                unread[i] -= 1
+                if not unread[i]:
+                    maps.pop(i, None)
+            size = rows + step.margin[0], columns + step.margin[1]
+            maps[gives(step, activation)] = self._run_branch(step, given, activation, size)
+            del given
+        return maps[len(steps) - 1]
 
     def scores(self, features: Tensor) -> Tensor:
-        """Class scores from `features`, pixel by pixel: `self(x)` is `self.scores(self.features(x))`."""
-        return self._run(self.geometry.steps[self._alone :], features)
+        """Class scores from `features`: `self(x)` is `self.scores(self.features(x))`."""
+        return self.gathered(self.local_scores(features))
+
+    @property
+    def _trunk(self) -> tuple[Step, ...]:
+        return self.geometry.steps[: self.geometry.trunk]
 
     @property
     def _alone(self) -> int:
-        """How many steps come before those that act on every pixel by itself and have weights."""
-        steps = self.geometry.steps
+        """How many steps of the trunk come before those that act on a pixel by itself and have weights."""
+        steps = self._trunk
         behind = max((i + 1 for i, step in enumerate(steps) if reads_neighbours(step)), default=0)
         return next((i for i in range(behind, len(steps)) if convolves(steps[i])), len(steps))
 
@@ -133,12 +186,24 @@ class DenseNetwork(nn.Module):
         if x.device.type == "cpu" and not self._learns(x) and not torch.compiler.is_compiling():
             return run_planned(steps, x, self.chooser)
         for step, activation in with_activations(steps, convolves):
-            if x.device.type == "cpu" and convolves(step):
-                # With channels last in memory, oneDNN's gradients take half the time; pools keep that layout.
-                # Asking for it by name is more than torch.func.vmap allows.
-                x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-            x = on_map(step, x, activation)
+            x = _on_own_map(step, x, activation)
         return x
+
+    @staticmethod
+    def _run_branch(
+        step: Step, maps: Sequence[Tensor], activation: Activation, size: tuple[int, int]
+    ) -> Tensor:
+        """A step behind the trunk: what is read of its inputs alone, (N, C, ..., ...) -> (N, K, *size)."""
+        crop = step.module if isinstance(step.module, Crop) else None
+        top, left = crop.shift if crop else (0, 0)
+        span = step.window.span if step.window else (0, 0)
+        bottom, right = top + size[0] + span[0], left + size[1] + span[1]
+        parts = [x[:, :, top:bottom, left:right] for x in maps]
+        if isinstance(step.module, Join):
+            return joined(step.module, parts)
+        if crop:
+            return parts[0][:, crop.channels]
+        return _on_own_map(step, parts[0], activation)
 
     def at(self, image: Tensor, yx: Tensor) -> Tensor:
         """Class scores at some output positions only, through active sites.
@@ -173,24 +238,33 @@ class DenseNetwork(nn.Module):
                 f"Position ({wrong[0]}, {wrong[1]}) lies outside the output of {height} x {width} "
                 "(image minus patch plus 1)."
             )
+        if not len(places):
+            return self._at_box(image, places)
         sites, back = np.unique(places[:, 0] * image.shape[2] + places[:, 1], return_inverse=True)
-        closure = dependency_closure(self.geometry.windows, sites, image.shape[2]).to(image.device)
-        pixels = image.reshape(image.shape[0], -1).index_select(1, closure.pixels).t()
+        active = active_sites(self.geometry.windows, sites, image.shape[2])
+        rows, columns = (int(extent) + 1 for extent in places.max(0) - places.min(0))
+        if not positions_work(self.geometry, active, rows, columns).at_sites:
+            return self._at_box(image, places)
+        closure = link_sites(self.geometry.windows, active, image.shape[2]).to(image.device)
+        pixels = image.reshape(image.shape[0], -1).index_select(1, closure.pixels.to(image.device)).t()
         return self.on_sites(pixels, closure).index_select(0, torch.from_numpy(back).to(image.device))
+
+    def _at_box(self, image: Tensor, places: NDArray[np.int64]) -> Tensor:
+        """Scores at `places` from the whole-image form on the rectangle that holds them all."""
+        top, left = places.min(0).tolist() if len(places) else (0, 0)
+        height, width = (places.max(0) - (top, left)).tolist() if len(places) else (0, 0)
+        rows, columns = self.patch
+        part = image[None, :, top : top + height + rows, left : left + width + columns]
+        own = torch.from_numpy(places - (top, left)).to(image.device)
+        scores: Tensor = self(part)[0]
+        return scores[:, own[:, 0], own[:, 1]].t()
 
     def on_sites(self, pixels: Tensor, closure: Closure) -> Tensor:
         """Class scores of a closure's outputs: (M, C) pixel rows -> (S, K)."""
         check_modes(self.geometry)
         if closure.alone and pixels.device.type == "cpu" and self._reads_all_of(closure):
             return self._on_patches(pixels)
-        maps: Iterator[ops.KernelMap] = iter(closure.maps)
-        x = pixels
-        for step, activation in with_activations(self.geometry.steps, _convolves_neighbours):
-            if reads_neighbours(step):
-                x = _at_sites(step, x, next(maps), activation)
-            else:
-                x = _at_own_site(step, x)
-        return x
+        return run_at_sites(self.geometry, pixels, closure.maps)
 
     def _reads_all_of(self, closure: Closure) -> bool:
         """Whether no pixel of a patch is left out, as dilated kernels and strides beyond them leave some."""
@@ -209,7 +283,9 @@ class DenseNetwork(nn.Module):
         return torch.cat([self.network(some).flatten(1) for some in hands])
 
     def _learns(self, x: Tensor) -> bool:
-        """Whether a gradient may be asked for, which needs whole maps."""
+        """Whether a derivative may be asked for, which needs whole maps."""
+        if forward_ad._current_level >= 0:
+            return True
         return torch.is_grad_enabled() and (
             x.requires_grad or any(p.requires_grad for p in self.network.parameters())
         )
@@ -224,30 +300,10 @@ class DenseNetwork(nn.Module):
         return image.shape[1] - rows + 1, image.shape[2] - columns + 1
 
 
-def _convolves_neighbours(step: Step) -> bool:
-    return convolves(step) and reads_neighbours(step)
-
-
-def _at_sites(step: Step, x: Tensor, kernel_map: ops.KernelMap, activation: Activation) -> Tensor:
-    layer = step.module
-    if isinstance(layer, nn.MaxPool2d):
-        return ops.site_max_pool2d(x, kernel_map)
-    if isinstance(layer, nn.AvgPool2d):
-        return ops.site_avg_pool2d(x, kernel_map, layer.divisor_override)
-    weight, bias, groups = kernel(step)
-    return ops.site_conv2d(x, weight, bias, kernel_map, groups, *activation)
-
-
-def _at_own_site(step: Step, x: Tensor) -> Tensor:
-    """Steps that read one pixel only: pointwise layers, 1 x 1 convolutions and pools of one tap."""
-    layer = step.module
-    if step.window is None:
-        return pointwise(layer, x)
-    if isinstance(layer, nn.MaxPool2d):
-        return x
-    if isinstance(layer, nn.AvgPool2d):
-        return x / (layer.divisor_override or 1)
-    weight, bias, groups = kernel(step)
-    if groups == 1:
-        return nn.functional.linear(x, weight[:, :, 0, 0], bias)
-    return nn.functional.conv2d(x[:, :, None, None], weight, bias, groups=groups)[:, :, 0, 0]
+def _on_own_map(step: Step, x: Tensor, activation: Activation) -> Tensor:
+    """A step by this package's operators, which have gradients."""
+    if x.device.type == "cpu" and convolves(step):
+        # With channels last in memory, oneDNN's gradients take half the time; pools keep that layout.
+        # Asking for it by name is more than torch.func.vmap allows.
+        x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return on_map(step, x, activation)

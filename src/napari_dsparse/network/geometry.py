@@ -1,26 +1,40 @@
-"""What an ordinary patch classifier reads, layer by layer, and whether it has an exact whole-image form."""
+"""What a patch classifier reads, layer by layer, in its exact whole-image form (arXiv:1412.4526).
+
+Every map lies in the frame of the image: its value at (y, x) is the first pixel of what the layer makes of
+the patch at (y, x), and that map's other pixels are the values `dilation` farther on. So a slice that begins
+at a is a shift by a times the dilation, and maps only shrink at their far sides.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from napari_dsparse.errors import ConversionError
-from napari_dsparse.sites import Window
+from napari_dsparse.network.graph import PATCH, Join, Layer, Slices, read_graph
+from napari_dsparse.network.sizes import Sizes, smallest_patch, taps
+from napari_dsparse.network.supported import (
+    AVG_POOLS,
+    GLOBAL_POOLS,
+    MAX_POOLS,
+    POOLS,
+    check_layer,
+    refusal,
+)
+from napari_dsparse.sites import Reader, Window
 
-#: Layers that act on every value by itself, or on the channels of one pixel only.
-POINTWISE: tuple[type[nn.Module], ...] = (
-    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
-    nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Softplus,
-    nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold,
-    nn.Dropout, nn.AlphaDropout, nn.Dropout2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.Softmax, nn.LogSoftmax,
-)  # fmt: skip
-POOLS = (nn.MaxPool2d, nn.AvgPool2d)
-SUPPORTED = (nn.Conv2d, nn.Linear, nn.Flatten, *POOLS, *POINTWISE)
+#: Pools of so many taps and more run at active sites by columns, then by rows: k + k taps, not k k.
+SEPARATE_TAPS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A slice of a map in the whole-image form: some channels, from `shift` (rows, columns) pixels on."""
+
+    channels: slice
+    shift: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,15 +45,30 @@ class Step:
     ----------
     name : str
         Dotted name in the network, for messages.
-    module : nn.Module
+    module : nn.Module, Crop or Join
         The layer itself; its parameters are shared, never copied.
     window : Window or None
-        What it reads around a pixel; None for pointwise layers.
+        What it reads around a pixel; None for pointwise layers, crops and joins.
+    number : int
+        Its place among all steps.
+    inputs : tuple of int
+        Numbers of the steps it reads; -1 is the image.
+    readers : int
+        How often its own map is read; the last step's is the result.
+    margin : (int, int)
+        Rows and columns of its map that are read beyond those of the result.
+    channels : int or None
+        Of its map; None where the network alone does not tell.
     """
 
     name: str
-    module: nn.Module
+    module: nn.Module | Crop | Join
     window: Window | None
+    number: int
+    inputs: tuple[int, ...]
+    readers: int
+    margin: tuple[int, int]
+    channels: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,20 +78,33 @@ class Geometry:
     Parameters
     ----------
     steps : tuple of Step
+        In the order in which they run.
+    trunk : int
+        How many of them come first, one after another, before the first fork or slice.
     patch : (int, int)
         Smallest patch (rows, columns) that gives one output.
     stride : (int, int)
         Pixels between neighbouring outputs where the patch classifier itself, strides and all, runs on a map.
+    reads : tuple of tuple of Reader
+        What every step reads at active sites, by step: two after one another for a pool run by axis.
     """
 
     steps: tuple[Step, ...]
+    trunk: int
     patch: tuple[int, int]
     stride: tuple[int, int]
+    reads: tuple[tuple[Reader, ...], ...]
 
     @property
-    def windows(self) -> tuple[Window, ...]:
-        """Windows of the steps that read more than their own pixel, first layer first."""
-        return tuple(step.window for step in self.steps if step.window and reads_neighbours(step))
+    def windows(self) -> tuple[Reader, ...]:
+        """What `dependency_closure` follows: all of `reads` in a row."""
+        return tuple(reader for own in self.reads for reader in own)
+
+    @property
+    def trunk_patch(self) -> tuple[int, int]:
+        """Rows and columns that the trunk alone reads for one pixel of its map."""
+        spans = [step.window.span for step in self.steps[: self.trunk] if step.window]
+        return 1 + sum(span[0] for span in spans), 1 + sum(span[1] for span in spans)
 
 
 def reads_neighbours(step: Step) -> bool:
@@ -76,53 +118,44 @@ def trace(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> Geomet
     Parameters
     ----------
     network : nn.Module
-        `nn.Sequential`, nested allowed, or one layer.
+        Any that `torch.fx` traces into known layers, slices and joins; on any device, the meta device too.
     in_shape : tuple of int, optional
-        A patch the network takes, as (rows, columns) or (channels, rows, columns): needed only to tell how a
-        flattened map that is not square was shaped.
+        A patch the network takes, as (rows, columns) or (channels, rows, columns): needed where a flattened
+        map is not square, and where a global pool would take maps of any size.
 
     Raises
     ------
     ConversionError
         If a layer has no exact whole-image form; the message names the layer and the reason.
     """
-    layers = tuple(_leaves(network))
-    for name, layer in layers:
-        check_layer(name, layer)
-    flat = _flattened_shape(layers, in_shape)
-    steps: list[Step] = []
-    strides: list[tuple[int, int]] = []
-    dilation = (1, 1)
-    flattened = False
-    for name, layer in layers:
-        stride = (1, 1)
-        window: Window | None = None
-        if isinstance(layer, nn.Flatten):
-            flattened = True
-            continue
-        if flattened and isinstance(layer, (nn.Conv2d, *POOLS)):
-            raise _refusal(name, layer, "it comes after a Flatten; use Linear layers there")
-        if isinstance(layer, nn.Linear):
-            if not flattened:
-                raise _refusal(name, layer, "it has no Flatten before it, so it would act on image columns")
-            window = Window(flat or (1, 1), dilation)
-            flat = None  # later Linear layers are 1 x 1
-        elif isinstance(layer, (nn.Conv2d, *POOLS)):
-            kernel, own, stride = _taps(layer)
-            window = Window(kernel, (dilation[0] * own[0], dilation[1] * own[1]))
-        elif isinstance(layer, (nn.BatchNorm1d, nn.Softmax, nn.LogSoftmax)):
-            _check_channelwise(name, layer, flattened, flat)
-        steps.append(Step(name, layer, window))
-        strides.append(stride)
-        dilation = (dilation[0] * stride[0], dilation[1] * stride[1])
-    if flat not in (None, (1, 1)):
-        raise ConversionError(
-            f"The network flattens a map of {flat[0]} x {flat[1]} but has no Linear layer after it; "
-            "add one that turns it into class scores."
+    layers, flat = read_graph(network)
+    sizes = smallest_patch(layers, in_shape)
+    moved: list[_Place] = []
+    for number, layer in enumerate(layers):
+        moved.append(_place(number, layer, moved, sizes))
+    _check_result(sizes, flat, in_shape)
+    margins = _margins(layers, moved)
+    readers = [0] * len(layers) + [0]
+    for layer in layers:
+        for i in layer.inputs:
+            readers[i] += 1
+    steps = tuple(
+        Step(
+            layer.name,
+            place.module,
+            place.window,
+            number,
+            layer.inputs,
+            readers[number],
+            margins[number],
+            layer.channels,
         )
-    spans = [step.window.span if step.window else (0, 0) for step in steps]
-    patch = 1 + sum(span[0] for span in spans), 1 + sum(span[1] for span in spans)
-    return Geometry(tuple(steps), patch, dilation)
+        for number, (layer, place) in enumerate(zip(layers, moved, strict=True))
+    )
+    trunk = _trunk(steps, readers[PATCH])
+    stride = moved[-1].dilation if moved else (1, 1)
+    patch = sizes[0].patch, sizes[1].patch
+    return Geometry(steps, trunk, patch, stride, _reads(steps, readers[PATCH]))
 
 
 def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> int | tuple[int, int]:
@@ -135,7 +168,7 @@ def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> i
     network : nn.Module
         A patch classifier as `densify` takes it.
     in_shape : tuple of int, optional
-        A patch the network takes, where a flattened map is not square.
+        A patch the network takes, where a flattened map is not square or a global pool takes any.
 
     Raises
     ------
@@ -146,23 +179,6 @@ def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> i
     return rows if rows == columns else (rows, columns)
 
 
-def check_layer(name: str, layer: nn.Module) -> None:
-    """Raise ConversionError if `layer`, as it is set now, has no exact whole-image form."""
-    kind = next((kind for kind in SUPPORTED if isinstance(layer, kind)), None)
-    if kind is None or getattr(type(layer), "forward", None) is not getattr(kind, "forward", None):
-        known = ", ".join(sorted(k.__name__ for k in SUPPORTED))
-        raise _refusal(name, layer, f"the layers that can be converted are {known}, nested in Sequential")
-    if any(is_lazy(parameter) for parameter in layer.parameters(recurse=False)):
-        raise _refusal(name, layer, "its parameters are not initialised; run the network once on a patch")
-    if layer._forward_hooks or layer._forward_pre_hooks:
-        raise _refusal(
-            name, layer, "it has forward hooks, which the whole-image form would skip; remove them"
-        )
-    reason = next((reason for holds, reason in _faults(layer) if holds), None)
-    if reason:
-        raise _refusal(name, layer, reason)
-
-
 def check_modes(geometry: Geometry) -> None:
     """Check again what `train()` and `eval()` change after conversion."""
     for step in geometry.steps:
@@ -170,132 +186,117 @@ def check_modes(geometry: Geometry) -> None:
             check_layer(step.name, step.module)
 
 
-def _faults(layer: nn.Module) -> Iterator[tuple[bool, str]]:
-    """Conditions under which a supported layer is not exact, each with its reason."""
-    if isinstance(layer, nn.Conv2d):
-        yield layer.padding not in ("valid", (0, 0), 0), "it pads its input; pad the image once, outside"
-    if isinstance(layer, POOLS):
-        yield _pair(layer.padding) != (0, 0), "it pads its input; pad the image once, outside"
-        yield bool(layer.ceil_mode), "ceil_mode reads beyond the patch; set it to False"
-    if isinstance(layer, nn.MaxPool2d):
-        yield bool(layer.return_indices), "return_indices gives two outputs; set it to False"
-    if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-        yield layer.training, "it is in training mode, where patches depend on one another; call .eval()"
-        yield layer.running_mean is None, "it keeps no running statistics, so patches depend on one another"
-    if isinstance(layer, nn.Dropout2d):
-        yield (
-            layer.training and layer.p > 0,
-            "in training mode it drops whole channels of a patch, which overlapping patches cannot share; "
-            "use Dropout, or call .eval()",
-        )
-    if isinstance(layer, nn.Flatten):
-        whole = layer.start_dim == 1 and layer.end_dim in (-1, 3)
-        yield not whole, "only Flatten(1, -1) can be converted"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """A layer in the whole-image form, and the distance of its map's pixels."""
+
+    module: nn.Module | Crop | Join
+    window: Window | None
+    dilation: tuple[int, int]
 
 
-def _check_channelwise(name: str, layer: nn.Module, flattened: bool, flat: tuple[int, int] | None) -> None:
-    """Layers over the feature axis are pointwise only where that axis is the channels of one pixel."""
-    pending = flattened and flat not in (None, (1, 1))
-    if pending:
-        raise _refusal(name, layer, "it acts on a flattened map as a whole; put it after the first Linear")
-    if isinstance(layer, nn.BatchNorm1d):
-        if not flattened:
-            raise _refusal(name, layer, "it has no Flatten before it; use BatchNorm2d on maps")
-    elif layer.dim not in ((1, -1) if flattened else (1,)):
-        raise _refusal(name, layer, f"it acts on axis {layer.dim}; only the channels, dim=1, are exact")
-
-
-def _flattened_shape(
-    layers: tuple[tuple[str, nn.Module], ...], in_shape: tuple[int, ...] | None
-) -> tuple[int, int] | None:
-    """Rows and columns of the map that the first Flatten receives; None where nothing is flattened."""
-    at = next((i for i, (_, layer) in enumerate(layers) if isinstance(layer, nn.Flatten)), None)
-    before = layers[:at]
-    linear = next(
-        ((n, layer) for n, layer in layers[at:] if at is not None and isinstance(layer, nn.Linear)), None
-    )
-    channels = _channels_out(before)
-    if in_shape is not None:
-        size = _map_size(before, _patch_sides(in_shape))
-        if at is None and size != (1, 1):
-            raise ConversionError(
-                f"On a patch of {in_shape} the network gives {size[0]} x {size[1]} outputs; give the size "
-                "of a patch that gives one."
-            )
-        if linear is not None:
-            features, area = linear[1].in_features, size[0] * size[1]
-            if features % area or channels not in (None, features // area):
-                raise _refusal(
-                    *linear,
-                    f"it takes {features} features, but a patch of {in_shape} gives a map of "
-                    f"{size[0]} x {size[1]}; pass the patch the network was made for",
+def _place(number: int, layer: Layer, before: Sequence[_Place], sizes: tuple[Sizes, Sizes]) -> _Place:
+    what = layer.what
+    sides = [tuple(own.sides[i] if i >= 0 else own.patch for own in sizes) for i in layer.inputs]
+    apart = [before[i].dilation if i >= 0 else (1, 1) for i in layer.inputs]
+    dilation = apart[0]
+    if layer.one_pixel and sides[0] != (1, 1):
+        raise refusal(layer.name, what, f"{layer.one_pixel}; here it is {sides[0][0]} x {sides[0][1]}")
+    if isinstance(what, Join):
+        for axis, own in enumerate(sizes):
+            distances = sorted({d[axis] for d in apart})
+            if len(distances) > 1 and own.sides[number] > 1:
+                raise refusal(
+                    layer.name,
+                    what,
+                    f"maps whose pixels are {' and '.join(map(str, distances))} apart (the product of "
+                    f"strides) meet here, {own.sides[number]} wide; bring the branches to one stride, or to "
+                    "one pixel",
                 )
-        return None if at is None else size
-    if linear is None:
-        return None if at is None else (1, 1)
-    if channels is None:
-        raise _refusal(*linear, "its input's channels cannot be told; pass in_shape=(rows, columns)")
-    area, rest = divmod(linear[1].in_features, channels)
-    side = math.isqrt(area)
-    if rest or not area or side * side != area:
-        raise _refusal(
-            *linear,
-            f"its {linear[1].in_features} features over {channels} channels are no square map; "
-            "pass in_shape=(rows, columns) of a patch",
-        )
-    return side, side
+        return _Place(what, None, dilation)
+    if isinstance(what, Slices):
+        cuts = [part.indices(n) for part, n in zip((what.rows, what.columns), sides[0], strict=True)]
+        shift = cuts[0][0] * dilation[0], cuts[1][0] * dilation[1]
+        coarser = dilation[0] * cuts[0][2], dilation[1] * cuts[1][2]
+        return _Place(Crop(what.channels, shift), None, coarser)
+    if isinstance(what, (nn.Linear, *GLOBAL_POOLS)):
+        return _Place(what, Window((sides[0][0], sides[0][1]), dilation), dilation)
+    if isinstance(what, (nn.Conv2d, *POOLS)):
+        kernel, own_dilation, stride = taps(what)
+        window = Window(kernel, (dilation[0] * own_dilation[0], dilation[1] * own_dilation[1]))
+        return _Place(what, window, (dilation[0] * stride[0], dilation[1] * stride[1]))
+    return _Place(what, None, dilation)
 
 
-def _patch_sides(in_shape: tuple[int, ...]) -> tuple[int, int]:
-    if len(in_shape) not in (2, 3) or min(in_shape) < 1:
+def _check_result(sizes: tuple[Sizes, Sizes], flat: bool, in_shape: tuple[int, ...] | None) -> None:
+    """Raise ConversionError unless the patch gives one output."""
+    rows, columns = (own.given for own in sizes)
+    if (rows, columns) == (1, 1):
+        return
+    if flat:
         raise ConversionError(
-            f"in_shape is {in_shape}; give the patch as (rows, columns) or (channels, rows, columns)."
+            f"The network flattens a map of {rows} x {columns} but has no Linear layer after it; "
+            "add one that turns it into class scores."
         )
-    return int(in_shape[-2]), int(in_shape[-1])
+    raise ConversionError(
+        f"On a patch of {in_shape} the network gives {rows} x {columns} outputs; give the size of a patch "
+        "that gives one."
+    )
 
 
-def _map_size(layers: tuple[tuple[str, nn.Module], ...] | None, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns that strided layers make of a patch."""
-    for name, layer in layers or ():
-        if isinstance(layer, (nn.Conv2d, *POOLS)):
-            kernel, own, stride = _taps(layer)
-            rows, columns = ((size[i] - ((kernel[i] - 1) * own[i] + 1)) // stride[i] + 1 for i in (0, 1))
-            if rows < 1 or columns < 1:
-                raise _refusal(name, layer, f"the patch is too small: {size[0]} x {size[1]} arrive here")
-            size = rows, columns
-    return size
+def _margins(layers: Sequence[Layer], places: Sequence[_Place]) -> list[tuple[int, int]]:
+    """What is read of every map beyond the rows and columns of the result; the image's comes last."""
+    margins = [(0, 0)] * (len(layers) + 1)
+    for number in reversed(range(len(layers))):
+        place, own = places[number], margins[number]
+        reach = place.module.shift if isinstance(place.module, Crop) else (0, 0)
+        if place.window:
+            reach = place.window.span
+        for i in layers[number].inputs:
+            margins[i] = max(margins[i][0], own[0] + reach[0]), max(margins[i][1], own[1] + reach[1])
+    return margins
 
 
-def _channels_out(layers: tuple[tuple[str, nn.Module], ...]) -> int | None:
-    convolutions = [layer for _, layer in layers if isinstance(layer, nn.Conv2d)]
-    norms = [layer for _, layer in layers if isinstance(layer, nn.BatchNorm2d)]
-    if convolutions:
-        return convolutions[-1].out_channels
-    return norms[-1].num_features if norms else None
+def _trunk(steps: Sequence[Step], readers_of_image: int) -> int:
+    """How many steps stand in one line from the image on."""
+    alone = readers_of_image <= 1
+    for step in steps:
+        if not alone or step.inputs != (step.number - 1,) or isinstance(step.module, Crop | Join):
+            return step.number
+        alone = step.readers <= 1
+    return len(steps)
 
 
-def _taps(layer: nn.Module) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Kernel, the layer's own dilation, and stride."""
-    kernel = _pair(layer.kernel_size)
-    return kernel, _pair(getattr(layer, "dilation", 1)), _pair(layer.stride or kernel)
+def _reads(steps: Sequence[Step], readers_of_image: int) -> tuple[tuple[Reader, ...], ...]:
+    """What every step reads at active sites."""
+    last = {PATCH: PATCH}
+    found: list[tuple[Reader, ...]] = []
+    count = 0
+    for step in steps:
+        inputs = tuple(last[i] for i in step.inputs)
+        if reads_neighbours(step):
+            assert step.window is not None
+            windows = by_axis(step.window) if runs_by_axis(step) else (step.window,)
+            own = [Reader(inputs, windows[0], (True,))]
+            own += [Reader((count + i,), window, (True,)) for i, window in enumerate(windows[1:])]
+        else:
+            shared = [(steps[i].readers if i >= 0 else readers_of_image) > 1 for i in step.inputs]
+            shift = step.module.shift if isinstance(step.module, Crop) else (0, 0)
+            own = [Reader(inputs, None, tuple(one or shift != (0, 0) for one in shared), shift)]
+        found.append(tuple(own))
+        count += len(own)
+        last[step.number] = count - 1
+    return tuple(found)
 
 
-def _pair(value: object) -> tuple[int, int]:
-    rows, columns = value if isinstance(value, tuple | list) else (value, value)
-    return int(rows), int(columns)
+def runs_by_axis(step: Step) -> bool:
+    """Whether a step is a pool so large that, at active sites, it runs by columns and then by rows."""
+    if step.window is None or not isinstance(step.module, (*MAX_POOLS, *AVG_POOLS)):
+        return False
+    rows, columns = step.window.kernel
+    return min(rows, columns) > 1 and rows * columns >= SEPARATE_TAPS
 
 
-def _leaves(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Layers in order with their dotted names."""
-    plain: Callable[..., object] = nn.Sequential.forward
-    if isinstance(network, nn.Sequential) and type(network).forward is plain:
-        if network._forward_hooks or network._forward_pre_hooks:
-            raise _refusal(prefix or "network", network, "it has forward hooks; remove them")
-        for name, child in network.named_children():
-            yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
-    else:
-        yield prefix or "network", network
-
-
-def _refusal(name: str, layer: nn.Module, reason: str) -> ConversionError:
-    return ConversionError(f"Layer {name!r} ({type(layer).__name__}) cannot be converted exactly: {reason}.")
+def by_axis(window: Window) -> tuple[Window, Window]:
+    """Columns first: then the first largest tap in row-major order is still the one that wins."""
+    return Window((1, window.kernel[1]), window.dilation), Window((window.kernel[0], 1), window.dilation)

@@ -1,5 +1,23 @@
 """Active sites: the dependency closure of labelled pixels and its kernel maps."""
 
-from napari_dsparse.sites.closure import Closure, Room, Window, dependency_closure, join
+from napari_dsparse.sites.closure import (
+    Closure,
+    Reader,
+    Room,
+    Window,
+    active_sites,
+    dependency_closure,
+    join,
+    link_sites,
+)
 
-__all__ = ["Closure", "Room", "Window", "dependency_closure", "join"]
+__all__ = [
+    "Closure",
+    "Reader",
+    "Room",
+    "Window",
+    "active_sites",
+    "dependency_closure",
+    "join",
+    "link_sites",
+]

@@ -1,8 +1,9 @@
 """The dependency closure of some output pixels: all a patch classifier must compute, and no more.
 
-Walk back from the wanted pixels: the sites a layer must have are the sites its successor reads. In
-the whole-image form every layer works in the frame of the first (its maps only shrink at the far
-sides), so a site is one number, y * width + x, in all layers, and a tap is one fixed offset.
+Walk back from the wanted pixels: the sites a layer must have are the sites its readers read, all of them
+together where it has several. In the whole-image form every layer works in the frame of the first (its maps
+only shrink at the far sides), so a site is one number, y * width + x, in all layers, and a tap or the
+beginning of a slice is one fixed offset.
 """
 
 from __future__ import annotations
@@ -40,16 +41,39 @@ class Window:
         return (self.kernel[0] - 1) * self.dilation[0], (self.kernel[1] - 1) * self.dilation[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one layer of a graph reads.
+
+    Parameters
+    ----------
+    inputs : tuple of int
+        Which layers, by number; -1 is the pixels.
+    window : Window or None
+        Around each site; None for the site alone.
+    mapped : tuple of bool
+        For each input, whether a kernel map leads from its rows to this layer's: always with a window, and
+        where others read that input too, which may then have more sites. Otherwise the rows are the same.
+    shift : (int, int)
+        Rows and columns from a site to the first that it reads.
+    """
+
+    inputs: tuple[int, ...]
+    window: Window | None
+    mapped: tuple[bool, ...]
+    shift: tuple[int, int] = (0, 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Closure:
-    """Kernel maps from pixels to wanted outputs, one a window, first layer first.
+    """Kernel maps from pixels to wanted outputs, first layer first.
 
     Parameters
     ----------
     pixels : Tensor of int64, shape (M,)
         Places of the input rows in the frame they were made in: y * width + x.
     maps : tuple of KernelMap
-        The rows that a layer gives out are those that the next takes in.
+        One for each window of a chain; of a graph, one for each mapped input of each reader.
     alone : bool
         No output shares anything with another: the input rows are its patch, row by row, then the next one's.
     """
@@ -73,32 +97,73 @@ class Closure:
         return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps), self.alone)
 
 
-def dependency_closure(windows: Sequence[Window], sites: Indices, width: int) -> Closure:
+def dependency_closure(windows: Sequence[Window | Reader], sites: Indices, width: int) -> Closure:
     """The closure of `sites` under `windows`.
 
     Parameters
     ----------
-    windows : sequence of Window
-        First layer first.
+    windows : sequence of Window or Reader
+        First layer first; a Window alone reads the layer before it.
     sites : array of int64, shape (S,)
-        Wanted outputs, y * width + x: strictly increasing.
+        Wanted outputs of the last layer, y * width + x: strictly increasing.
     width : int
         Columns of the frame: of the (padded) image.
 
     Returns
     -------
     Closure
-        Its last map gives out one row for each wanted output, in their order.
+        Its last layer gives out one row for each wanted output, in their order.
     """
+    return link_sites(windows, active_sites(windows, sites, width), width)
+
+
+def active_sites(windows: Sequence[Window | Reader], sites: Indices, width: int) -> tuple[Indices, ...]:
+    """The sites of every layer, increasing, and those of the pixels last; arguments as above."""
     if sites.ndim != 1 or (np.diff(sites) <= 0).any():
         raise ShapeError("Sites must be one strictly increasing list of y * width + x; sort them first.")
+    readers = _as_readers(windows)
+    wanted: list[list[Indices]] = [[] for _ in range(len(readers) + 1)]
+    wanted[len(readers) - 1].append(sites)
+    found: list[Indices] = [sites] * len(wanted)
+    for number in reversed(range(len(readers))):
+        reader, found[number] = readers[number], _together(wanted[number])
+        read = found[number] + reader.shift[0] * width + reader.shift[1]
+        if reader.window is not None:
+            read = _read_sites(reader.window, read, width)
+        for i in reader.inputs:
+            wanted[i].append(read)
+    found[-1] = _together(wanted[-1])
+    return tuple(found)
+
+
+def link_sites(windows: Sequence[Window | Reader], active: Sequence[Indices], width: int) -> Closure:
+    """The closure whose layers have the sites that `active_sites` found."""
     maps: list[KernelMap] = []
-    wanted = len(sites)
-    for window in reversed(windows):
-        inputs = _read_sites(window, sites, width)
-        maps.append(_kernel_map(window, inputs, sites, width))
-        sites = inputs
-    return Closure(torch.from_numpy(sites), tuple(reversed(maps)), alone=wanted == 1)
+    for number, reader in enumerate(_as_readers(windows)):
+        first = active[number] + reader.shift[0] * width + reader.shift[1]
+        for i, mapped in zip(reader.inputs, reader.mapped, strict=True):
+            if mapped:
+                maps.append(_kernel_map(reader.window or _SITE_ALONE, active[i], first, width))
+    outputs = active[len(active) - 2] if len(active) > 1 else active[-1]
+    return Closure(torch.from_numpy(active[-1]), tuple(maps), alone=len(outputs) == 1)
+
+
+_SITE_ALONE = Window((1, 1), (1, 1))
+
+
+def _as_readers(windows: Sequence[Window | Reader]) -> list[Reader]:
+    return [
+        Reader((number - 1,), one, (True,)) if isinstance(one, Window) else one
+        for number, one in enumerate(windows)
+    ]
+
+
+def _together(lists: Sequence[Indices]) -> Indices:
+    """All sites of increasing lists, increasing, each once."""
+    first = lists[0]
+    if all(other is first for other in lists[1:]):
+        return first
+    return np.unique(np.concatenate(lists))
 
 
 def _read_sites(window: Window, sites: Indices, width: int) -> Indices:

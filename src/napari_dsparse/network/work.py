@@ -1,0 +1,82 @@
+"""What a network costs to run, counted before it runs: on a map, or at active sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_dsparse.network.geometry import Geometry, Step, runs_by_axis
+from napari_dsparse.network.layers import convolves, kernel
+from napari_dsparse.sites.closure import Indices
+
+#: How many times as long a multiply-add takes at active sites as on a map, kernel maps included.
+SITES_OVER_MAP = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsWork:
+    """Two ways to the scores of some positions, in multiply-adds and taps read.
+
+    Parameters
+    ----------
+    sites : float
+        At active sites, the dependency closure of the positions.
+    box : float
+        On a whole map, the smallest rectangle that holds all of them.
+    """
+
+    sites: float
+    box: float
+
+    @property
+    def at_sites(self) -> bool:
+        """Whether active sites take less time."""
+        return SITES_OVER_MAP * self.sites < self.box
+
+
+def positions_work(geometry: Geometry, active: Sequence[Indices], rows: int, columns: int) -> PositionsWork:
+    """The work of both ways.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    active : sequence of arrays
+        Sites by reader, as `active_sites` finds them.
+    rows, columns : int
+        Size of the rectangle that holds all positions.
+    """
+    counts = [len(sites) for sites in active]
+    return PositionsWork(sites=sites_work(geometry, counts), box=map_work(geometry, rows, columns))
+
+
+def map_work(geometry: Geometry, rows: int, columns: int) -> float:
+    """Multiply-adds and taps of the whole-image form that gives `rows` x `columns` scores."""
+    return float(
+        sum(
+            sum(_per_site(step)) * (rows + step.margin[0]) * (columns + step.margin[1])
+            for step in geometry.steps
+        )
+    )
+
+
+def sites_work(geometry: Geometry, counts: Sequence[int]) -> float:
+    """Multiply-adds and taps at active sites, so many per reader of `geometry.windows`."""
+    total, numbers = 0.0, iter(counts)
+    for step, readers in zip(geometry.steps, geometry.reads, strict=True):
+        sites = [next(numbers) for _ in readers]
+        own = _per_site(step)
+        total += np.dot(own, sites) if len(own) == len(sites) else sum(own) * sites[-1]
+    return total
+
+
+def _per_site(step: Step) -> tuple[int, ...]:
+    """Work per pixel of the step's map; of a large pool, along columns and along rows."""
+    if step.window is None:
+        return (0,)
+    if convolves(step):
+        return (kernel(step)[0].numel(),)
+    rows, columns = step.window.kernel
+    taps = (columns, rows) if runs_by_axis(step) else (rows * columns,)
+    return tuple((step.channels or 1) * own for own in taps)
