@@ -81,7 +81,7 @@ def test_some_positions_equal_the_whole_image_by_either_way(made, seed, count, a
     image = image_for(network, dense, seed, room=(5, 6))
     yx = torch.stack([torch.randint(0, 6, (count,)), torch.randint(0, 7, (count,))], 1)
     with pytest.MonkeyPatch.context() as forced:
-        work = PositionsWork(0, 1) if at_sites else PositionsWork(1, 0)
+        work = PositionsWork(0, 0, 1) if at_sites else PositionsWork(1, 0, 0)
         forced.setattr(dense_network, "positions_work", lambda *_: work)
         forced.setattr(dense_network.DenseNetwork, "_reads_all_of", lambda *_: False)
         some = dense.at(image, yx)

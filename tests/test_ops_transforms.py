@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, jacrev, jvp, vjp, vmap
+from torch.func import functional_call, grad, jacrev, vjp, vmap
 
 from napari_dsparse import densify, ops
 from napari_dsparse.ops.library import OPS
@@ -104,13 +104,6 @@ def test_winners_stay_empty_when_nobody_asked_for_them():
     out, winners = vmap(lambda x: OPS.max_pool2d(x, (2, 2), (1, 1), False))(x)
     assert winners.shape == (2, 0)
     assert out.requires_grad
-
-
-@pytest.mark.parametrize("operator", SCHEMAS)
-def test_forward_mode_is_refused_in_a_sentence(operator):
-    function, _, values = scalar(operator, arguments(operator, CASE, requires_grad=True))
-    with pytest.raises(NotImplementedError, match=rf"dsparse::\w*{operator}.* use a reverse-mode one"):
-        jvp(function, values, values)
 
 
 def test_a_batch_of_nothing_is_refused_in_a_sentence():

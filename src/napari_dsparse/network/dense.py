@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from napari_dsparse.errors import ShapeError
 from napari_dsparse.network.geometry import Crop, Geometry, Step, check_modes, reads_neighbours, trace
@@ -17,6 +16,7 @@ from napari_dsparse.network.layers import Activation, convolves, gives, joined, 
 from napari_dsparse.network.plan import Chooser, by_rule, run_planned
 from napari_dsparse.network.site_form import run_at_sites
 from napari_dsparse.network.work import positions_work
+from napari_dsparse.ops.tangents import in_forward_mode
 from napari_dsparse.sites import Closure, active_sites, link_sites
 
 #: Pixels of all patches that run side by side where outputs share nothing: some megabytes a map, so that
@@ -284,7 +284,7 @@ class DenseNetwork(nn.Module):
 
     def _learns(self, x: Tensor) -> bool:
         """Whether a derivative may be asked for, which needs whole maps."""
-        if forward_ad._current_level >= 0:
+        if in_forward_mode():
             return True
         return torch.is_grad_enabled() and (
             x.requires_grad or any(p.requires_grad for p in self.network.parameters())

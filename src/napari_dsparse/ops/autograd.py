@@ -30,7 +30,7 @@ def _conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _conv2d_backward(ctx: Any, grad: Tensor) -> Gradients:
     x, weight, out = ctx.saved_tensors
-    grad = _before_activation(grad, out, ctx.activation, ctx.slope)
+    grad = before_activation(grad, out, ctx.activation, ctx.slope)
     wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
     to_x = OPS.conv2d_input_grad(grad, weight, ctx.dilation, ctx.groups) if wants_x else None
     to_weight = (
@@ -88,7 +88,7 @@ def _max_pool2d_backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor
 
 def _max_pool2d_backward_backward(ctx: Any, seed: Tensor) -> Gradients:
     (winners,) = ctx.saved_tensors
-    return _at_winners(seed, winners, ctx.kernel, ctx.dilation), None, None, None
+    return at_winners(seed, winners, ctx.kernel, ctx.dilation), None, None, None
 
 
 def _avg_pool2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -110,7 +110,7 @@ def _site_conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 
 def _site_conv2d_backward(ctx: Any, grad: Tensor) -> Gradients:
     x, weight, rows, inverse, out = ctx.saved_tensors
-    grad = _before_activation(grad, out, ctx.activation, ctx.slope)
+    grad = before_activation(grad, out, ctx.activation, ctx.slope)
     wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
     to_x = OPS.site_conv2d_input_grad(grad, weight, rows, inverse, ctx.groups) if wants_x else None
     to_weight = (
@@ -187,7 +187,7 @@ def _site_avg_pool2d_backward_backward(ctx: Any, seed: Tensor) -> Gradients:
     return OPS.site_avg_pool2d(seed, *ctx.saved_tensors, ctx.divisor), None, None, None
 
 
-def _before_activation(grad: Tensor, out: Tensor | None, activation: str, slope: float) -> Tensor:
+def before_activation(grad: Tensor, out: Tensor | None, activation: str, slope: float) -> Tensor:
     """Gradient to the sum that an activation was applied to, from the activation's output."""
     if out is None:
         return grad
@@ -206,7 +206,7 @@ def _need_winners(record: bool) -> None:
         raise RuntimeError("This max-pool ran with record=False; differentiating it takes record=True.")
 
 
-def _at_winners(x: Tensor, winners: Tensor, kernel: Any, dilation: Any) -> Tensor:
+def at_winners(x: Tensor, winners: Tensor, kernel: Any, dilation: Any) -> Tensor:
     """Values of a map at each window's winner: what max-pool would give, had these taps won."""
     rows, columns = winners.shape[2:]
     tap = winners.long()

@@ -1,9 +1,9 @@
 """Brings the operators to life: importing this module defines `torch.ops.dsparse`.
 
 Each operator has a schema, an implementation for every device (plain PyTorch), one for CUDA (a kernel where
-one can run), a fake one for tracing, a differentiation rule (for autograd, and for `torch.func`) and, for the
-convolutions, an autocast rule. Low-level `torch.library` rather than `custom_op`: several implementations an
-operator, and less overhead a call.
+one can run), a fake one for tracing, differentiation rules (backward and forward mode, for autograd and for
+`torch.func`) and, for the convolutions, an autocast rule. Low-level `torch.library` rather than `custom_op`:
+several implementations an operator, and less overhead a call.
 """
 
 from __future__ import annotations
@@ -17,14 +17,25 @@ from torch import Tensor
 from napari_dsparse.ops import dispatch, fakes, reference
 from napari_dsparse.ops.autograd import RULES
 from napari_dsparse.ops.schemas import NAMESPACE, SCHEMAS
+from napari_dsparse.ops.tangents import with_tangents
 from napari_dsparse.ops.transforms import transformed
 
 #: Operators that autocast runs in its lower precision; the pools keep the type of what they are given, and
 #: backward parts that of the gradient.
 AUTOCAST = ("conv2d", "site_conv2d")
 
+
+class _Library(torch.library.Library):
+    """A library whose operators know forward mode: its kernels for autograd ask for tangents first."""
+
+    def impl(self, op_name: Any, fn: Any, dispatch_key: str = "", **options: Any) -> Any:
+        if dispatch_key == "Autograd":
+            fn = with_tangents(op_name, fn)
+        return super().impl(op_name, fn, dispatch_key, **options)  # type: ignore[no-untyped-call]
+
+
 #: Keeps the registrations alive: they end with this object.
-_LIBRARY: Any = torch.library.Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY: Any = _Library(NAMESPACE, "DEF")  # type: ignore[no-untyped-call]
 
 #: The operators, by name.
 OPS: Any = getattr(torch.ops, NAMESPACE)

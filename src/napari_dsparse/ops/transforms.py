@@ -1,9 +1,8 @@
-"""The operators under `torch.func`: grad, vjp, jacrev, vmap, and all of them nested.
+"""The operators under `torch.func`: grad, vjp, jvp, jacrev, jacfwd, vmap, and all of them nested.
 
 What `torch.library.register_autograd` makes of a rule is a Function of the older kind, whose forward pass is
 given the context, and `torch.func` refuses those. So while one of its transforms is active, an operator is a
 Function of the newer kind, made of the same rule. A `vmap` runs the operator once an item of the batch.
-Forward-mode derivatives (`jvp`, `jacfwd`, `hessian`) are refused: there is no rule for them.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.autograd import OPS, RULES
 from napari_dsparse.ops.schemas import NAMESPACE, argument_names
+from napari_dsparse.ops.tangents import as_rule, remember
 
 
 def transformed(name: str) -> Callable[..., Any]:
@@ -26,11 +26,9 @@ def transformed(name: str) -> Callable[..., Any]:
     def forward(*args: Any) -> Any:
         return operator(*args)
 
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise NotImplementedError(
-            f"{NAMESPACE}::{name} has no forward-mode derivative; use a reverse-mode one (torch.func.grad, "
-            "vjp or jacrev; for second derivatives, jacrev of jacrev)."
-        )
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        setup(ctx, inputs, output)
+        remember(ctx, inputs, output)
 
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Any, Any]:
         if not info.batch_size:
@@ -43,9 +41,9 @@ def transformed(name: str) -> Callable[..., Any]:
 
     methods: dict[str, Callable[..., Any]] = {
         "forward": forward,
-        "setup_context": setup,
+        "setup_context": setup_context,
         "backward": backward,
-        "jvp": jvp,
+        "jvp": as_rule(name),
         "vmap": vmap,
     }
     function: Any = type(
