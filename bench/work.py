@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from napari_dsparse.network import DenseNetwork
-from napari_dsparse.network.geometry import reads_neighbours
 from napari_dsparse.sites import Closure
 
 #: Kinds of work, and the ATen operators that do it; what is not among them is "all else".
@@ -25,19 +24,21 @@ REST = "all else"
 def on_map(network: DenseNetwork, rows: int, columns: int) -> float:
     """Multiply-adds of one forward pass in the whole-image form, on a map of that size."""
     total = 0.0
+    rows, columns = rows - network.patch[0] + 1, columns - network.patch[1] + 1
     for step in network.geometry.steps:
-        if step.window is not None:
-            rows, columns = rows - step.window.span[0], columns - step.window.span[1]
-        total += _weights(step.module) * rows * columns
+        total += _weights(step.module) * (rows + step.margin[0]) * (columns + step.margin[1])
     return total
 
 
 def on_sites(network: DenseNetwork, closure: Closure) -> float:
     """Multiply-adds of one forward pass at active sites."""
-    total, rows, maps = 0.0, len(closure.pixels), iter(closure.maps)
-    for step in network.geometry.steps:
-        rows = next(maps).outputs if reads_neighbours(step) else rows
-        total += _weights(step.module) * rows
+    total, maps = 0.0, iter(closure.maps)
+    sites, given = {-1: len(closure.pixels)}, 0
+    for step, readers in zip(network.geometry.steps, network.geometry.reads, strict=True):
+        for reader in readers:
+            given = [next(maps).outputs if mapped else sites[step.inputs[0]] for mapped in reader.mapped][0]
+        sites[step.number] = given
+        total += _weights(step.module) * given
     return total
 
 
@@ -61,7 +62,7 @@ def on_a_patch(network: DenseNetwork) -> float:
     return total
 
 
-def _weights(layer: nn.Module) -> int:
+def _weights(layer: object) -> int:
     return layer.weight.numel() if isinstance(layer, nn.Conv2d) else 0
 
 
