@@ -36,8 +36,9 @@ def on_sites(network: DenseNetwork, closure: Closure) -> float:
     sites, given = {-1: len(closure.pixels)}, 0
     for step, readers in zip(network.geometry.steps, network.geometry.reads, strict=True):
         for reader in readers:
-            given = [next(maps).outputs if mapped else sites[step.inputs[0]] for mapped in reader.mapped][0]
-        sites[step.number] = given
+            for i, mapped in zip(reader.inputs, reader.mapped, strict=True):
+                given = next(maps).outputs if mapped else sites[i]
+            sites[len(sites) - 1] = given
         total += _weights(step.module) * given
     return total
 
