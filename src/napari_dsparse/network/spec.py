@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,11 +12,15 @@ import torch
 from torch import nn
 
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.network.context import WINDOWS, ContextHead
 from napari_dsparse.network.geometry import trace
 
+#: Features that a trunk gives per image channel.
+FEATURES = 128
 
-def _compact(channels: int, classes: int) -> nn.Sequential:
-    """Patch 27, 128 features a channel.
+
+def _trunk(channels: int) -> nn.Sequential:
+    """Patch 27, stride 4, 128 features per channel.
 
     Odd kernels throughout keep the labelled pixel in the middle under all eight symmetries. Every channel
     goes its own way up to the last layer, so that one set of weights learned beforehand serves any number.
@@ -34,16 +39,42 @@ def _compact(channels: int, classes: int) -> nn.Sequential:
         nn.MaxPool2d(3, 2),
         nn.Conv2d(32 * c, 64 * c, 3, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(64 * c, 128 * c, 1, groups=c),
+        nn.Conv2d(64 * c, FEATURES * c, 1, groups=c),
         nn.LeakyReLU(0.1),
-        nn.Conv2d(128 * c, classes, 1),
     )
 
 
-NETWORKS: Mapping[str, Callable[[int, int], nn.Sequential]] = MappingProxyType({"compact": _compact})
+def _pixel_head(features: int, classes: int) -> nn.Module:
+    return nn.Conv2d(features, classes, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A built-in network: the trunk, and what turns its features into class scores.
+
+    Parameters
+    ----------
+    head : callable
+        From numbers of features and classes to the last layer.
+    windows : tuple of int
+        Taps per axis, one trunk stride apart, of the windows whose means the head reads beside the features
+        of a pixel.
+    nested : bool
+        Whether trunk and head are modules of their own by name, or one flat sequence.
+    """
+
+    head: Callable[[int, int], nn.Module]
+    windows: tuple[int, ...]
+    nested: bool
+
+
+NETWORKS: Mapping[str, BuiltIn] = MappingProxyType({
+    "context": BuiltIn(ContextHead, WINDOWS, nested=True),  # patch 219
+    "compact": BuiltIn(_pixel_head, (), nested=False),  # patch 27
+})  # fmt: skip
 
 #: What "auto" means today.
-DEFAULT_NETWORK = "compact"
+DEFAULT_NETWORK = "context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +91,36 @@ class NetworkSpec:
 
     def build(self) -> nn.Sequential:
         """The patch classifier with fresh random weights: (N, C, P, P) -> (N, K, 1, 1)."""
-        return NETWORKS[self.name](self.channels, self.classes)
+        kind, trunk = NETWORKS[self.name], _trunk(self.channels)
+        head = kind.head(self.features, self.classes)
+        if kind.nested:
+            return nn.Sequential(OrderedDict(trunk=trunk, head=head))
+        return nn.Sequential(*trunk, head)
 
     def empty(self) -> nn.Sequential:
         """The same network without storage, for `load_state_dict(..., assign=True)`; draws nothing."""
         with torch.device("meta"):
             return self.build()
+
+    def empty_trunk(self) -> nn.Sequential:
+        """The layers before the last, without storage: (N, C, p, p) -> (N, features, 1, 1)."""
+        with torch.device("meta"):
+            return _trunk(self.channels)
+
+    @property
+    def features(self) -> int:
+        """Number of features that the trunk gives per pixel."""
+        return FEATURES * self.channels
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Windows of the last layer beside the pixel itself; see `BuiltIn`."""
+        return NETWORKS[self.name].windows
+
+    @property
+    def prefixes(self) -> tuple[str, str]:
+        """What parameter names of trunk and head begin with in the whole network."""
+        return ("trunk.", "head.") if NETWORKS[self.name].nested else ("", f"{len(_trunk(1))}.")
 
     @property
     def patch(self) -> int:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+import torch
 from safetensors.torch import load
 from torch import Tensor
 
@@ -25,31 +26,54 @@ class WarmStart:
 
     Parameters
     ----------
+    trunk : mapping of str to Tensor
+        All of a network but its last layer, by the trunk's own parameter names; float32.
     weights : mapping of str to Tensor
-        All of a network but its last layer, by parameter name; float32.
-    ridge, scale, caution : float
-        How strongly the last layer is held back when it is fitted, what its scores are multiplied by to be
-        logits, and how much more it is held back where little was painted.
+        The same, by the network's parameter names.
+    ridge, caution, fall : tuple of float
+        One entry per group of the last layer's features: see `penalties`.
+    scale : float
+        What the last layer's scores are multiplied by to be logits.
     """
 
+    trunk: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
-    ridge: float
+    ridge: tuple[float, ...]
+    caution: tuple[float, ...]
+    fall: tuple[float, ...]
     scale: float
-    caution: float
+
+    def penalties(self, evidence: float) -> tuple[float, ...]:
+        """How strongly each group of features is held back when the last layer is fitted.
+
+        Less the more was painted: from two strokes all that they happen to differ in, their place above all,
+        looks like a difference of the classes.
+
+        Parameters
+        ----------
+        evidence : float
+            Painted squares per class, from 1; see `training.choice`.
+        """
+        groups = zip(self.ridge, self.caution, self.fall, strict=True)
+        return tuple(ridge * (1 + caution / evidence) * evidence**-fall for ridge, caution, fall in groups)
 
 
 def warm_start(spec: NetworkSpec) -> WarmStart:
     """The warm start of `spec`, for its number of channels."""
     stored = _stored(spec.name)
-    weights = {
+    trunk = {
         name: tensor.repeat(spec.channels, *(1,) * (tensor.ndim - 1))
         for name, tensor in stored.items()
         if not name.startswith("head.")
     }
-    ridge, scale, caution = (float(stored[f"head.{name}"]) for name in ("ridge", "scale", "caution"))
-    return WarmStart(weights, ridge, scale, caution)
+    ridge, caution, fall = (tuple(stored[f"head.{n}"].tolist()) for n in ("ridge", "caution", "fall"))
+    weights = {spec.prefixes[0] + name: tensor for name, tensor in trunk.items()}
+    return WarmStart(trunk, weights, ridge, caution, fall, float(stored["head.scale"]))
 
 
 @cache
 def _stored(name: str) -> Mapping[str, Tensor]:
-    return MappingProxyType(load((files(__package__) / "warm" / f"{name}.safetensors").read_bytes()))
+    stored = load((files(__package__) / "warm" / f"{name}.safetensors").read_bytes())
+    for entry in ("ridge", "caution", "fall"):
+        stored[f"head.{entry}"] = stored.get(f"head.{entry}", torch.zeros(1)).double().reshape(-1)
+    return MappingProxyType(stored)

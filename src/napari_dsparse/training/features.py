@@ -4,96 +4,166 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
-from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
+from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.ops.devices import full_float32
-from napari_dsparse.training.batch import PIXELS_PER_STEP, Piece, join_pieces
-from napari_dsparse.training.head import Moments
+from napari_dsparse.training.batch import Piece, cells_of, groups_of, join_pieces, make_piece
+from napari_dsparse.training.choice import MOST_PIXELS, ChosenPixels
+from napari_dsparse.training.head import Rows
+from napari_dsparse.training.strokes import Stroke
+from napari_dsparse.training.surroundings import Surroundings
+
+Plane = tuple[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeenStroke:
-    """A stroke as the last layer sees it.
+class _Known:
+    """Features of some pixels of a plane, by place (y * width + x), increasing."""
 
-    Parameters
-    ----------
-    label : int
-        Class, from 1.
-    moments : Moments
-        Of the features at its pixels, under all eight symmetries.
-    features : Tensor of float32, shape (S, F)
-        Their mean over the symmetries, on the CPU.
-    """
-
-    label: int
-    moments: Moments
-    features: Tensor
+    places: NDArray[np.int64]
+    views: Tensor  # (S, V, F), under V symmetries
+    means: Tensor  # (S, windows, F)
 
 
-class StrokeFeatures:
-    """Looks at painted pixels under all eight symmetries; at each piece of a stroke only once.
+class PixelFeatures:
+    """Looks at chosen pixels through a network's warm start; at each of them only once.
+
+    Where little is painted every pixel is seen under all eight symmetries, which makes up for some of what
+    was not painted; where much is, once.
 
     Parameters
     ----------
     spec : NetworkSpec
+    sources : sequence of ImageSource
+    normalisation : Normalisation
     device : torch.device
     """
 
-    def __init__(self, spec: NetworkSpec, device: torch.device) -> None:
-        weights = warm_start(spec).weights
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        sources: Sequence[ImageSource],
+        normalisation: Normalisation,
+        device: torch.device,
+    ) -> None:
+        trunk = warm_start(spec).trunk
+        self._sources = sources
+        self._normalisation = normalisation
         self._device = device
-        self._forms = [_turned(spec, weights, symmetry, device) for symmetry in range(SYMMETRIES)]
-        self._known: dict[Piece, SeenStroke] = {}
+        self._features = spec.features
+        self._forms = {s: _turned(spec, trunk, s, device) for s in symmetries_for(8)}
+        plain = self._forms[0].network
+        #: What the warm start says of the images on its lattice.
+        self.surroundings = Surroundings(sources, normalisation, plain, spec.windows, device)
+        self._views = 8
+        self._known: dict[Plane, _Known] = {}
 
-    def of(self, pieces: Mapping[bytes, Sequence[Piece]]) -> tuple[SeenStroke, ...]:
-        """Every stroke, given as its pieces by its key."""
-        wanted = [piece for own in pieces.values() for piece in own]
-        self._known = {piece: self._known[piece] for piece in wanted if piece in self._known}
-        for hand in _hands([piece for piece in wanted if piece not in self._known]):
-            self._look_at(hand)
-        return tuple(_join([self._known[piece] for piece in own]) for own in pieces.values() if own)
+    def rows(self, strokes: Sequence[Stroke], chosen: ChosenPixels, present: Sequence[int]) -> Rows:
+        """Features of the chosen pixels, one row per pixel and view, all pixels of one view after another.
 
-    def _look_at(self, pieces: Sequence[Piece]) -> None:
-        batch = join_pieces(pieces, self._device)
+        Parameters
+        ----------
+        strokes : sequence of Stroke
+        chosen : ChosenPixels
+            Of these strokes.
+        present : sequence of int
+            Class indices that have paint, increasing; targets are places in it.
+        """
+        self._look_at(strokes, chosen)
+        planes = [self._known[key] for key, _ in _by_plane(strokes, chosen)]
+        views = torch.cat([known.views for known in planes])
+        means = torch.cat([known.means for known in planes])
+        count = views.shape[1]
+        classes = torch.from_numpy(np.searchsorted(present, chosen.labels - 1))
+        context = [means[:, number].repeat(count, 1) for number in range(means.shape[1])]
+        return Rows(
+            (views.transpose(0, 1).flatten(0, 1), *context),
+            classes.repeat(count),
+            torch.from_numpy(chosen.weights).repeat(count) / count,
+        )
+
+    def _look_at(self, strokes: Sequence[Stroke], chosen: ChosenPixels) -> None:
+        views = next(v for v in (8, 4, 2, 1) if v * len(chosen.labels) <= MOST_PIXELS or v == 1)
+        if views > self._views:
+            self._known = {}
+        self._views = views
+        self._known = {
+            key: self._with_missing(key, chosen.yx[at]) for key, at in _by_plane(strokes, chosen)
+        }
+
+    def _with_missing(self, key: Plane, yx: NDArray[np.int64]) -> _Known:
+        """What is known of a plane's pixels (S, 2), increasing, and what was missing computed."""
+        width = self._sources[key[0]].shape[-1]
+        places = yx[:, 0] * width + yx[:, 1]
+        old = self._known.get(key)
+        if old is None:
+            new, kept = np.ones(len(places), bool), np.zeros(0, np.int64)
+        else:
+            new, kept = ~np.isin(places, old.places), np.searchsorted(old.places, places)
+        views, means = self._compute(key, yx[new])
+        if old is not None:
+            own = torch.from_numpy(new)
+            all_views = torch.empty((len(places), self._views, self._features))
+            all_means = torch.empty((len(places), *means.shape[1:]))
+            all_views[own], all_means[own] = views, means
+            at = torch.from_numpy(kept[~new])
+            all_views[~own], all_means[~own] = old.views[at, : self._views], old.means[at]
+            views, means = all_views, all_means
+        return _Known(places, views, means)
+
+    def _compute(self, key: Plane, yx: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        image, plane = key
+        views = torch.empty((len(yx), self._views, self._features))
+        if len(yx):
+            cells = cells_of(yx, self._forms[0].geometry.patch)
+            geometry = self._forms[0].geometry
+            pieces = [
+                make_piece(self._sources[image], self._normalisation, geometry, plane, yx[at]) for at in cells
+            ]
+            for group in groups_of(pieces):
+                at = torch.from_numpy(np.concatenate([cells[i] for i in group]))
+                views[at] = self._seen([pieces[i] for i in group])
+        windows = len(self.surroundings.windows)
+        if not windows or not len(yx):
+            return views, torch.empty((len(yx), windows, self._features))
+        cells, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
+        means = self.surroundings.look(image, plane, cells)[:, 1:]
+        return views, means[torch.from_numpy(back.ravel())]
+
+    def _seen(self, pieces: Sequence[Piece]) -> Tensor:
+        """Features (S, V, F) of all pixels of some pieces."""
+        pixels, _, closure = join_pieces(pieces, self._device)
+        forms = [self._forms[s] for s in symmetries_for(self._views)]
         with torch.inference_mode(), full_float32(self._device):
-            views = torch.stack([form.on_sites(batch.pixels, batch.closure) for form in self._forms]).cpu()
-        parts = torch.split(views, [piece.count for piece in pieces], dim=1)
-        for piece, rows in zip(pieces, parts, strict=True):
-            self._known[piece] = SeenStroke(piece.label, Moments.of(rows, piece.coverage), rows.mean(0))
+            return torch.stack([form.on_sites(pixels, closure) for form in forms], 1).cpu()
 
 
-def _join(pieces: Sequence[SeenStroke]) -> SeenStroke:
-    first = pieces[0]
-    if len(pieces) == 1:
-        return first
-    return SeenStroke(
-        first.label,
-        sum((piece.moments for piece in pieces[1:]), first.moments),
-        torch.cat([piece.features for piece in pieces]),
-    )
+def _by_plane(
+    strokes: Sequence[Stroke], chosen: ChosenPixels
+) -> list[tuple[Plane, NDArray[np.int64]]]:
+    """Image and plane, and which of the chosen pixels lie there, in their order."""
+    keys = [(strokes[i].image, strokes[i].plane) for i in chosen.strokes]
+    return [
+        (key, np.fromiter(numbers, np.int64))
+        for key, numbers in groupby(range(len(keys)), key=lambda number: keys[number])
+    ]
 
 
 def _turned(
-    spec: NetworkSpec, weights: Mapping[str, Tensor], symmetry: int, device: torch.device
+    spec: NetworkSpec, trunk: Mapping[str, Tensor], symmetry: int, device: torch.device
 ) -> DenseNetwork:
-    layers = spec.empty()[:-1]
-    layers.load_state_dict(turn_kernels(weights, symmetry), assign=True)
-    return densify(layers.to(device).eval().requires_grad_(False))
-
-
-def _hands(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Pieces in groups of about as many labelled pixels as a step takes."""
-    hands: list[list[Piece]] = []
-    room = 0
-    for piece in pieces:
-        if not hands or piece.count > room:
-            hands.append([])
-            room = PIXELS_PER_STEP
-        hands[-1].append(piece)
-        room -= piece.count
-    return hands
+    layers = spec.empty_trunk()
+    layers.load_state_dict(turn_kernels(trunk, symmetry), assign=True)
+    layers.to(device).eval().requires_grad_(False)
+    if device.type == "cpu":
+        layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return densify(layers)

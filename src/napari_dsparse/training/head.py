@@ -1,131 +1,142 @@
-"""The last layer in closed form: a class-balanced ridge classifier on what the layers before it say."""
+"""The last layer in closed form: a class-balanced ridge classifier on features in groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor
 
-#: Edge of a lattice's squares in pixels, about as long as a short stroke; see `Coverage`.
-CELL = 16
+#: Most principal axes of a group of features that the fit looks at. What lies along the others varies so little
+#: over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the same for
+#: any number of image channels.
+MOST_AXES = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coverage:
-    """How much some painted pixels of one class tell: neighbours hardly more than one of them.
+class Rows:
+    """What a last layer is fitted to: feature vectors of painted pixels.
 
     Parameters
     ----------
-    cells : int
-        Squares of a lattice, `CELL` pixels wide, that hold some of the pixels.
-    weights : ndarray of float64, shape (S,)
-        Of each pixel, such that a square's weigh as much as the root of their number.
-    """
-
-    cells: int
-    weights: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, yx: NDArray[np.integer]) -> Coverage:
-        """Of pixels in one plane, rows and columns (S, 2)."""
-        _, cell, counts = np.unique(yx // CELL, axis=0, return_inverse=True, return_counts=True)
-        return cls(len(counts), counts[cell.ravel()] ** -0.5)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Moments:
-    """Weighted sums over the labelled pixels of one class; those of several strokes add up.
-
-    Parameters
-    ----------
-    cells : int
-        See `Coverage`.
-    weight : float
-        Of all feature vectors together.
-    total : Tensor of float64, shape (F,)
-        Sum of features.
-    square : Tensor of float64, shape (F, F)
-        Sum of outer products.
-    """
-
-    cells: int
-    weight: float
-    total: Tensor
-    square: Tensor
-
-    @classmethod
-    def of(cls, features: Tensor, coverage: Coverage) -> Moments:
-        """Moments of features (V, S, F), of S pixels seen V times; on the CPU, whatever computed them."""
-        rows = features.detach().cpu().double().flatten(0, 1)
-        weights = torch.from_numpy(coverage.weights).repeat(len(features))
-        weighted = rows * weights[:, None]
-        return cls(coverage.cells, float(weights.sum()), weighted.sum(0), weighted.t() @ rows)
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(
-            self.cells + other.cells,
-            self.weight + other.weight,
-            self.total + other.total,
-            self.square + other.square,
-        )
-
-
-def fit_head(classes: Iterable[Moments], ridge: float, caution: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Weights and bias of the linear classifier whose scores come nearest to the one-hot classes.
-
-    Every class weighs the same, however much of it was painted. The penalty on the weights is `ridge` times
-    the mean variance of a feature, so that it means the same for features of any scale; and more where little
-    was painted, by the part `caution` / cells, a mean over classes: from two strokes all that they happen to
-    differ in looks like a difference of the classes.
-
-    Parameters
-    ----------
-    classes : iterable of Moments
-        One a class, each with at least one pixel.
-    ridge : float
+    groups : tuple of Tensor of float32, each of shape (R, F)
+        Features that share a penalty: the detail of a pixel, means over a window, over a larger one.
+    targets : Tensor of int64, shape (R,)
+        Class index, from 0 to K - 1; every class has rows.
+    weights : Tensor of float64, shape (R,)
         Positive.
-    caution : float
-        Not negative.
-
-    Returns
-    -------
-    weight : Tensor of float64, shape (K, F)
-    bias : Tensor of float64, shape (K,)
     """
-    known = list(classes)
-    share = 1 / len(known)
-    means = torch.stack([one.total / one.weight for one in known])
-    mean = means.mean(0)
-    squares = sum((one.square / one.weight for one in known), torch.zeros(()))
-    spread = share * squares - torch.outer(mean, mean)
-    held = ridge * (1 + caution * share * sum(1 / one.cells for one in known))
-    variance = spread.diagonal().mean().clamp(min=torch.finfo(spread.dtype).tiny)
-    penalty = torch.eye(len(spread), dtype=spread.dtype) * (held * variance)
-    weight = torch.linalg.solve(spread + penalty, share * (means - mean).t()).t()
-    return weight, share - weight @ mean
+
+    groups: tuple[Tensor, ...]
+    targets: Tensor
+    weights: Tensor
+
+    def part(self, chosen: Tensor) -> Rows:
+        """Rows where `chosen` (R,) is true, or those it numbers."""
+        return Rows(tuple(g[chosen] for g in self.groups), self.targets[chosen], self.weights[chosen])
 
 
-class HasMoments(Protocol):
-    """Part of a class: a stroke, say."""
+class Head:
+    """Fits last layers to some rows, or to parts of them, under any penalties.
+
+    Parameters
+    ----------
+    rows : Rows
+    views : int
+        How often each pixel stands in the rows, all pixels of one view after another.
+    """
+
+    def __init__(self, rows: Rows, views: int = 1) -> None:
+        self._views = views
+        weights = balanced(rows.targets, rows.weights)
+        axes, parts, bounds = [], [], [0]
+        self._mean = [weights @ group.double() for group in rows.groups]
+        for group, mean in zip(rows.groups, self._mean, strict=True):
+            centred = group.double() - mean
+            own = _principal_axes(centred, weights)
+            parts.append(centred if own is None else centred @ own)
+            axes.append(own)
+            bounds.append(bounds[-1] + parts[-1].shape[1])
+        self._axes, self._bounds = axes, bounds
+        self._rows, self._targets, self._given = torch.cat(parts, 1), rows.targets, rows.weights
+        # The penalty's unit is one feature's variance, so that it means the same for features of any scale.
+        variance = weights @ (rows.groups[0].double() - self._mean[0]).square().mean(1)
+        self._unit = variance.clamp(min=torch.finfo(torch.float64).tiny)
+
+    def fit(self, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """The linear classifier whose scores come nearest to the one-hot classes.
+
+        Every class weighs the same, however much of it was painted.
+
+        Parameters
+        ----------
+        penalties : sequence of float
+            On the squared weights of each group, in units of the mean variance of a feature of the first;
+            positive.
+
+        Returns
+        -------
+        weight : Tensor of float64, shape (K, F1 + F2 + ...)
+        bias : Tensor of float64, shape (K,)
+        """
+        weight, bias = self._solve(self._everything, penalties)
+        parts = weight.split([b - a for a, b in zip(self._bounds, self._bounds[1:], strict=False)], 1)
+        full = [part if own is None else part @ own.t() for part, own in zip(parts, self._axes, strict=True)]
+        mean = torch.cat(self._mean)
+        return torch.cat(full, 1), bias - torch.cat(full, 1) @ mean
+
+    def left_out(self, held: Tensor, penalties: Sequence[float]) -> Tensor:
+        """Scores (H, K) that pixels `held` get in their first view from a classifier fitted to all others.
+
+        Classes of which nothing else is left score minus infinity.
+        """
+        rest = torch.ones(len(self._rows), dtype=torch.bool)
+        rest.view(self._views, -1)[:, held] = False
+        weight, bias = self._solve(rest.nonzero()[:, 0], penalties)
+        scores = self._rows[held] @ weight.t() + bias
+        absent = torch.bincount(self._targets[rest], minlength=scores.shape[1]) == 0
+        return scores.masked_fill(absent, -torch.inf)
 
     @property
-    def label(self) -> int:
-        """Class, from 1."""
+    def _everything(self) -> Tensor:
+        return torch.arange(len(self._rows))
 
-    @property
-    def moments(self) -> Moments:
-        """Its own."""
+    def _solve(self, chosen: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+        rows, targets = self._rows[chosen], self._targets[chosen]
+        classes = F.one_hot(targets, int(self._targets.max()) + 1).double()
+        weights = balanced(targets, self._given[chosen])
+        mean, share = weights @ rows, weights @ classes
+        root = weights.sqrt()[:, None]
+        held = torch.cat([
+            torch.full((b - a,), p * float(self._unit), dtype=torch.float64)
+            for a, b, p in zip(self._bounds, self._bounds[1:], penalties, strict=False)
+        ])  # fmt: skip
+        x, y = (rows - mean) * root / held.sqrt(), (classes - share) * root
+        if x.shape[1] <= x.shape[0]:
+            solved = _solve_positive(x.t() @ x, x.t() @ y)
+        else:
+            solved = x.t() @ _solve_positive(x @ x.t(), y)
+        weight = (solved / held.sqrt()[:, None]).t()
+        return weight, share - weight @ mean
 
 
-def by_class(strokes: Iterable[HasMoments]) -> dict[int, Moments]:
-    """Sums of moments by class index, from 0."""
-    summed: dict[int, Moments] = {}
-    for stroke in strokes:
-        index = stroke.label - 1
-        summed[index] = summed[index] + stroke.moments if index in summed else stroke.moments
-    return summed
+def balanced(targets: Tensor, weights: Tensor) -> Tensor:
+    """Weights (R,) scaled so that those of every class that is there sum to the same, and all to 1."""
+    totals = torch.zeros(int(targets.max()) + 1, dtype=weights.dtype).index_add_(0, targets, weights)
+    return weights / totals[targets] / (totals > 0).sum()
+
+
+def _principal_axes(centred: Tensor, weights: Tensor) -> Tensor | None:
+    """Orthonormal axes (F, MOST_AXES) along which rows vary most; None where there are no more than that."""
+    if centred.shape[1] <= MOST_AXES:
+        return None
+    spread = centred.t() @ (centred * weights[:, None])
+    return torch.linalg.eigh(spread).eigenvectors[:, -MOST_AXES:]
+
+
+def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
+    """The solution of (matrix + identity) x = right for a positive semidefinite matrix."""
+    factor = torch.linalg.cholesky(matrix.diagonal_scatter(matrix.diagonal() + 1))
+    return torch.cholesky_solve(right, factor)

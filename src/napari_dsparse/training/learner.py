@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,6 @@ from napari_dsparse.ops.devices import full_float32
 from napari_dsparse.sites import Closure
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import Batch
-from napari_dsparse.training.head import Moments, fit_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +26,33 @@ class Recipe:
     Parameters
     ----------
     steps : int
-        Length of a round of training. The rate is low and the round short: on real micrographs, steps further
-        away from the warm start lost more than they won.
+        Gradient steps that follow the fit of the last layer of themselves: none, since on average they bring
+        nothing (bench/QUALITY_LOG.md).
+    round_steps : int
+        Length of a round that is asked for. The rate is low and the round short: on real micrographs, steps
+        further away from the warm start lost more than they won.
     peak_rate : float
         Highest learning rate of AdamW in it; a longer round is given a lower one.
     warm_up : float
         Share of a round in which the rate rises; then it falls as a cosine.
     weight_decay : float
-    smoothing : float
-        Label smoothing of the cross-entropy.
     jitter : float
         Standard deviation of random gain and offset per piece and channel, in normalised units.
     averaging : float
         Decay a step of the running average of weights that predicts.
     flips : int
-        Symmetries averaged at prediction: 1, 2, 4 or 8. Eight take twice the time of four and gained next to
-        nothing (bench/QUALITY_LOG.md).
+        Symmetries averaged at prediction: 1, 2, 4 or 8. Four take four times as long as one and gained 0.004
+        of mean IoU (bench/QUALITY_LOG.md).
     """
 
-    steps: int = 30
+    steps: int = 0
+    round_steps: int = 30
     peak_rate: float = 1e-5
     warm_up: float = 0.15
     weight_decay: float = 1e-2
-    smoothing: float = 0.0
     jitter: float = 0.05
     averaging: float = 0.9
-    flips: int = 4
+    flips: int = 1
 
 
 class Learner:
@@ -82,21 +82,26 @@ class Learner:
         self._optimiser = AdamW(self._vector, recipe.weight_decay)
         self._warm = warm_start(spec)
 
-    def begin(self, moments: Mapping[int, Moments]) -> None:
-        """Forget all steps: the warm start, with the last layer fitted to strokes.
+    def begin(self, weight: Tensor, bias: Tensor, present: Sequence[int]) -> None:
+        """Forget all steps: the warm start, with a last layer that was fitted to it.
 
         Parameters
         ----------
-        moments : mapping of int to Moments
-            By class index; features of the painted pixels under the warm start.
+        weight : Tensor, shape (classes present, F1 + F2 + ...)
+            One row per class in `present`, its groups of features one after another; see `Head.fit`.
+        bias : Tensor, shape (classes present,)
+        present : sequence of int
+            Class indices.
         """
-        present = sorted(moments)
-        weight, bias = self.fit(moments[index] for index in present)
         start = {name: torch.zeros(shape) for name, shape in self._shapes.items()}
         start.update(self._warm.weights)
-        for name in start.keys() - self._warm.weights.keys():
-            rows = (weight[:, :, None, None] if start[name].ndim == 4 else bias) * self._warm.scale
-            start[name][present] = rows.to(start[name].dtype)
+        head_weight, head_bias = (name for name in self._shapes if name not in self._warm.weights)
+        scaled, offset = (weight * self._warm.scale).float(), (bias * self._warm.scale).float()
+        for number, part in enumerate(scaled.split(self.spec.features, 1)):
+            rows = [number * self.spec.classes + index for index in present]
+            start[head_weight][rows] = part[:, :, None, None]
+        # A window's mean of a bias is the bias: one is enough.
+        start[head_bias][list(present)] = offset
         flat = torch.cat([start[name].flatten() for name in self._shapes]).to(self._device)
         with torch.no_grad():
             self._vector.copy_(flat)
@@ -104,17 +109,13 @@ class Learner:
         self._optimiser = AdamW(self._vector, self.recipe.weight_decay)
         self.steps = 0
 
-    def fit(self, classes: Iterable[Moments]) -> tuple[Tensor, Tensor]:
-        """The last layer that `begin` starts with; see `fit_head`."""
-        return fit_head(classes, self._warm.ridge, self._warm.caution)
-
     def step(self, batch: Batch, present: Sequence[int], rate: float) -> float:
         """One step of AdamW on `batch` at learning rate `rate`; the loss in nats."""
         with self._randomness(self.steps), full_float32(self._device):
             symmetry = int(torch.randint(SYMMETRIES, ()))
             pixels = self._jittered(batch)
             logits = self._logits(turn_kernels(self._named(self._vector), symmetry), pixels, batch.closure)
-            loss = class_balanced_loss(logits, batch.targets, present, self.recipe.smoothing)
+            loss = class_balanced_loss(logits, batch.targets, batch.weights, present)
             (gradient,) = torch.autograd.grad(loss, self._vector)
         self._optimiser.step(gradient, rate)
         self.steps += 1
@@ -123,36 +124,21 @@ class Learner:
         self._average.lerp_(self._vector.detach(), 1 - keep)
         return float(loss.detach())
 
-    def predict(self, batch: Batch, present: Sequence[int]) -> Tensor:
-        """Class indices (S,) that the averaged weights give to a batch."""
-        self._network.eval()
-        with torch.no_grad(), full_float32(self._device):
-            logits = self._logits(self._named(self._average), batch.pixels, batch.closure)
-        self._network.train()
-        columns = torch.as_tensor(present, device=logits.device)
-        return columns[logits[:, columns].argmax(1)]
+    def trunk(self) -> nn.Sequential:
+        """The layers before the last with averaged weights, as they are now."""
+        prefix, averaged = self.spec.prefixes[0], self._named(self._average.clone())
+        layers = self.spec.empty_trunk()
+        named = {name.removeprefix(prefix): averaged[name] for name in self._warm.weights}
+        layers.load_state_dict(named, assign=True)
+        return layers.eval().requires_grad_(False)
 
-    def mean_probabilities(self, scenes: Sequence[Tensor], present: Sequence[int]) -> list[float]:
-        """Mean probability of each class in `present` over some scenes, by the averaged weights.
-
-        Parameters
-        ----------
-        scenes : sequence of Tensor, shape (C, h, w)
-            Normalised pixels, at least as large as the patch.
-        present : sequence of int
-            Class indices that have paint.
-        """
-        columns = torch.as_tensor(present, device=self._device)
-        named = {f"network.{name}": weight for name, weight in self._named(self._average).items()}
-        total, pixels = torch.zeros(len(present), device=self._device), 0
-        self._network.eval()
-        with torch.no_grad(), full_float32(self._device):
-            for scene in scenes:
-                scores = functional_call(self._dense, named, (scene.to(self._device)[None],))[0, columns]
-                total += scores.softmax(0).sum((1, 2))
-                pixels += scores[0].numel()
-        self._network.train()
-        return [float(value) for value in (total / pixels).cpu()]
+    def last_layer(self, present: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Averaged weights (classes present, F1 + F2 + ...) and bias of the last layer, on the CPU."""
+        averaged = self._named(self._average.cpu())
+        weight, bias = (averaged[name] for name in self._shapes if name not in self._warm.weights)
+        groups = weight[:, :, 0, 0].view(-1, self.spec.classes, self.spec.features)[:, list(present)]
+        # A window's mean of a bias is the bias.
+        return groups.transpose(0, 1).flatten(1), bias.view(-1, self.spec.classes).sum(0)[list(present)]
 
     def weights(self) -> Mapping[str, Tensor]:
         """The averaged weights on the CPU, named as in the patch classifier."""
@@ -207,7 +193,9 @@ class _Seeded:
         self._fork.__exit__(None, None, None)
 
 
-def class_balanced_loss(logits: Tensor, targets: Tensor, present: Sequence[int], smoothing: float) -> Tensor:
+def class_balanced_loss(
+    logits: Tensor, targets: Tensor, weights: Tensor, present: Sequence[int]
+) -> Tensor:
     """Cross-entropy in which every class present weighs the same, however much of it was painted.
 
     Parameters
@@ -215,14 +203,14 @@ def class_balanced_loss(logits: Tensor, targets: Tensor, present: Sequence[int],
     logits : Tensor, shape (S, K)
     targets : Tensor of int64, shape (S,)
         Class indices, from 0, all of them in `present`.
+    weights : Tensor, shape (S,)
+        What a pixel counts for within its class; positive.
     present : sequence of int
         Class indices that have paint; the other logits take no part.
-    smoothing : float
-        Share of the target probability spread over the present classes, 0..1.
     """
     columns = torch.as_tensor(present, device=logits.device)
     place = torch.searchsorted(columns, targets)
-    counts = torch.bincount(place, minlength=len(columns)).to(logits.dtype)
-    weight = (1 / counts.clamp(min=1))[place]
-    losses = F.cross_entropy(logits[:, columns], place, label_smoothing=smoothing, reduction="none")
+    totals = logits.new_zeros(len(columns)).index_add_(0, place, weights.to(logits.dtype))
+    weight = weights.to(logits.dtype) / totals[place]
+    losses = F.cross_entropy(logits[:, columns], place, reduction="none")
     return (losses * weight).sum() / weight.sum()

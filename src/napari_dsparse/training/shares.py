@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.images import ImageSource
 from napari_dsparse.images.windows import spread_windows
-from napari_dsparse.training.learner import Learner
+from napari_dsparse.training.surroundings import Surroundings
 
-#: Windows looked at over all images, and their edge in pixels.
+#: Windows looked at over all images, and their edge in cells of the trunk's lattice.
 SCENES = 16
-EDGE = 32
+EDGE = 16
 #: Smallest estimate, as part of an equal share.
 LEAST = 0.5
 #: How far the estimate is trusted: 0 means equal shares, 1 the estimate itself.
@@ -28,35 +30,55 @@ class ClassShares:
     14, 2002) repairs that without any further label: the mean probability is taken as the prior. Going on
     with their iteration trusts the probabilities too much and loses rare classes. For the same reason no
     share is taken for less than LEAST of an equal one, and all to the power TRUST.
+
+    Parameters
+    ----------
+    sources : sequence of ImageSource
     """
 
-    def __init__(self, sources: Sequence[ImageSource], normalisation: Normalisation, patch: int) -> None:
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
         self._sources = sources
-        self._normalisation = normalisation
-        self._patch = patch
-        self._scenes: list[Tensor] = []
+        self._of: Surroundings | None = None
+        self._features = torch.empty(0)
 
     def estimate(
-        self, learner: Learner, present: Sequence[int], classes: int, *, quick: bool = False
+        self,
+        surroundings: Surroundings,
+        weight: Tensor,
+        bias: Tensor,
+        present: Sequence[int],
+        classes: int,
     ) -> tuple[float, ...]:
         """Share of each of `classes` classes, summing to 1; 0 for those not `present`.
 
-        `quick` looks at a quarter of the windows.
+        Parameters
+        ----------
+        surroundings : Surroundings
+            Of the same images; what it says is remembered until another is given.
+        weight : Tensor, shape (present, F1 + F2 + ...)
+            Of the last layer, by group of features: the pixel's own, then every window's.
+        bias : Tensor, shape (present,)
+        present : sequence of int
+            Class indices that have paint.
+        classes : int
         """
-        if not self._scenes:
-            self._scenes = [scene for source in self._sources for scene in self._look_at(source)]
-        scenes = self._scenes[::4] if quick else self._scenes
-        means = learner.mean_probabilities(scenes, present)
+        if surroundings is not self._of:
+            self._of, self._features = surroundings, self._look(surroundings)
+        means = (self._features @ weight.t() + bias).softmax(1).mean(0).tolist()
         shares = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
         total = sum(shares.values())
         return tuple(shares.get(i, 0.0) / total for i in range(classes))
 
-    def _look_at(self, source: ImageSource) -> list[Tensor]:
-        before, behind = self._patch // 2, self._patch - 1 - self._patch // 2
-        scenes = []
-        for plane, rows, columns in spread_windows(source.shape, EDGE, max(1, SCENES // len(self._sources))):
-            block = source.read(
-                plane, (rows[0] - before, rows[1] + behind), (columns[0] - before, columns[1] + behind)
-            )
-            scenes.append(torch.from_numpy(self._normalisation.apply(block)))
-        return scenes
+    def _look(self, surroundings: Surroundings) -> Tensor:
+        """Features (cells, F1 + F2 + ...) of windows spread evenly over all images."""
+        seen = []
+        for image, source in enumerate(self._sources):
+            shape = (*source.shape[:-2], *(-(-n // surroundings.stride) for n in source.shape[-2:]))
+            for plane, rows, columns in spread_windows(shape, EDGE, max(1, SCENES // len(self._sources))):
+                seen.append(surroundings.look(image, plane, _cells(rows, columns)).flatten(1))
+        return torch.cat(seen)
+
+
+def _cells(rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.int64]:
+    y, x = np.mgrid[slice(*rows), slice(*columns)]
+    return np.stack([y.ravel(), x.ravel()], 1)

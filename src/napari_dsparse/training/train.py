@@ -72,8 +72,9 @@ def train_classifier(
     sources, strokes = _gather(images, labels, channel_axis, names)
     known = _named_classes(classes, strokes)
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
-    trainer.update(strokes, steps=steps, seconds=seconds)
     stopped = asked_by(stop)
+    trainer.update(strokes, steps=steps, seconds=seconds)
+    trainer.judge()
     while not trainer.steady and not stopped():
         state = trainer.step()
         if progress:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-
-import numpy as np
 
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation
@@ -20,11 +17,12 @@ from napari_dsparse.network import (
     TrainingRecord,
     trace,
 )
+from napari_dsparse.network.warm import warm_start
 from napari_dsparse.ops.devices import pick_device
-from napari_dsparse.sites import Room
-from napari_dsparse.training.batch import Batch, Pieces, make_batches
-from napari_dsparse.training.features import StrokeFeatures
-from napari_dsparse.training.head import by_class
+from napari_dsparse.training.batch import Batch, make_batches
+from napari_dsparse.training.choice import ChosenPixels, choose_pixels
+from napari_dsparse.training.features import PixelFeatures
+from napari_dsparse.training.head import Head
 from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
@@ -34,10 +32,11 @@ from napari_dsparse.training.validation import Accuracy, cross_validate
 
 
 class Trainer:
-    """Learns from strokes, step by step; lives in one thread.
+    """Learns from strokes; lives in one thread.
 
-    `update` takes the strokes as they are now and starts a round of training; `step` takes one step of it;
-    `steady` tells when the round is over; `snapshot` is the result at any moment.
+    `update` takes the strokes as they are now and fits the last layer to them; `judge` measures the fit on
+    held-out strokes; `step` takes a gradient step where some were asked for; `steady` tells when nothing is
+    left to do; `snapshot` is the result at any moment.
 
     Parameters
     ----------
@@ -81,20 +80,19 @@ class Trainer:
         self._seed = seed
         self._device = pick_device(device)
         self._recipe = recipe or Recipe()
-        self._rng = np.random.default_rng((seed, 0))
         self._normalisation = Normalisation.measure(self._sources)
         spec = NetworkSpec(
             DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes))
         )
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._hold_out = hold_out
-        self._pieces = Pieces(self._sources, self._normalisation, trace(spec.empty().eval()))
-        self._features = StrokeFeatures(spec, self._device)
-        self._shares = ClassShares(self._sources, self._normalisation, spec.patch)
+        self._features = PixelFeatures(spec, self._sources, self._normalisation, self._device)
+        self._shares = ClassShares(self._sources)
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
+        self._chosen: ChosenPixels | None = None
+        self._head: Head | None = None
         self._batches: tuple[Batch, ...] = ()
-        self._rooms: defaultdict[int, Room] = defaultdict(Room)
         self._round = self._round_of(self._recipe.steps, None)
         self._accuracy: Accuracy | None = None
         self._loss = float("nan")
@@ -144,31 +142,52 @@ class Trainer:
             self._learner = Learner(
                 NetworkSpec(spec.name, spec.channels, len(classes)), self._recipe, self._seed, self._device
             )
-        pieces = self._pieces.of(strokes, self._rng)
-        seen = self._features.of(pieces)
-        self._batches = ()  # their memory is used again
-        self._batches = make_batches(
-            [p for own in pieces.values() for p in own], self._rng, self._device, self._rooms
-        )
+        started = time.perf_counter()
+        chosen = choose_pixels(strokes)
+        rows = self._features.rows(strokes, chosen, present)
+        head = Head(rows, len(rows.targets) // len(chosen.labels))
+        weight, bias = head.fit(self._penalties(chosen))
+        self._learner.begin(weight, bias, present)
         self._strokes, self._present = tuple(strokes), present
-        self._learner.begin(by_class(seen))
-        if self._hold_out:
-            self._accuracy = cross_validate(seen, len(classes), self._learner.fit, self._seed)
-        self._seconds = 0.0
-        self.train_more(steps=steps, seconds=seconds)
+        self._chosen, self._head, self._accuracy, self._batches = chosen, head, None, ()
+        self._loss = float("nan")
+        self._seconds = time.perf_counter() - started
+        self._round = self._round_of(self._recipe.steps if seconds is None else None, None)
+        if steps is not None or seconds is not None:
+            self._round = self._round_of(steps, seconds)
         return True
 
+    def judge(self) -> TrainingProgress:
+        """Measure the fit on held-out strokes, once for the same strokes.
+
+        Raises
+        ------
+        LabelsError
+            If no strokes have been given yet.
+        """
+        chosen, head = self._fitted()
+        if self._hold_out and self._accuracy is None:
+            started = time.perf_counter()
+            self._accuracy = cross_validate(
+                self._strokes, chosen, head, self._penalties(chosen), len(self._classes), self._seed
+            )
+            self._seconds += time.perf_counter() - started
+        return self.progress()
+
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
-        """Start another round on the same strokes: of `steps`, or `seconds`, or the recipe's length."""
+        """Start a round of gradient steps: of `steps`, or `seconds`, or the recipe's length."""
         if steps is None and seconds is None:
-            steps = self._recipe.steps
+            steps = self._recipe.round_steps
         self._round = self._round_of(steps, seconds)
+
+    def _penalties(self, chosen: ChosenPixels) -> tuple[float, ...]:
+        return warm_start(self._learner.spec).penalties(chosen.evidence)
 
     def _round_of(self, steps: int | None, seconds: float | None) -> Round:
         clock = None if seconds is None else (self._seconds, seconds)
         recipe = self._recipe
         return Round(
-            self._learner.steps, steps, clock, recipe.peak_rate, recipe.warm_up, max(1, recipe.steps)
+            self._learner.steps, steps, clock, recipe.peak_rate, recipe.warm_up, max(1, recipe.round_steps)
         )
 
     @property
@@ -184,40 +203,47 @@ class Trainer:
         LabelsError
             If no strokes have been given yet.
         """
-        self._check_strokes()
+        self._fitted()
         started = time.perf_counter()
+        if not self._batches:
+            geometry = trace(self._learner.spec.empty().eval())
+            self._batches = make_batches(
+                self._sources, self._normalisation, geometry, self._strokes, self._device
+            )
         batch = self._batches[self._learner.steps % len(self._batches)]
         rate = self._round.rate(self._learner.steps, self._seconds)
         self._loss = self._learner.step(batch, self._present, rate)
         self._seconds += time.perf_counter() - started
         return self.progress()
 
-    def snapshot(self, *, quick: bool = False) -> TrainedClassifier:
+    def snapshot(self) -> TrainedClassifier:
         """The classifier as it stands: a value of its own, untouched by further steps.
-
-        Parameters
-        ----------
-        quick : bool
-            For a preview: estimate the shares of the classes from a few windows only.
 
         Raises
         ------
         LabelsError
             If no strokes have been given yet.
         """
-        self._check_strokes()
+        self._fitted()
         axis = self._sources[0].channel_axis
         return TrainedClassifier(
             spec=self._learner.spec,
             weights=self._learner.weights(),
             classes=self._classes,
-            shares=self._shares.estimate(self._learner, self._present, len(self._classes), quick=quick),
+            shares=self._estimate_shares(),
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
             flips=self._recipe.flips,
             record=self.record(),
         )
+
+    def _estimate_shares(self) -> tuple[float, ...]:
+        surroundings = self._features.surroundings
+        if self._learner.steps:
+            surroundings = surroundings.of_trunk(self._learner.trunk())
+        weight, bias = self._learner.last_layer(self._present)
+        return self._shares.estimate(surroundings, weight, bias, self._present, len(self._classes))
 
     def record(self) -> TrainingRecord:
         """How the classifier has come to be so far."""
@@ -234,9 +260,10 @@ class Trainer:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _check_strokes(self) -> None:
-        if not self._batches:
+    def _fitted(self) -> tuple[ChosenPixels, Head]:
+        if self._chosen is None or self._head is None:
             raise LabelsError("There are no strokes to learn from yet; paint two classes first.")
+        return self._chosen, self._head
 
     def progress(self) -> TrainingProgress:
         """How far the training is; its loss is NaN before the first step."""

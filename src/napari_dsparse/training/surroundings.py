@@ -1,0 +1,142 @@
+"""A trunk's features on a lattice of an image, and their means over windows around its cells.
+
+The trunk as it stands, strides and all, gives its features at every s-th pixel of an image for a fraction of
+what all pixels cost. A window's mean moves little from a pixel to the next, so for the fit of a last layer it
+is taken around the nearest of these: no further than half a stride away. What is predicted is exact at every
+pixel all the same.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.network import trace
+from napari_dsparse.ops.devices import full_float32
+
+#: Most lattice cells along the edge of a tile.
+TILE_CELLS = 64
+#: Bytes of tiles kept: an RGB image of about 1,200 x 1,200 pixels.
+MEMORY_BYTES = 192 << 20
+
+#: Image number, plane, and the tile's place among the tiles of that plane.
+TileKey = tuple[int, tuple[int, ...], int, int]
+
+
+class Surroundings:
+    """Window means of features on the lattice of some images; lives in one thread.
+
+    Parameters
+    ----------
+    sources : sequence of ImageSource
+    normalisation : Normalisation
+    trunk : Sequential
+        Patch classifier's layers before the last: (1, C, H, W) -> (1, F, h, w), an odd square patch.
+    windows : sequence of int
+        Taps per axis, one cell apart; odd, the largest last.
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        normalisation: Normalisation,
+        trunk: nn.Sequential,
+        windows: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        geometry = trace(trunk)
+        self.stride = geometry.stride[0]
+        self._half = geometry.patch[0] // 2
+        self._sources = sources
+        self._normalisation = normalisation
+        self._trunk = trunk
+        self.windows = tuple(windows)
+        self._device = device
+        self._tiles: OrderedDict[TileKey, Tensor] = OrderedDict()
+
+    def of_trunk(self, trunk: nn.Sequential) -> Surroundings:
+        """The same images through another trunk."""
+        return Surroundings(self._sources, self._normalisation, trunk, self.windows, self._device)
+
+    def cells(self, yx: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The lattice cells nearest to pixels (S, 2): cell c stands at pixel c times the stride."""
+        return (yx + self.stride // 2) // self.stride
+
+    def look(self, image: int, plane: tuple[int, ...], cells: NDArray[np.int64]) -> Tensor:
+        """Features of some cells within the image and their means over every window around these.
+
+        Tiles that no window touches are neither read nor computed.
+
+        Parameters
+        ----------
+        image : int
+        plane : tuple of int
+        cells : ndarray of int64, shape (S, 2)
+            At least one.
+
+        Returns
+        -------
+        Tensor, shape (S, 1 + windows, F)
+            Float32, on the CPU.
+        """
+        reach = max((window // 2 for window in self.windows), default=0)
+        edges = [self._edges(extent, reach) for extent in self._sources[image].shape[-2:]]
+        sums: Tensor | None = None
+        for i, j in product(*(range(len(e) - 1) for e in edges)):
+            low, high = np.array([edges[0][i], edges[1][j]]), np.array([edges[0][i + 1], edges[1][j + 1]])
+            near = np.flatnonzero(((cells + reach >= low) & (cells - reach < high)).all(1))
+            if len(near):
+                features = self._tile((image, plane, i, j), low, high)
+                if sums is None:
+                    sums = torch.zeros((len(cells), 1 + len(self.windows), len(features)), dtype=torch.float64)
+                _add_sums(sums, near, cells[near] - low, features, (1, *self.windows))
+        assert sums is not None
+        return (sums / torch.tensor([w * w for w in (1, *self.windows)])[:, None]).float()
+
+    def _edges(self, extent: int, reach: int) -> list[int]:
+        """Where tiles begin and end along an axis: parts of nearly equal length of all that windows reach."""
+        start, stop = -reach, self.cells(np.array([extent - 1]))[0] + reach + 1
+        count = -(-(stop - start) // TILE_CELLS)
+        return [int(start + (stop - start) * i // count) for i in range(count + 1)]
+
+    def _tile(self, key: TileKey, low: NDArray[np.int64], high: NDArray[np.int64]) -> Tensor:
+        """Features (F, rows, columns) of a tile's cells; those used last are kept."""
+        if key in self._tiles:
+            self._tiles.move_to_end(key)
+            return self._tiles[key]
+        image, plane = key[:2]
+        (top, left), (bottom, right) = low * self.stride - self._half, (high - 1) * self.stride + self._half + 1
+        block = self._sources[image].read(plane, (int(top), int(bottom)), (int(left), int(right)))
+        pixels = torch.from_numpy(self._normalisation.apply(block)).to(self._device)
+        with torch.inference_mode(), full_float32(self._device):
+            features = self._trunk(pixels[None])[0].cpu().contiguous()
+        self._tiles[key] = features
+        while len(self._tiles) > 1 and sum(t.nbytes for t in self._tiles.values()) > MEMORY_BYTES:
+            self._tiles.popitem(last=False)
+        return features
+
+
+def _add_sums(
+    sums: Tensor, near: NDArray[np.int64], cells: NDArray[np.int64], features: Tensor, windows: Sequence[int]
+) -> None:
+    """Add what a tile's features contribute to the windows around `cells`, given in the tile's own frame."""
+    count, height, width = features.shape
+    # Sums over all cells above and to the left: a window is four of them.
+    corners = F.pad(features.double().cumsum(1).cumsum(2), (1, 0, 1, 0)).flatten(1).t().contiguous()
+    rows, columns = torch.from_numpy(cells).unbind(1)
+    into = torch.from_numpy(near)
+    for number, window in enumerate(windows):
+        half = window // 2
+        top, bottom = ((rows + shift).clamp(0, height) * (width + 1) for shift in (-half, half + 1))
+        left, right = ((columns + shift).clamp(0, width) for shift in (-half, half + 1))
+        part = corners[bottom + right] - corners[top + right] - corners[bottom + left] + corners[top + left]
+        sums[into, number] += part.view(-1, count)
