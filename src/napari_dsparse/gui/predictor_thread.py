@@ -123,8 +123,10 @@ class PredictorThread(Worker[PredictorJob]):
         self._cores.settle()
         predictor = self._predictor_for(job)
         tiles = _tiles_of(job)
-        if job.quick:
-            self._memory.turn_to(predictor.classifier, job.source, tiles)
+        if tiles:
+            predictor.begin(job.source, tiles)
+            if job.quick:
+                self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
         for tile in self._in_order(job, predictor, tiles):
@@ -162,11 +164,18 @@ class PredictorThread(Worker[PredictorJob]):
             self._ahead = job.source, job.device, Predictor(classifier, job.device, memory=self._memory)
         predictor = self._ahead[2]
         tiles = _on_screen(job.source, job.view)
-        self._memory.turn_to(predictor.classifier, job.source, tiles)
-        for tile in tiles:
+        if not tiles:
+            return
+        predictor.begin(job.source, tiles)
+        self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
+
+        def stopped() -> bool:
             self._cores.settle()
             self._answer_spots()
-            if self._is_waiting or self._is_unwanted(job) or not predictor.prepare(job.source, tile):
+            return self._is_waiting or self._is_unwanted(job)
+
+        for tile in tiles:
+            if not predictor.prepare(job.source, tile, stopped):
                 return
 
     def _compare_exposure(self, job: PredictionJob) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_dsparse.images import ImageSource
 from napari_dsparse.network import DenseNetwork, TrainedClassifier, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
+from napari_dsparse.prediction.blocks import Blocks
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.stopping import StopFlag, asked_by
@@ -72,6 +74,8 @@ class Predictor:
     memory : ViewMemory, optional
         For previews in one symmetry by a classifier that it serves: what `tile` need not compute again. Used
         on the processor alone; accelerators are fast enough without.
+
+    `begin` says which tiles will be asked for: their surroundings are then computed once, not once per tile.
     """
 
     def __init__(
@@ -89,10 +93,31 @@ class Predictor:
         alone = self._device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
         self.patch = classifier.spec.patch
+        self._local_patch = self._forms[0].trunk_patch[0]
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
         self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
         self._shares = torch.tensor(classifier.shares, device=self._device)[self._present][:, None, None]
+        self._source: ImageSource | None = None
+        self._tiles: tuple[Tile, ...] = ()
+        self._blocks: tuple[Blocks, ...] = ()
+        self._stopped: Callable[[], bool] = lambda: False
+
+    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+        """Say which tiles of an image will be asked for; what was computed for the same ones is kept.
+
+        Raises
+        ------
+        ImageError
+            If the image has other channels than those the classifier was trained on.
+        """
+        self._check(source)
+        if source is not self._source or tuple(tiles) != self._tiles:
+            self._source, self._tiles = source, tuple(tiles)
+            halo = (self.patch - self._local_patch) // 2
+            self._blocks = tuple(
+                Blocks(self._tiles, halo, partial(self._local_scores, source, form)) for form in self._forms
+            )
 
     def tile(
         self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False
@@ -104,57 +129,61 @@ class Predictor:
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        self._check(source)
-        if self._memory is not None:
-            return None if stopped() else self._remembered(source, tile, self._memory)
-        return self._block(source.read(tile.plane, *tile.window(self.patch)), tile, stopped)
+        if source is not self._source or tile not in self._tiles:
+            self.begin(source, (tile,))
+        self._stopped = stopped
+        painted: Tensor | None = None
+        with torch.inference_mode(), full_float32(self._device):
+            for form, blocks in zip(self._forms, self._blocks, strict=True):
+                local = blocks.around(tile)
+                if local is None:
+                    return None
+                one = form.gathered(local)[0, self._present].softmax(0, dtype=torch.float32)
+                painted = one if painted is None else painted.add_(one)
+            assert painted is not None
+            return self._decided(painted, tile)
+
+    def blocks_of(self, tiles: Iterable[Tile]) -> set[Tile]:
+        """What `memory` has to hold for some of the tiles that `begin` was told of."""
+        return {block for tile in tiles for block in self._blocks[0].of(tile)}
 
     def remembers(self, tile: Tile) -> bool:
-        """Whether `tile` has little left to compute here."""
-        return self._memory is not None and self._memory.find(tile) is not None
+        """Whether `tile`, one that `begin` was told of, has little left to compute here."""
+        memory = self._memory
+        return memory is not None and all(memory.find(block) is not None for block in self._blocks[0].of(tile))
 
-    def prepare(self, source: ImageSource, tile: Tile) -> bool:
-        """Compute ahead what can be remembered of `tile`; False if nothing more can."""
+    def prepare(self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Compute ahead what can be remembered of `tile`; False if nothing more can, or `stopped()`."""
         if self._memory is None:
             return False
-        if not self.remembers(tile):
-            self._features(source, tile, self._memory)
+        for block in self._blocks[0].of(tile):
+            if self._memory.find(block) is None:
+                if stopped():
+                    return False
+                with torch.inference_mode(), full_float32(self._device):
+                    self._features(source, self._forms[0], block)
         return self.remembers(tile)
 
-    def _remembered(self, source: ImageSource, tile: Tile, memory: ViewMemory) -> TilePrediction:
-        features = memory.find(tile)
+    def _local_scores(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor | None:
+        if self._stopped():
+            return None
+        features = self._memory.find(block) if self._memory is not None else None
         if features is None:
-            features = self._features(source, tile, memory)
-        with torch.inference_mode(), full_float32(self._device):
-            scores = self._forms[0].scores(features)[0, self._present]
-            return self._decided(scores.softmax(0, dtype=torch.float32), tile)
+            features = self._features(source, form, block)
+        return form.local_scores(features)
 
-    def _features(self, source: ImageSource, tile: Tile, memory: ViewMemory) -> Tensor:
-        x = self._normalised(source.read(tile.plane, *tile.window(self.patch)))
-        with torch.inference_mode(), full_float32(self._device):
-            features = self._forms[0].features(x)
-        memory.keep(tile, features)
+    def _features(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor:
+        features = form.features(self._normalised(source.read(block.plane, *block.window(self._local_patch))))
+        if self._memory is not None:
+            self._memory.keep(block, features)
         return features
 
     def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
-        prediction = self._block(pixels, tile, lambda: False)
-        assert prediction is not None
-        return prediction
-
-    def _block(
-        self, pixels: NDArray[np.float32], tile: Tile, stopped: Callable[[], bool]
-    ) -> TilePrediction | None:
         x = self._normalised(pixels)
         with torch.inference_mode(), full_float32(self._device):
-            painted: Tensor | None = None
-            for form in self._forms:
-                if stopped():
-                    return None
-                one = form(x)[0, self._present].softmax(0, dtype=torch.float32)
-                painted = one if painted is None else painted.add_(one)
-            assert painted is not None
-            return self._decided(painted, tile)
+            views = [form(x)[0, self._present].softmax(0, dtype=torch.float32) for form in self._forms]
+            return self._decided(sum(views[1:], views[0]), tile)
 
     def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
         """A first look at a tile, several times as fast: `tile` in one symmetry at every s-th pixel.
@@ -205,6 +234,9 @@ class Predictor:
     ) -> Iterator[TilePrediction]:
         """Predictions of `tiles` in their order, until `stop` is set: heard within a tile."""
         stopped = asked_by(stop)
+        tiles = tuple(tiles)
+        if tiles:
+            self.begin(source, tiles)
         for tile in tiles:
             prediction = self.tile(source, tile, stopped)
             if prediction is None:

@@ -109,7 +109,7 @@ def tiles_of_view(
         for length, (start, stop) in zip(shape[-2:], (rows, columns), strict=True)
     ]
     cuts = (
-        _even_parts(start, stop, largest) for (start, stop), largest in zip(spans, VIEW_TILE, strict=True)
+        even_parts(start, stop, largest) for (start, stop), largest in zip(spans, VIEW_TILE, strict=True)
     )
     return tuple(Tile(plane, r, c) for r, c in product(*cuts))
 
@@ -143,10 +143,10 @@ def _meet(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _cuts(length: int, halo: int) -> list[tuple[int, int]]:
-    return _even_parts(0, length, max(TILE_INPUT - halo, TILE_OVER_HALO * halo))
+    return even_parts(0, length, max(TILE_INPUT - halo, TILE_OVER_HALO * halo))
 
 
-def _even_parts(start: int, stop: int, largest: int) -> list[tuple[int, int]]:
+def even_parts(start: int, stop: int, largest: int) -> list[tuple[int, int]]:
     """Parts of nearly the same length, none longer than `largest`; none at all of an empty range."""
     number = ceil(max(0, stop - start) / largest)
     return list(pairwise(start + (stop - start) * i // number for i in range(number + 1))) if number else []

@@ -18,12 +18,12 @@ from napari_dsparse.network import (
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.prediction.tiles import Tile
 
-#: Bytes kept at most: a view of 2,048 x 2,048 pixels of one channel.
+#: Bytes kept at most: of one channel a view of about 1,850 x 1,850 pixels, of three one of 1,000 x 1,000.
 MEMORY_BYTES = 1 << 30
 
 
 class ViewMemory:
-    """Features of the tiles on screen, under a network's warm start; lives in one thread.
+    """Features of what is on screen and around it, under a network's warm start; lives in one thread.
 
     Every round of training begins at the warm start, with a last layer fitted to all strokes. So the first
     classifier that knows a new stroke reads the same features as the one that knew the stroke before, and
@@ -32,7 +32,7 @@ class ViewMemory:
     Parameters
     ----------
     most_bytes : int
-        Tiles beyond that are not kept.
+        Parts beyond that are not kept.
     """
 
     def __init__(self, most_bytes: int = MEMORY_BYTES) -> None:
@@ -46,7 +46,7 @@ class ViewMemory:
         return all(torch.equal(classifier.weights[name], weight) for name, weight in warm.items())
 
     def turn_to(self, classifier: TrainedClassifier, source: ImageSource, tiles: Iterable[Tile]) -> None:
-        """Forget all but these tiles of this image, and these too if they were normalised otherwise."""
+        """Forget all but these parts of this image, and these too if they were normalised otherwise."""
         of = (source, classifier.spec.name, classifier.normalisation)
         wanted = set(tiles) if of == self._of else set()
         self._of = of
@@ -57,11 +57,11 @@ class ViewMemory:
         self._of, self._tiles = (), {}
 
     def find(self, tile: Tile) -> Tensor | None:
-        """A tile's features, (1, F, h, w)."""
+        """Features of a part, (1, F, h, w)."""
         return self._tiles.get(tile)
 
     def keep(self, tile: Tile, features: Tensor) -> None:
-        """Remember a tile's features, if there is room."""
+        """Remember features of a part, if there is room."""
         used = sum(kept.nbytes for kept in self._tiles.values())
         if used + features.nbytes <= self._most_bytes:
             self._tiles[tile] = features

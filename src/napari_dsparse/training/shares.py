@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from napari_dsparse.training.surroundings import Surroundings
 
 #: Windows looked at over all images, and their edge in cells of the trunk's lattice.
 SCENES = 16
-EDGE = 16
+EDGE = 8
 #: Smallest estimate, as part of an equal share.
 LEAST = 0.5
 #: How far the estimate is trusted: 0 means equal shares, 1 the estimate itself.
@@ -74,8 +75,10 @@ class ClassShares:
         seen = []
         for image, source in enumerate(self._sources):
             shape = (*source.shape[:-2], *(-(-n // surroundings.stride) for n in source.shape[-2:]))
-            for plane, rows, columns in spread_windows(shape, EDGE, max(1, SCENES // len(self._sources))):
-                seen.append(surroundings.look(image, plane, _cells(rows, columns)).flatten(1))
+            windows = spread_windows(shape, EDGE, max(1, SCENES // len(self._sources)))
+            for plane, own in groupby(windows, key=lambda window: window[0]):
+                cells = np.concatenate([_cells(rows, columns) for _, rows, columns in own])
+                seen.append(surroundings.look(image, plane, cells).flatten(1))
         return torch.cat(seen)
 
 

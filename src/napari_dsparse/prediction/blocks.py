@@ -1,0 +1,85 @@
+"""Parts of a plane whose local scores are computed once, however many tiles look at them.
+
+A network that sees far reads, for a tile, much more than the tile: of a tile of 256 pixels with a patch of 219
+less than a third are its own. But most of its layers see 27 pixels. What these say is computed in blocks that
+hardly overlap and kept while neighbouring tiles need it; means over wide windows are taken from there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from napari_dsparse.prediction.tiles import Tile, even_parts
+
+#: Most rows and columns of a block.
+BLOCK = 256
+#: Bytes of local scores kept.
+MEMORY_BYTES = 256 << 20
+
+
+class Blocks:
+    """Local scores of the surroundings of some tiles, in blocks of an even grid over all of them.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        Tiles that will be asked for; others may be, but share nothing.
+    halo : int
+        Pixels around a tile whose local scores it needs.
+    compute : callable
+        Local scores (1, L, h, w) of a block; None if there was no time for it.
+    """
+
+    def __init__(
+        self, tiles: Sequence[Tile], halo: int, compute: Callable[[Tile], Tensor | None]
+    ) -> None:
+        self._halo = halo
+        self._compute = compute
+        self._known: OrderedDict[Tile, Tensor] = OrderedDict()
+        self._grid = tuple(
+            even_parts(
+                min(span[0] for span in spans) - halo, max(span[1] for span in spans) + halo, BLOCK
+            )
+            for spans in ([t.rows for t in tiles], [t.columns for t in tiles])
+        )
+
+    def of(self, tile: Tile) -> tuple[Tile, ...]:
+        """The blocks that a tile reads."""
+        near = (
+            [part for part in parts if part[0] < stop + self._halo and start - self._halo < part[1]]
+            for parts, (start, stop) in zip(self._grid, (tile.rows, tile.columns), strict=True)
+        )
+        return tuple(Tile(tile.plane, rows, columns) for rows, columns in product(*near))
+
+    def around(self, tile: Tile) -> Tensor | None:
+        """Local scores of a tile and `halo` pixels on all sides, (1, L, h, w); None as `compute` gives it."""
+        top, left = tile.rows[0] - self._halo, tile.columns[0] - self._halo
+        height, width = (b - a + 2 * self._halo for a, b in (tile.rows, tile.columns))
+        whole: Tensor | None = None
+        for block in self.of(tile):
+            scores = self._known.get(block)
+            if scores is None:
+                scores = self._compute(block)
+                if scores is None:
+                    return None
+                self._keep(block, scores)
+            self._known.move_to_end(block)
+            if whole is None:
+                whole = torch.empty(
+                    (1, scores.shape[1], height, width), dtype=scores.dtype, device=scores.device
+                )
+            (y0, y1), (x0, x1) = block.rows, block.columns
+            into = whole[:, :, max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
+            part = scores[:, :, max(0, top - y0) :, max(0, left - x0) :]
+            into.copy_(part[:, :, : into.shape[2], : into.shape[3]])
+        return whole
+
+    def _keep(self, block: Tile, scores: Tensor) -> None:
+        self._known[block] = scores
+        while len(self._known) > 1 and sum(s.nbytes for s in self._known.values()) > MEMORY_BYTES:
+            self._known.popitem(last=False)
