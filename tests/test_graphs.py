@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call
 
 from graph_networks import GraphNetwork, graph_networks
-from napari_dsparse.errors import ConversionError
+from napari_dsparse.errors import ConversionError, ShapeError
 from napari_dsparse.network import dense as dense_network
 from napari_dsparse.network import densify, patch_size, trace
 from napari_dsparse.network.work import PositionsWork, positions_work
@@ -208,6 +208,14 @@ def test_parameters_are_swapped_copied_and_pickled_with_the_network(context):
         torch.testing.assert_close(again(image), wanted, **CLOSE)
     with torch.device("meta"):
         assert trace(Context(1, 2).eval()).patch == dense.patch
+
+
+def test_local_scores_too_small_for_the_branches_are_refused(context):
+    dense = densify(context)
+    local = torch.zeros(1, 8, 192, 193, dtype=torch.float64)
+    assert dense.gathered(torch.zeros(1, 8, 193, 193, dtype=torch.float64)).shape == (1, 2, 1, 1)
+    with pytest.raises(ShapeError, match="213 x 213, the patch, gives 193 x 193"):
+        dense.gathered(local)
 
 
 def test_few_far_positions_run_at_sites_and_a_full_rectangle_as_a_map(context):
@@ -411,3 +419,28 @@ def test_steps_of_a_slice_are_strides():
 def test_a_program_of_its_own_is_a_network_too():
     network = GraphNetwork([nn.Conv2d(1, 2, 3)], [("layer", (0,), 0), ("function", (1,), "relu")], 1)
     same_as_patches(network, channels=1)
+
+
+@pytest.mark.parametrize("dynamic", [None, True], ids=["sizes as met", "any size"])
+def test_branches_compile_whole(context, dynamic):
+    torch._dynamo.reset()
+    dense = densify(context)
+    compiled = torch.compile(dense, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for more in (2, 5):
+        x = torch.randn(1, 1, dense.patch[0] + more, dense.patch[1] + 1, dtype=torch.float64)
+        torch.testing.assert_close(compiled(x), dense(x), **CLOSE)
+    closure = dependency_closure(dense.geometry.windows, np.array([0, 3]), 222)
+    pixels = torch.randn(len(closure.pixels), 1, dtype=torch.float64)
+    at_sites = torch.compile(dense.on_sites, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(at_sites(pixels, closure), dense.on_sites(pixels, closure), **CLOSE)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_branches_export_for_any_image_size(context, strict):
+    dense = densify(context)
+    side = dense.patch[0]
+    sizes = {2: torch.export.Dim("rows", min=side + 2), 3: torch.export.Dim("columns", min=side + 2)}
+    x = torch.randn(1, 1, side + 9, side + 7, dtype=torch.float64)
+    exported = torch.export.export(dense, (x,), dynamic_shapes={"x": sizes}, strict=strict)
+    other = torch.randn(1, 1, side + 3, side + 12, dtype=torch.float64)
+    torch.testing.assert_close(exported.module()(other), dense(other), **CLOSE)

@@ -152,9 +152,17 @@ class DenseNetwork(nn.Module):
         if first == len(steps):
             return local
         check_modes(self.geometry)
-        rows, columns = (local.shape[axis + 2] - self.patch[axis] + self.trunk_patch[axis] for axis in (0, 1))
+        rows = local.shape[2] - self.patch[0] + self.trunk_patch[0]
+        columns = local.shape[3] - self.patch[1] + self.trunk_patch[1]
+        if rows < 1 or columns < 1:
+            raise ShapeError(
+                f"The local scores are {tuple(local.shape)}; an image of {self.patch[0]} x {self.patch[1]}, "
+                f"the patch, gives {self.patch[0] - self.trunk_patch[0] + 1} x "
+                f"{self.patch[1] - self.trunk_patch[1] + 1}, and they must be at least that."
+            )
         maps, unread = {first - 1: local}, {step.number: step.readers for step in steps}
         unread[-1] = sum(step.inputs.count(-1) for step in steps)
+        del local  # let go with the last branch that reads it
         for step, activation in with_activations(steps[first:], convolves):
             given = [maps[i] for i in step.inputs]
             for i in step.inputs:

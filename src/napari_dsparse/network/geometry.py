@@ -14,12 +14,11 @@ from torch import nn
 
 from napari_dsparse.errors import ConversionError
 from napari_dsparse.network.graph import PATCH, Join, Layer, Slices, read_graph
-from napari_dsparse.network.sizes import Sizes, smallest_patch, taps
+from napari_dsparse.network.sizes import Sizes, smallest_patch
 from napari_dsparse.network.supported import (
     AVG_POOLS,
     GLOBAL_POOLS,
     MAX_POOLS,
-    POOLS,
     check_layer,
     refusal,
 )
@@ -221,8 +220,8 @@ def _place(number: int, layer: Layer, before: Sequence[_Place], sizes: tuple[Siz
         return _Place(Crop(what.channels, shift), None, coarser)
     if isinstance(what, (nn.Linear, *GLOBAL_POOLS)):
         return _Place(what, Window((sides[0][0], sides[0][1]), dilation), dilation)
-    if isinstance(what, (nn.Conv2d, *POOLS)):
-        kernel, own_dilation, stride = taps(what)
+    if layer.taps is not None:
+        kernel, own_dilation, stride = layer.taps
         window = Window(kernel, (dilation[0] * own_dilation[0], dilation[1] * own_dilation[1]))
         return _Place(what, window, (dilation[0] * stride[0], dilation[1] * stride[1]))
     return _Place(what, None, dilation)

@@ -23,6 +23,7 @@ from napari_dsparse.network.supported import (
     POOLS,
     check_layer,
     known_layers,
+    pair,
     refusal,
 )
 from napari_dsparse.network.tracing import Traced, trace_operations
@@ -62,6 +63,8 @@ class Layer:
         That it gives out; None where the network alone does not tell.
     one_pixel : str
         Why it is exact only where the map of the patch is one pixel; "" if it is anyway.
+    taps : three pairs of int, or None
+        Kernel, own dilation and stride of a convolution or pool.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Layer:
     inputs: tuple[int, ...]
     channels: int | None = None
     one_pixel: str = ""
+    taps: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,7 +286,7 @@ class _Reader:
         one_pixel: str = "",
     ) -> _Value:
         numbers = tuple(value.number for value in inputs)
-        self.layers.append(Layer(name, what, numbers, channels, one_pixel))
+        self.layers.append(Layer(name, what, numbers, channels, one_pixel, _taps(what)))
         return _Value(len(self.layers) - 1, channels, flat)
 
     def _value(self, node: fx.Node, argument: object) -> _Value:
@@ -357,6 +361,14 @@ def _is_batch_size(size: object, x: object) -> bool:
 
 def _bounds(one: slice) -> tuple[Any, Any, Any]:
     return one.start, one.stop, one.step
+
+
+def _taps(what: object) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None:
+    """Kernel, own dilation and stride of a convolution or pool."""
+    if not isinstance(what, (nn.Conv2d, *POOLS)):
+        return None
+    kernel = pair(what.kernel_size)
+    return kernel, pair(getattr(what, "dilation", 1)), pair(what.stride or kernel)
 
 
 def _channels_after(layer: nn.Module, before: int | None) -> int | None:

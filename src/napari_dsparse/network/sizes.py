@@ -15,7 +15,7 @@ from torch import nn
 
 from napari_dsparse.errors import ConversionError
 from napari_dsparse.network.graph import Join, Layer, Slices
-from napari_dsparse.network.supported import GLOBAL_POOLS, POOLS, pair, refusal
+from napari_dsparse.network.supported import GLOBAL_POOLS, refusal
 
 #: Longest side of a patch that is looked for.
 LONGEST = 1 << 16
@@ -44,12 +44,6 @@ class Sizes:
     given: int
     key: tuple[int, ...]
     fault: ConversionError | None
-
-
-def taps(layer: nn.Module) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Kernel, own dilation and stride of a convolution or pool."""
-    kernel = pair(layer.kernel_size)
-    return kernel, pair(getattr(layer, "dilation", 1)), pair(layer.stride or kernel)
 
 
 def smallest_patch(layers: Sequence[Layer], in_shape: tuple[int, ...] | None) -> tuple[Sizes, Sizes]:
@@ -113,8 +107,8 @@ def _on_patch(layers: Sequence[Layer], axis: int, patch: int, linear: dict[int, 
                     "patch the network was made for as in_shape=(rows, columns)"
                 )
             side = 1
-        elif isinstance(what, (nn.Conv2d, *POOLS)):
-            kernel, own, stride = taps(what)
+        elif layer.taps is not None:
+            kernel, own, stride = layer.taps
             side = (side - (kernel[axis] - 1) * own[axis] - 1) // stride[axis] + 1
         if side < 1:
             arrive = " and ".join(map(str, incoming))
@@ -129,6 +123,8 @@ def _on_patch(layers: Sequence[Layer], axis: int, patch: int, linear: dict[int, 
 def _fitting(layers: Sequence[Layer], axis: int, linear: dict[int, int]) -> Sizes:
     """The smallest patch that gives one output, if all that do are the same classifier."""
     first = _first_not_too_small(layers, axis, linear)
+    if first.given == 1 and not first.fault and not _depends_on_patch(layers):
+        return first
     period = math.lcm(*_strides(layers, axis))
     fault, found = first.fault, None
     for patch in range(first.patch, first.patch + 2 * period + 64 + _fixed_ends(layers, axis)):
@@ -200,7 +196,7 @@ def _strides(layers: Sequence[Layer], axis: int) -> list[int]:
     found: list[int] = []
     for layer in layers:
         before = max((found[i] if i >= 0 else 1 for i in layer.inputs), default=1)
-        own = taps(layer.what)[2][axis] if isinstance(layer.what, (nn.Conv2d, *POOLS)) else 1
+        own = 1 if layer.taps is None else layer.taps[2][axis]
         if isinstance(layer.what, Slices):
             own = abs((layer.what.rows, layer.what.columns)[axis].step or 1)
         found.append(before * own)
