@@ -357,6 +357,8 @@ REFUSED = [
     (lambda n, x: torch.cat([x.flatten(1), x.flatten(1)], 1), "flattened maps side by side"),
     (lambda n, x: x + x.flatten(1), "flatten all or none"),
     (lambda n, x: n.linear(n.conv(x)), "no Flatten"),
+    (lambda n, x: n.conv(x) if n.training else x, "depends on self.training"),
+    (lambda n, x: n.conv(x) if n.training is True or n.training == 1 else x, "depends on self.training"),
     (depends_on_values, "cannot be traced by torch.fx"),
     (overwrites, "writes into a map that another branch reads"),
 ]  # fmt: skip

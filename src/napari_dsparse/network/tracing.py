@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from napari_dsparse.errors import ConversionError
-from napari_dsparse.network.supported import check_hooks, is_supported
+from napari_dsparse.network.supported import check_hooks, is_supported, refusal
 
 #: Modules of PyTorch that hold others and may be walked into; all others are layers.
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -81,6 +81,25 @@ class _Symbol(fx.Proxy):
         return self.tracer.create_proxy("call_method", "add_", (self, other), {})
 
 
+class _Mode:
+    """Stands for `self.training`: what is written down once must not depend on it."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self._whose = name, module
+
+    def __bool__(self) -> bool:
+        raise refusal(
+            *self._whose,
+            "its forward depends on self.training, which may change after conversion; use layers that follow "
+            "train() and eval() themselves, as Dropout does",
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class _Writer(fx.proxy.GraphAppendingTracer):
     def __init__(self) -> None:
         super().__init__(fx.Graph())
@@ -111,13 +130,14 @@ class _Writer(fx.proxy.GraphAppendingTracer):
             key: None if child is None else self.stand_in(child, prefix + key)
             for key, child in module._modules.items()
         }
+        fields["training"] = _Mode(name or "network", module)
         if "forward" not in module.__dict__:
             fields["forward"] = partial(self._walk_in, module, name or "network", copy)
         return copy
 
     def create_arg(self, a: Any) -> Any:
-        # Parameters as arguments: the operation is refused by name, if its result is needed at all.
-        return a if isinstance(a, Tensor) else super().create_arg(a)
+        # Arguments that no layer has: the operation is refused by name, if its result is needed at all.
+        return a if isinstance(a, Tensor | _Mode) else super().create_arg(a)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
