@@ -19,11 +19,14 @@ from pathlib import Path
 import torch
 
 from napari_dsparse.errors import DsparseError, ExportError
-from napari_dsparse.network import DEFAULT_NETWORK, NETWORKS
+from napari_dsparse.network import NETWORKS
 from pretraining import warm_file
 from pretraining.draws import Stream
 from pretraining.learn import CONTINUED_RATE, MetaLearner, Recipe
 from pretraining.scenes import scene_set
+
+#: Whose layers are learned if nothing else is said.
+NETWORK = "compact"
 
 #: Scenes that accuracy is measured on: the same ones in every run.
 HELD_SCENES = 80
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pretraining", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--network", choices=sorted(NETWORKS), default=DEFAULT_NETWORK)
+    parser.add_argument("--network", choices=sorted(NETWORKS), default=NETWORK)
     parser.add_argument("--steps", type=_positive, default=Recipe().steps)
     parser.add_argument("--scenes", type=_positive, default=5000, help="to learn from, beside the held ones")
     parser.add_argument("--seed", type=_natural, default=0, help="of scenes, episodes and first weights")

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def fit_ridge(features: Tensor, targets: Tensor, weights: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]:
-    """The class-balanced ridge classifier of `fit_head`, differentiable in features and ridge.
+def fit_ridge(
+    features: Tensor, targets: Tensor, weights: Tensor, ridge: Tensor, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The class-balanced ridge classifier of `Head`, differentiable in features and ridge.
 
     Parameters
     ----------
@@ -19,9 +21,11 @@ def fit_ridge(features: Tensor, targets: Tensor, weights: Tensor, ridge: Tensor)
     targets : Tensor of int64, shape (S,)
         Class, 0..K-1, each at least once.
     weights : Tensor, shape (S,)
-        See `napari_dsparse.training.head.Coverage`.
-    ridge : Tensor, shape ()
-        Penalty in units of the mean variance of a feature; positive.
+        Of each pixel; those of a class are scaled to sum to the same.
+    ridge : Tensor, shape () or (G,)
+        Penalty of each group in units of the mean variance of a feature of the first; positive.
+    groups : Tensor of int64, shape (F,), optional
+        Group of each feature, 0..G-1, the first at least once; all are in it by default.
 
     Returns
     -------
@@ -31,24 +35,34 @@ def fit_ridge(features: Tensor, targets: Tensor, weights: Tensor, ridge: Tensor)
     classes = F.one_hot(targets).to(features.dtype)
     share = (weights / (classes.shape[1] * (weights @ classes))[targets])[:, None]
     mean = (share * features).sum(0)
-    # Centred before products are formed: float32 is enough then, where `fit_head` needs float64.
+    # Centred before products are formed: float32 is enough then.
     centred = features - mean
     spread = centred.t() @ (share * centred)
+    if groups is None:
+        groups = torch.zeros(len(spread), dtype=torch.int64)
     # With its gradient, and nothing added: else features shrink without end, for more ridge at no cost.
-    variance = spread.diagonal().mean().clamp(min=torch.finfo(spread.dtype).tiny)
-    penalty = torch.eye(len(spread), dtype=spread.dtype) * (ridge * variance)
-    weight = torch.linalg.solve(spread + penalty, centred.t() @ (share * classes)).t()
+    variance = spread.diagonal()[groups == 0].mean().clamp(min=torch.finfo(spread.dtype).tiny)
+    penalty = ridge.reshape(-1)[groups] * variance
+    weight = solve_ridge(spread, centred.t() @ (share * classes), penalty)
     return weight, 1 / classes.shape[1] - weight @ mean
+
+
+def solve_ridge(spread: Tensor, cross: Tensor, penalty: Tensor) -> Tensor:
+    """Weights (K, F) from covariances of features (F, F) and with classes (F, K), and a penalty each (F,)."""
+    weight: Tensor = torch.linalg.solve(spread + penalty.diag(), cross).t()
+    return weight
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paint:
-    """`Coverage` of all classes of an episode.
+    """How widely the classes of an episode are painted, as the package counts it.
 
     Parameters
     ----------
     cells : Tensor, shape (K,)
+        Painted squares of each class.
     weights : Tensor, shape (S,)
+        Of the pixels learned from: see `napari_dsparse.training.choice`.
     """
 
     cells: Tensor
@@ -82,7 +96,8 @@ class RidgeHead(nn.Module):
 
     @property
     def caution(self) -> Tensor:
-        """How much more it is held back where little was painted, shape (); see `fit_head`."""
+        """How much more it is held back where little was painted, shape (); see
+        `napari_dsparse.network.warm`."""
         return self.log_caution.exp()
 
     def forward(self, features: Tensor, targets: Tensor, paint: Paint, queries: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.network import NetworkSpec
 from napari_dsparse.samples.scores import mean_iou
-from napari_dsparse.training.head import Coverage
 from napari_dsparse.training.shares import LEAST, TRUST
 from pretraining import warm_file
 from pretraining.draws import Stream, generator
 from pretraining.episodes import Episode, draw_episode, painted_episode
 from pretraining.head import Paint, RidgeHead
+from pretraining.painting import choose
 from pretraining.scenes import SceneSet
 from pretraining.trunk import Fragments
 
@@ -129,7 +129,7 @@ class MetaLearner:
     def __init__(self, network: str, seed: int, start: Path | None = None) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk = NetworkSpec(network, channels=1, classes=2).build()[:-1]
+            self.trunk = built_trunk(NetworkSpec(network, channels=1, classes=2))
             _spread(self.trunk)
         self.head = RidgeHead() if start is None else warm_file.read(start, self.trunk)
         self._maps = Fragments(self.trunk, bfloat16=True)
@@ -224,11 +224,13 @@ class MetaLearner:
 
     def _logits(self, features: Tensor, episode: Episode, queries: NDArray[np.int64]) -> Tensor:
         """What a head fitted to the strokes says of the pixels `queries` (Q,), a fair sample: (Q, K)."""
+        rows, paint = paint_of(episode)
+        chosen = episode.strokes[rows]
         # index_select, since its gradient adds up in the same order every time.
-        painted = features.index_select(0, torch.from_numpy(episode.strokes))
-        targets = torch.from_numpy(episode.labels.ravel()[episode.strokes])
+        painted = features.index_select(0, torch.from_numpy(chosen))
+        targets = torch.from_numpy(episode.labels.ravel()[chosen])
         asked = features.index_select(0, torch.from_numpy(queries))
-        logits: Tensor = self.head(painted, targets, paint_of(episode), asked)
+        logits: Tensor = self.head(painted, targets, paint, asked)
         return logits + log_shares(logits.detach())
 
     @property
@@ -236,16 +238,22 @@ class MetaLearner:
         return self._maps.patch
 
 
-def paint_of(episode: Episode) -> Paint:
-    """How widely each class of an episode is painted, as the package counts it."""
+def built_trunk(spec: NetworkSpec) -> nn.Sequential:
+    """The layers of a network but the last, with fresh random weights."""
+    network = spec.build()
+    trunk = network[0] if spec.prefixes[0] else network[:-1]
+    assert isinstance(trunk, nn.Sequential)
+    return trunk
+
+
+def paint_of(episode: Episode) -> tuple[NDArray[np.int64], Paint]:
+    """Which of the painted pixels (T,) the package would learn from, and what they count for."""
     places = np.stack(np.unravel_index(episode.strokes, episode.labels.shape), 1)
-    painted = episode.labels.ravel()[episode.strokes]
-    cells, weights = [], np.empty(len(places), np.float32)
-    for label in np.unique(painted):
-        coverage = Coverage.of(places[painted == label])
-        cells.append(coverage.cells)
-        weights[painted == label] = coverage.weights
-    return Paint(torch.tensor(cells, dtype=torch.float32), torch.from_numpy(weights))
+    classes = episode.labels.ravel()[episode.strokes]
+    rows, chosen = choose(places, classes, classes)
+    cells = [chosen.squares[number] for number in sorted(chosen.squares)]
+    weights = torch.from_numpy(chosen.weights.astype(np.float32))
+    return rows, Paint(torch.tensor(cells, dtype=torch.float32), weights)
 
 
 def _spread(trunk: nn.Module) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_dsparse.training.choice import ChosenPixels, choose_pixels
+from napari_dsparse.training.strokes import Stroke
 from pretraining.episodes import walk
 
 #: The first strokes of each class are short: so many, of so many steps at most.
@@ -79,3 +81,34 @@ def paint(rng: np.random.Generator, labels: NDArray[np.int64], pixels: float) ->
             count += 1
     order = np.argsort(dates, kind="stable")
     return Painting(tuple(strokes[number] for number in order), np.array(owners)[order])
+
+
+def choose(
+    places: NDArray[np.int64], classes: NDArray[np.int64], strokes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], ChosenPixels]:
+    """The painted pixels that the package would learn from.
+
+    Parameters
+    ----------
+    places : ndarray of int64, shape (S, 2)
+        Rows and columns, each once.
+    classes, strokes : ndarray of int64, shape (S,)
+        Class, from 0, and number of the stroke.
+
+    Returns
+    -------
+    ndarray of int64, shape (T,)
+        Which of the pixels, in the order of the other result.
+    ChosenPixels
+    """
+    parts = [strokes == number for number in np.unique(strokes)]
+    painted = [
+        Stroke(0, (), int(classes[part][0]) + 1, places[part].astype(np.int32), number.to_bytes(8, "big"))
+        for number, part in enumerate(parts)
+    ]
+    chosen = choose_pixels(painted)
+    width = int(places.max()) + 1
+    flat = places[:, 0] * width + places[:, 1]
+    order = np.argsort(flat)
+    found = np.searchsorted(flat[order], chosen.yx[:, 0] * width + chosen.yx[:, 1])
+    return order[found], chosen

@@ -25,7 +25,7 @@ from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import NetworkSpec, default_classes, densify, warm
 from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
-from napari_dsparse.training.head import Coverage, Moments, fit_head
+from napari_dsparse.training.head import Head, Rows
 from napari_dsparse.training.shares import LEAST, TRUST
 from scenes import stripes, strokes_on
 
@@ -181,14 +181,14 @@ def test_the_head_that_learns_is_the_head_that_is_used() -> None:
     torch.manual_seed(0)
     targets = torch.arange(3).repeat_interleave(torch.tensor([40, 7, 90]))
     features = (torch.randn(137, 20) * 3 + 5 + targets[:, None]).double()
-    places = torch.randint(0, 60, (137, 2)).numpy()
-    coverages = [Coverage.of(places[targets == label]) for label in range(3)]
-    weights = torch.cat([torch.from_numpy(coverage.weights) for coverage in coverages])
-    weight, bias = fit_ridge(features, targets, weights, torch.tensor(0.11, dtype=torch.float64))
-    parts = zip(features.split([40, 7, 90]), coverages, strict=True)
-    ours, theirs = fit_head([Moments.of(part[None], coverage) for part, coverage in parts], 0.11)
-    torch.testing.assert_close(weight, ours, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(bias, theirs, rtol=1e-9, atol=1e-12)
+    weights = torch.rand(137, dtype=torch.float64) + 0.1
+    groups = torch.tensor([0] * 12 + [1] * 8)
+    ridge = torch.tensor([0.11, 1.7], dtype=torch.float64)
+    head = Head(Rows((features[:, :12], features[:, 12:]), targets, weights))
+    for ours, theirs in zip(
+        fit_ridge(features, targets, weights, ridge, groups), head.fit(ridge.tolist()), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_the_scale_of_features_means_nothing() -> None:
@@ -263,9 +263,9 @@ def test_the_package_begins_where_the_written_file_stands(
     monkeypatch.setattr(warm, "files", lambda package: tmp_path)
     monkeypatch.setattr(warm, "_stored", warm._stored.__wrapped__)
     start = warm.warm_start(NetworkSpec("compact", 1, 2))
-    assert start.ridge == pytest.approx(reports[-1].ridge)
+    assert start.ridge == pytest.approx((reports[-1].ridge,))
     assert start.scale == pytest.approx(reports[-1].scale)
-    assert start.caution == pytest.approx(reports[-1].caution)
+    assert start.caution == pytest.approx((reports[-1].caution,))
     for name, weight in learner.trunk.state_dict().items():
         assert torch.equal(start.weights[name], weight)
     image, truth = stripes()
