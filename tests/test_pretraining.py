@@ -269,7 +269,7 @@ def test_the_package_begins_where_the_written_file_stands(
     for name, weight in learner.trunk.state_dict().items():
         assert torch.equal(start.weights[name], weight)
     image, truth = stripes()
-    trainer = Trainer([ImageSource(image)], default_classes(2))
+    trainer = Trainer([ImageSource(image)], default_classes(2), network="compact")
     trainer.update(find_strokes(strokes_on(truth)))
     found = predict_labels(trainer.snapshot(), resolve_image(image))
     well_inside = np.abs(np.arange(truth.shape[1]) % 24 - 12) < 6
