@@ -17,6 +17,7 @@ from napari_dsparse.ops.reference.arithmetic import (
     takes_lead,
     won_by,
 )
+from napari_dsparse.ops.reference.window_sums import spread_sums, window_sums
 from napari_dsparse.ops.shapes import Two, layout_of
 
 ROWS, COLUMNS = 2, 3
@@ -162,41 +163,13 @@ def _to_winning_places(grad: Tensor, winners: Tensor, kernel: Two, dilation: Two
 
 
 def avg_pool2d(x: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
-    """Sums over taps, axis by axis, divided by `divisor`."""
-    total = x
-    for axis in (ROWS, COLUMNS):
-        total = _window_sum(total, kernel[axis - ROWS], dilation[axis - ROWS], axis)
-    return (total / divisor).to(x.dtype).contiguous(memory_format=layout_of(x))
-
-
-def _window_sum(x: Tensor, taps: int, dilation: int, axis: int) -> Tensor:
-    if taps == 1:
-        return x
-    length = x.shape[axis] - (taps - 1) * dilation
-    total = x.narrow(axis, 0, length).to(sum_dtype(x.dtype)) + x.narrow(axis, dilation, length)
-    for tap in range(2, taps):
-        total += x.narrow(axis, tap * dilation, length)
-    return total
+    """Sums over taps, axis by axis, divided by `divisor`; see `window_sums`."""
+    return window_sums(x, kernel, dilation, divisor)
 
 
 def avg_pool2d_backward(grad: Tensor, kernel: Two, dilation: Two, divisor: int) -> Tensor:
     """Gradient to the input: each output's gradient over `divisor`, to all of its taps."""
-    total = grad.to(sum_dtype(grad.dtype)) / divisor
-    for axis in (COLUMNS, ROWS):
-        total = _window_spread(total, kernel[axis - ROWS], dilation[axis - ROWS], axis)
-    return total.to(grad.dtype).contiguous(memory_format=layout_of(grad))
-
-
-def _window_spread(x: Tensor, taps: int, dilation: int, axis: int) -> Tensor:
-    """The transpose of `_window_sum`: every value added to all pixels that it came from."""
-    if taps == 1:
-        return x
-    size = list(x.shape)
-    size[axis] += (taps - 1) * dilation
-    total = _zeros(size, x)
-    for tap in range(taps):
-        total.narrow(axis, tap * dilation, x.shape[axis]).add_(x)
-    return total
+    return spread_sums(grad, kernel, dilation, divisor)
 
 
 def _zeros(size: Sequence[int], like: Tensor) -> Tensor:
