@@ -81,7 +81,7 @@ def common_penalty(multiple: float, context: bool = True) -> Classifier:
     def classify(fit: Fit) -> Tensor:
         used = torch.tensor([1.0] + [float(context)] * len(WINDOWS))
         unit = (fit.variances * used).sum() / used.sum()
-        (held,) = warm.penalties(fit.evidence)
+        held = warm.penalties(fit.evidence, (1.0,))[0]
         penalties = torch.where(used > 0, held * multiple, NEVER) * unit
         return logits(fit, penalties, torch.tensor(warm.scale))
 

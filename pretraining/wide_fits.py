@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_dsparse.training.contrast import contrasts
 from pretraining.context import WideFeatures
 from pretraining.draws import Stream, generator
 from pretraining.painting import choose, paint
@@ -23,10 +24,6 @@ MOST = 0.01
 #: Directions of a group in which features vary less than this part of their mean are left out: far below
 #: every penalty, they cost time and tell nothing.
 LEAST_VARIANCE = 2e-3
-
-
-#: Contrasts are taken for no less and no more than these.
-CONTRASTS = (1e-2, 1e4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,49 +160,12 @@ def make_fit(scene: PaintedScene, amount: int, without: Sequence[int] = ()) -> F
         torch.stack(variances),
         torch.cat(asked, 1),
         scene.answers,
-        contrasts(features, share[:, 0], classes, strokes),
+        torch.tensor(contrasts(list(features.unbind(1)), share[:, 0], classes, strokes)),
         chosen.evidence,
         amount,
         scene.channels,
         scene.regions,
     )
-
-
-def contrasts(features: Tensor, share: Tensor, classes: Tensor, strokes: Tensor) -> Tensor:
-    """How much further classes lie apart than strokes of one class would put them by chance.
-
-    Variance of the class means, by the variance that a mean of so many strokes has where strokes of a class
-    differ as they do: about 1 where a group of features does not tell the classes apart.
-
-    Parameters
-    ----------
-    features : Tensor, shape (S, G, F)
-        Of painted pixels.
-    share : Tensor, shape (S,)
-        Of each pixel in the whole; those of every class sum to the same, and all to 1.
-    classes, strokes : Tensor of int64, shape (S,)
-
-    Returns
-    -------
-    Tensor, shape (G,)
-        1 where no class has two strokes.
-    """
-    kinds = int(classes.max()) + 1
-    numbers, stroke = map(torch.from_numpy, np.unique(strokes, return_inverse=True))
-    owner = torch.zeros(len(numbers), dtype=torch.int64).index_put_((stroke,), classes)
-    part = torch.zeros(len(numbers), dtype=share.dtype).index_add_(0, stroke, share) * kinds
-    sums = torch.zeros(len(numbers), *features.shape[1:], dtype=share.dtype)
-    sums.index_add_(0, stroke, features * share[:, None, None] * kinds)
-    middle = torch.zeros(kinds, *features.shape[1:], dtype=share.dtype).index_add_(0, owner, sums)
-    apart = (middle - middle.mean(0)).square().sum(2).mean(0)
-    off = (sums / part[:, None, None] - middle[owner]).square().sum(2) * part[:, None]
-    many = 1 / torch.zeros(kinds, dtype=share.dtype).index_add_(0, owner, part.square())  # as many equal ones
-    several = torch.bincount(owner, minlength=kinds) > 1
-    if not several.any():
-        return torch.ones(features.shape[1])
-    chance = torch.zeros(kinds, features.shape[1], dtype=share.dtype).index_add_(0, owner, off)
-    chance = (chance / (many - 1).clamp(min=0.5)[:, None])[several].mean(0) * (kinds - 1) / kinds
-    return (apart / chance.clamp(min=1e-12)).clamp(*CONTRASTS).float()
 
 
 def _axes(rows: Tensor, least: float) -> Tensor:

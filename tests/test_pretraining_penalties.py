@@ -13,7 +13,7 @@ from pretraining.context import STEP, WINDOWS, WideFeatures, window_means
 from pretraining.learn import log_shares
 from pretraining.painting import choose
 from pretraining.schedule import Schedule, held_scores, learn_schedule, logits
-from pretraining.wide_fits import CONTRASTS, Fit, PaintedScene, contrasts, make_fit
+from pretraining.wide_fits import Fit, PaintedScene, make_fit
 
 from napari_dsparse.training.head import Head, Rows
 
@@ -81,25 +81,6 @@ def test_contrast_shows_which_group_tells_classes_apart() -> None:
         found = make_fit(painted(tells=tells), 1).contrasts
         assert found[tells] > 10
         assert found[1 - tells] < 5
-
-
-def test_contrast_is_about_one_where_classes_are_alike() -> None:
-    torch.manual_seed(0)
-    found = []
-    for _ in range(200):
-        strokes = torch.arange(6).repeat_interleave(5)
-        features = torch.randn(6, 1, 8)[strokes] + 0.1 * torch.randn(30, 1, 8)
-        share = torch.full((30,), 1 / 30, dtype=torch.float64)
-        found.append(float(contrasts(features, share, strokes % 2, strokes)))
-    assert 0.8 < np.median(found) < 1.3
-
-
-def test_contrast_is_one_where_no_class_has_two_strokes_and_never_endless() -> None:
-    features, share = torch.randn(10, 2, 3), torch.full((10,), 0.1, dtype=torch.float64)
-    classes = torch.arange(2).repeat_interleave(5)
-    assert_array_equal(contrasts(features, share, classes, classes), [1, 1])
-    alike = torch.ones(10, 2, 3) * classes[:, None, None]
-    assert_array_equal(contrasts(alike, share, classes, torch.arange(10)), [CONTRASTS[1]] * 2)
 
 
 def test_penalties_fall_with_evidence_and_contrast() -> None:

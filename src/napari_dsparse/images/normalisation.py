@@ -1,4 +1,4 @@
-"""What turns pixel values into the network's input: one offset and one scale a channel."""
+"""What turns pixel values into the network's input: one offset and one scale per channel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from napari_dsparse.images.windows import spread_windows
 _SAMPLE_PIXELS = 2**20
 _SAMPLE_VALUES = 2**22
 
+#: Normalised values beyond this grow as a logarithm only: a network means nothing by them, and a single hot
+#: pixel of 60,000 on a dim image would outweigh all other paint.
+_LINEAR = 3.0
+
 #: Edge of a sampled window in pixels: a few chunks of a zarr image are touched, not all of them.
 _WINDOW = 64
 
@@ -24,6 +28,8 @@ _WINDOW = 64
 @dataclass(frozen=True, slots=True)
 class Normalisation:
     """Per channel, value = (pixel - offset) / scale; unknown pixels become 0, the typical value.
+
+    Values beyond 3 in magnitude are compressed to 3 + log(1 + |value| - 3), with their sign.
 
     Parameters
     ----------
@@ -75,6 +81,10 @@ class Normalisation:
         with np.errstate(invalid="ignore", over="ignore"):
             values: npt.NDArray[np.float32] = (block - offset) / scale
         values[~np.isfinite(values)] = 0.0
+        beyond = np.abs(values) > _LINEAR
+        if beyond.any():
+            far = values[beyond]
+            values[beyond] = np.copysign(_LINEAR + np.log1p(np.abs(far) - _LINEAR), far)
         return values
 
     @classmethod

@@ -1,8 +1,8 @@
 """Parts of a plane whose local scores are computed once, however many tiles look at them.
 
-A network that sees far reads, for a tile, much more than the tile: of a tile of 256 pixels with a patch of 219
-less than a third are its own. But most of its layers see 27 pixels. What these say is computed in blocks that
-hardly overlap and kept while neighbouring tiles need it; means over wide windows are taken from there.
+A network that sees far reads, for a tile, much more than the tile: of a tile of 256 pixels with a patch of
+219 less than a third are its own. But most of its layers see 27 pixels. What these say is computed in blocks
+that hardly overlap and kept while neighbouring tiles need it; means over wide windows are taken from there.
 """
 
 from __future__ import annotations
@@ -35,16 +35,12 @@ class Blocks:
         Local scores (1, L, h, w) of a block; None if there was no time for it.
     """
 
-    def __init__(
-        self, tiles: Sequence[Tile], halo: int, compute: Callable[[Tile], Tensor | None]
-    ) -> None:
+    def __init__(self, tiles: Sequence[Tile], halo: int, compute: Callable[[Tile], Tensor | None]) -> None:
         self._halo = halo
         self._compute = compute
         self._known: OrderedDict[Tile, Tensor] = OrderedDict()
         self._grid = tuple(
-            even_parts(
-                min(span[0] for span in spans) - halo, max(span[1] for span in spans) + halo, BLOCK
-            )
+            even_parts(min(span[0] for span in spans) - halo, max(span[1] for span in spans) + halo, BLOCK)
             for spans in ([t.rows for t in tiles], [t.columns for t in tiles])
         )
 

@@ -149,8 +149,8 @@ class Predictor:
 
     def remembers(self, tile: Tile) -> bool:
         """Whether `tile`, one that `begin` was told of, has little left to compute here."""
-        memory = self._memory
-        return memory is not None and all(memory.find(block) is not None for block in self._blocks[0].of(tile))
+        memory, blocks = self._memory, self._blocks[0]
+        return memory is not None and all(memory.find(block) is not None for block in blocks.of(tile))
 
     def prepare(self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Compute ahead what can be remembered of `tile`; False if nothing more can, or `stopped()`."""

@@ -108,9 +108,7 @@ def tiles_of_view(
         (max(0, start), min(length, stop))
         for length, (start, stop) in zip(shape[-2:], (rows, columns), strict=True)
     ]
-    cuts = (
-        even_parts(start, stop, largest) for (start, stop), largest in zip(spans, VIEW_TILE, strict=True)
-    )
+    cuts = (even_parts(start, stop, largest) for (start, stop), largest in zip(spans, VIEW_TILE, strict=True))
     return tuple(Tile(plane, r, c) for r, c in product(*cuts))
 
 

@@ -1,4 +1,4 @@
-"""Painted pixels made ready for a network: input pixels of their dependency closures, kernel maps, targets."""
+"""Painted pixels made ready for a network: pixels of their dependency closures, kernel maps, targets."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def make_batches(
 
 
 def _phases(strokes: Sequence[Stroke], stride: tuple[int, int]) -> Iterator[list[Stroke]]:
-    """Strokes cut down to pixels of one phase of the stride; a few of them, until every class had its turn."""
+    """Strokes cut down to pixels of one phase of the stride; a few of them, until every class had a turn."""
     phase = [stroke.yx % stride @ np.array([stride[1], 1]) for stroke in strokes]
     missing = {stroke.label for stroke in strokes}
     while missing:

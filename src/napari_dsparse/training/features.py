@@ -96,9 +96,7 @@ class PixelFeatures:
         if views > self._views:
             self._known = {}
         self._views = views
-        self._known = {
-            key: self._with_missing(key, chosen.yx[at]) for key, at in _by_plane(strokes, chosen)
-        }
+        self._known = {key: self._with_missing(key, chosen.yx[at]) for key, at in _by_plane(strokes, chosen)}
 
     def _with_missing(self, key: Plane, yx: NDArray[np.int64]) -> _Known:
         """What is known of a plane's pixels (S, 2), increasing, and what was missing computed."""
@@ -135,8 +133,8 @@ class PixelFeatures:
         windows = len(self.surroundings.windows)
         if not windows or not len(yx):
             return views, torch.empty((len(yx), windows, self._features))
-        cells, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
-        means = self.surroundings.look(image, plane, cells)[:, 1:]
+        lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
+        means = self.surroundings.look(image, plane, lattice)[:, 1:]
         return views, means[torch.from_numpy(back.ravel())]
 
     def _seen(self, pieces: Sequence[Piece]) -> Tensor:
@@ -147,9 +145,7 @@ class PixelFeatures:
             return torch.stack([form.on_sites(pixels, closure) for form in forms], 1).cpu()
 
 
-def _by_plane(
-    strokes: Sequence[Stroke], chosen: ChosenPixels
-) -> list[tuple[Plane, NDArray[np.int64]]]:
+def _by_plane(strokes: Sequence[Stroke], chosen: ChosenPixels) -> list[tuple[Plane, NDArray[np.int64]]]:
     """Image and plane, and which of the chosen pixels lie there, in their order."""
     keys = [(strokes[i].image, strokes[i].plane) for i in chosen.strokes]
     return [

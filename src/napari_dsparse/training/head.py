@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Most principal axes of a group of features that the fit looks at. What lies along the others varies so little
-#: over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the same for
-#: any number of image channels.
+#: Most principal axes of a group of features that the fit looks at. What lies along the others varies so
+#: little over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the
+#: same for any number of image channels.
 MOST_AXES = 128
 
 
@@ -82,7 +83,7 @@ class Head:
         bias : Tensor of float64, shape (K,)
         """
         weight, bias = self._solve(self._everything, penalties)
-        parts = weight.split([b - a for a, b in zip(self._bounds, self._bounds[1:], strict=False)], 1)
+        parts = torch.split(weight, [b - a for a, b in pairwise(self._bounds)], 1)
         full = [part if own is None else part @ own.t() for part, own in zip(parts, self._axes, strict=True)]
         mean = torch.cat(self._mean)
         return torch.cat(full, 1), bias - torch.cat(full, 1) @ mean
@@ -111,7 +112,7 @@ class Head:
         root = weights.sqrt()[:, None]
         held = torch.cat([
             torch.full((b - a,), p * float(self._unit), dtype=torch.float64)
-            for a, b, p in zip(self._bounds, self._bounds[1:], penalties, strict=False)
+            for (a, b), p in zip(pairwise(self._bounds), penalties, strict=True)
         ])  # fmt: skip
         x, y = (rows - mean) * root / held.sqrt(), (classes - share) * root
         if x.shape[1] <= x.shape[0]:
@@ -133,7 +134,8 @@ def _principal_axes(centred: Tensor, weights: Tensor) -> Tensor | None:
     if centred.shape[1] <= MOST_AXES:
         return None
     spread = centred.t() @ (centred * weights[:, None])
-    return torch.linalg.eigh(spread).eigenvectors[:, -MOST_AXES:]
+    axes: Tensor = torch.linalg.eigh(spread).eigenvectors[:, -MOST_AXES:]
+    return axes
 
 
 def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:

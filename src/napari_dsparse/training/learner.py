@@ -97,7 +97,7 @@ class Learner:
         start.update(self._warm.weights)
         head_weight, head_bias = (name for name in self._shapes if name not in self._warm.weights)
         scaled, offset = (weight * self._warm.scale).float(), (bias * self._warm.scale).float()
-        for number, part in enumerate(scaled.split(self.spec.features, 1)):
+        for number, part in enumerate(torch.split(scaled, self.spec.features, 1)):
             rows = [number * self.spec.classes + index for index in present]
             start[head_weight][rows] = part[:, :, None, None]
         # A window's mean of a bias is the bias: one is enough.
@@ -193,9 +193,7 @@ class _Seeded:
         self._fork.__exit__(None, None, None)
 
 
-def class_balanced_loss(
-    logits: Tensor, targets: Tensor, weights: Tensor, present: Sequence[int]
-) -> Tensor:
+def class_balanced_loss(logits: Tensor, targets: Tensor, weights: Tensor, present: Sequence[int]) -> Tensor:
     """Cross-entropy in which every class present weighs the same, however much of it was painted.
 
     Parameters

@@ -38,7 +38,7 @@ class Surroundings:
     ----------
     sources : sequence of ImageSource
     normalisation : Normalisation
-    trunk : Sequential
+    trunk : Module
         Patch classifier's layers before the last: (1, C, H, W) -> (1, F, h, w), an odd square patch.
     windows : sequence of int
         Taps per axis, one cell apart; odd, the largest last.
@@ -49,7 +49,7 @@ class Surroundings:
         self,
         sources: Sequence[ImageSource],
         normalisation: Normalisation,
-        trunk: nn.Sequential,
+        trunk: nn.Module,
         windows: Sequence[int],
         device: torch.device,
     ) -> None:
@@ -63,7 +63,7 @@ class Surroundings:
         self._device = device
         self._tiles: OrderedDict[TileKey, Tensor] = OrderedDict()
 
-    def of_trunk(self, trunk: nn.Sequential) -> Surroundings:
+    def of_trunk(self, trunk: nn.Module) -> Surroundings:
         """The same images through another trunk."""
         return Surroundings(self._sources, self._normalisation, trunk, self.windows, self._device)
 
@@ -97,7 +97,9 @@ class Surroundings:
             if len(near):
                 features = self._tile((image, plane, i, j), low, high)
                 if sums is None:
-                    sums = torch.zeros((len(cells), 1 + len(self.windows), len(features)), dtype=torch.float64)
+                    sums = torch.zeros(
+                        (len(cells), 1 + len(self.windows), len(features)), dtype=torch.float64
+                    )
                 _add_sums(sums, near, cells[near] - low, features, (1, *self.windows))
         assert sums is not None
         return (sums / torch.tensor([w * w for w in (1, *self.windows)])[:, None]).float()
@@ -114,11 +116,14 @@ class Surroundings:
             self._tiles.move_to_end(key)
             return self._tiles[key]
         image, plane = key[:2]
-        (top, left), (bottom, right) = low * self.stride - self._half, (high - 1) * self.stride + self._half + 1
+        (top, left), (bottom, right) = (
+            low * self.stride - self._half,
+            (high - 1) * self.stride + self._half + 1,
+        )
         block = self._sources[image].read(plane, (int(top), int(bottom)), (int(left), int(right)))
         pixels = torch.from_numpy(self._normalisation.apply(block)).to(self._device)
         with torch.inference_mode(), full_float32(self._device):
-            features = self._trunk(pixels[None])[0].cpu().contiguous()
+            features: Tensor = self._trunk(pixels[None])[0].cpu().contiguous()
         self._tiles[key] = features
         while len(self._tiles) > 1 and sum(t.nbytes for t in self._tiles.values()) > MEMORY_BYTES:
             self._tiles.popitem(last=False)

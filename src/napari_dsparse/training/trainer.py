@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+import torch
+
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import (
@@ -21,8 +23,9 @@ from napari_dsparse.network.warm import warm_start
 from napari_dsparse.ops.devices import pick_device
 from napari_dsparse.training.batch import Batch, make_batches
 from napari_dsparse.training.choice import ChosenPixels, choose_pixels
+from napari_dsparse.training.contrast import contrasts
 from napari_dsparse.training.features import PixelFeatures
-from napari_dsparse.training.head import Head
+from napari_dsparse.training.head import Head, Rows
 from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
@@ -92,6 +95,7 @@ class Trainer:
         self._present: tuple[int, ...] = ()
         self._chosen: ChosenPixels | None = None
         self._head: Head | None = None
+        self._penalties: tuple[float, ...] = ()
         self._batches: tuple[Batch, ...] = ()
         self._round = self._round_of(self._recipe.steps, None)
         self._accuracy: Accuracy | None = None
@@ -146,10 +150,12 @@ class Trainer:
         chosen = choose_pixels(strokes)
         rows = self._features.rows(strokes, chosen, present)
         head = Head(rows, len(rows.targets) // len(chosen.labels))
-        weight, bias = head.fit(self._penalties(chosen))
+        penalties = self._penalties_for(chosen, rows)
+        weight, bias = head.fit(penalties)
         self._learner.begin(weight, bias, present)
         self._strokes, self._present = tuple(strokes), present
-        self._chosen, self._head, self._accuracy, self._batches = chosen, head, None, ()
+        self._chosen, self._head, self._penalties = chosen, head, penalties
+        self._accuracy, self._batches = None, ()
         self._loss = float("nan")
         self._seconds = time.perf_counter() - started
         self._round = self._round_of(self._recipe.steps if seconds is None else None, None)
@@ -169,7 +175,7 @@ class Trainer:
         if self._hold_out and self._accuracy is None:
             started = time.perf_counter()
             self._accuracy = cross_validate(
-                self._strokes, chosen, head, self._penalties(chosen), len(self._classes), self._seed
+                self._strokes, chosen, head, self._penalties, len(self._classes), self._seed
             )
             self._seconds += time.perf_counter() - started
         return self.progress()
@@ -180,8 +186,15 @@ class Trainer:
             steps = self._recipe.round_steps
         self._round = self._round_of(steps, seconds)
 
-    def _penalties(self, chosen: ChosenPixels) -> tuple[float, ...]:
-        return warm_start(self._learner.spec).penalties(chosen.evidence)
+    def _penalties_for(self, chosen: ChosenPixels, rows: Rows) -> tuple[float, ...]:
+        count = len(chosen.labels)  # rows of the first view
+        apart = contrasts(
+            [group[:count] for group in rows.groups],
+            torch.from_numpy(chosen.weights),
+            rows.targets[:count],
+            torch.from_numpy(chosen.strokes),
+        )
+        return warm_start(self._learner.spec).penalties(chosen.evidence, apart)
 
     def _round_of(self, steps: int | None, seconds: float | None) -> Round:
         clock = None if seconds is None else (self._seconds, seconds)

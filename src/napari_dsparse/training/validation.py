@@ -110,9 +110,7 @@ def places_of(strokes: Sequence[Stroke], chosen: ChosenPixels) -> NDArray[np.int
     return np.array([root(stroke) for stroke in range(len(strokes))])
 
 
-def _deal(
-    strokes: Sequence[Stroke], places: NDArray[np.int64], seed: int
-) -> list[NDArray[np.int64]]:
+def _deal(strokes: Sequence[Stroke], places: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
     """Strokes in parts by their places; no class loses all of its places to one part."""
     parts: list[list[int]] = [[] for _ in range(FOLDS)]
     labels = np.array([stroke.label for stroke in strokes])
