@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class TrainingProgress:
         Nothing is left to gain until the labels change.
     strokes : int
         How many strokes are being learned from.
+    held_out_range : mapping of int to pair of float
+        By class, the range in which the intersection over union on the whole image probably lies; its middle
+        is `held_out_iou`. Empty while there are too few strokes.
     """
 
     step: int
@@ -41,3 +44,4 @@ class TrainingProgress:
     steady: bool
     strokes: int = 0
     held_out_confusion: tuple[tuple[int, ...], ...] = ()
+    held_out_range: Mapping[int, tuple[float, float]] = field(default_factory=dict)
