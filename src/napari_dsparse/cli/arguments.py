@@ -62,9 +62,9 @@ def _add_train(commands: _Commands) -> None:
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of classes 1, 2, ...")
     parser.add_argument("--network", default="auto", metavar="NAME", help="patch classifier (default: auto)")
-    parser.add_argument("--seconds", type=_positive_number, metavar="S", help="stop learning after this time")
+    parser.add_argument("--seconds", type=_positive_number, metavar="S", help="limit for learning, all of it")
     parser.add_argument(
-        "--steps", type=_positive_count, metavar="N", help="stop learning after this many steps"
+        "--steps", type=_positive_count, metavar="N", help="gradient steps that follow the fit (0)"
     )
     parser.add_argument(
         "--seed", type=_count, default=0, metavar="N", help="seed of all randomness (default: 0)"

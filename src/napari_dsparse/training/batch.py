@@ -19,8 +19,10 @@ from napari_dsparse.training.strokes import Stroke
 #: Pixels are cut along a lattice of the image, so that paint that grows keeps most of its pieces. Each piece
 #: computes its own halo: cells of at least two patches keep that within bounds.
 CELL, CELL_OVER_PATCH = 64, 2
-#: Pixels in one step, and pixels looked at in one go.
+#: Painted pixels in one step.
 PIXELS_PER_STEP = 8192
+#: Input pixels of pieces that are only looked at in one go: it bounds the memory that features take.
+PIXELS_PER_LOOK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,7 +162,7 @@ def _batches_of(
         for at in cells_of(chosen.yx[here], geometry.patch):
             pieces.append(make_piece(sources[image], normalisation, geometry, plane, chosen.yx[here[at]]))
             members.append(here[at])
-    for group in groups_of(pieces):
+    for group in _groups_of(pieces):
         at = np.concatenate([members[i] for i in group])
         pixels, piece, closure = join_pieces([pieces[i] for i in group], device)
         targets = torch.from_numpy(chosen.labels[at] - 1).to(device)
@@ -176,7 +178,7 @@ def cells_of(yx: NDArray[np.int64], patch: tuple[int, int]) -> list[NDArray[np.i
     return np.split(order, np.cumsum(np.bincount(number.ravel()))[:-1])
 
 
-def groups_of(pieces: Sequence[Piece]) -> list[list[int]]:
+def _groups_of(pieces: Sequence[Piece]) -> list[list[int]]:
     """Numbers of pieces in groups of about as many wanted pixels as a step takes."""
     groups: list[list[int]] = []
     room = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -16,7 +16,7 @@ from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.ops.devices import full_float32
-from napari_dsparse.training.batch import Piece, cells_of, groups_of, join_pieces, make_piece
+from napari_dsparse.training.batch import PIXELS_PER_LOOK, Piece, cells_of, join_pieces, make_piece
 from napari_dsparse.training.choice import MOST_PIXELS, ChosenPixels
 from napari_dsparse.training.head import Rows
 from napari_dsparse.training.strokes import Stroke
@@ -121,21 +121,29 @@ class PixelFeatures:
     def _compute(self, key: Plane, yx: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         image, plane = key
         views = torch.empty((len(yx), self._views, self._features))
-        if len(yx):
-            cells = cells_of(yx, self._forms[0].geometry.patch)
-            geometry = self._forms[0].geometry
-            pieces = [
-                make_piece(self._sources[image], self._normalisation, geometry, plane, yx[at]) for at in cells
-            ]
-            for group in groups_of(pieces):
-                at = torch.from_numpy(np.concatenate([cells[i] for i in group]))
-                views[at] = self._seen([pieces[i] for i in group])
+        for pieces, at in self._pieces(image, plane, yx):
+            views[at] = self._seen(pieces)
         windows = len(self.surroundings.windows)
         if not windows or not len(yx):
             return views, torch.empty((len(yx), windows, self._features))
         lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
         means = self.surroundings.look(image, plane, lattice)[:, 1:]
         return views, means[torch.from_numpy(back.ravel())]
+
+    def _pieces(
+        self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]
+    ) -> Iterator[tuple[list[Piece], Tensor]]:
+        """Pieces of a plane's pixels, some at a time, and which of the pixels they hold."""
+        geometry = self._forms[0].geometry
+        pieces: list[Piece] = []
+        members: list[NDArray[np.int64]] = []
+        cells = cells_of(yx, geometry.patch) if len(yx) else []
+        for number, own in enumerate(cells, 1):
+            pieces.append(make_piece(self._sources[image], self._normalisation, geometry, plane, yx[own]))
+            members.append(own)
+            if number == len(cells) or sum(len(piece.pixels) for piece in pieces) >= PIXELS_PER_LOOK:
+                yield pieces, torch.from_numpy(np.concatenate(members))
+                pieces, members = [], []
 
     def _seen(self, pieces: Sequence[Piece]) -> Tensor:
         """Features (S, V, F) of all pixels of some pieces."""

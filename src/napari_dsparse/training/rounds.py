@@ -50,6 +50,10 @@ class Round:
             shares.append((seconds - self._clock[0]) / self._clock[1] if self._clock[1] > 0 else 1.0)
         return min(1.0, max(shares))
 
+    def late(self, seconds: float) -> bool:
+        """Whether its time is up."""
+        return self._clock is not None and seconds >= sum(self._clock)
+
     def rate(self, step: int, seconds: float = 0.0) -> float:
         """Learning rate there."""
         steps = max(1, self.planned_steps(step, seconds) - self.start)

@@ -98,32 +98,48 @@ def _painted(
 def _components(
     places: NDArray[np.int64], values: NDArray[np.int64], width: int, image: int, plane: tuple[int, ...]
 ) -> Iterator[Stroke]:
-    """Connected components among painted pixels only: the cost follows the paint, not the plane."""
+    """Connected components among painted pixels only, run by run of a row: a filled region has few runs."""
     # Imported where it is needed: it takes as long as the rest of this package.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    count = len(places)
-    if not count:
+    if not len(places):
         return
-    columns = places % width
-    pairs = []
-    for dy, dx in ((0, 1), (1, -1), (1, 0), (1, 1)):
-        inside = np.flatnonzero((columns + dx >= 0) & (columns + dx < width))
-        wanted = places[inside] + dy * width + dx
-        found = np.minimum(np.searchsorted(places, wanted), count - 1)
-        touching = (places[found] == wanted) & (values[found] == values[inside])
-        pairs.append(np.stack([inside[touching], found[touching]]))
-    ends = np.concatenate(pairs, 1)
-    graph = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(count, count))
+    begins = np.flatnonzero(
+        (np.diff(places, prepend=-2) != 1) | (np.diff(values, prepend=0) != 0) | (places % width == 0)
+    )
+    sizes = np.diff(begins, append=len(places))
+    ends = _touching(places[begins], sizes, values[begins], width)
+    graph = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(len(begins), len(begins)))
     number, component = connected_components(graph, directed=False)
     order = np.argsort(component, kind="stable")
     bounds = np.searchsorted(component[order], np.arange(number + 1))
     for start, stop in pairwise(bounds):
-        members = order[start:stop]
-        yx = np.stack([places[members] // width, columns[members]], 1).astype(np.int32)
-        label = int(values[members[0]])
+        runs = order[start:stop]
+        # Pixels of one run after another: where each run begins, and how far along it.
+        lengths = sizes[runs]
+        along = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        own = places[np.repeat(begins[runs], lengths) + along]
+        yx = np.stack([own // width, own % width], 1).astype(np.int32)
+        label = int(values[begins[runs[0]]])
         yield Stroke(image, plane, label, yx, _key(image, plane, label, yx))
+
+
+def _touching(
+    starts: NDArray[np.int64], sizes: NDArray[np.int64], values: NDArray[np.int64], width: int
+) -> NDArray[np.int64]:
+    """Pairs (2, P) of runs of one value that touch, corners included; runs are in row-major order."""
+    lasts, rows = starts + sizes - 1, starts // width
+    # In the next row, all runs from the one that ends no sooner to the one that begins no later.
+    low, high = rows * width + width, rows * width + 2 * width - 1
+    first = np.searchsorted(lasts, np.maximum(starts + width - 1, low))
+    beyond = np.searchsorted(starts, np.minimum(lasts + width + 1, high), side="right")
+    counts = np.maximum(beyond - first, 0)
+    above = np.repeat(np.arange(len(starts)), counts)
+    below = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+    alike = values[above] == values[below]
+    pairs: NDArray[np.int64] = np.stack([above[alike], below[alike]])
+    return pairs
 
 
 def _key(image: int, plane: tuple[int, ...], label: int, yx: NDArray[np.int32]) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from napari_dsparse.errors import LabelsError
@@ -43,8 +45,10 @@ def train_classifier(
         Names of classes 1..K; default names otherwise.
     network : str
         Name of a built-in network, or "auto".
-    seconds, steps : optional
-        When to end, whichever comes first; the recipe's length if neither is given.
+    seconds : float, optional
+        Limit for everything; what has been learned by then is returned. The first fit is always finished.
+    steps : int, optional
+        Gradient steps through all layers that follow the fit; none by default.
     seed : int
         Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
     device : str
@@ -69,17 +73,23 @@ def train_classifier(
     LabelsError, ImageError, DsparseError
         If labels do not fit their image, fewer than two classes are painted, or an image cannot be read.
     """
+    started = time.perf_counter()
     sources, strokes = _gather(images, labels, channel_axis, names)
     known = _named_classes(classes, strokes)
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     stopped = asked_by(stop)
+    if seconds is not None:
+        seconds = max(0.0, seconds - (time.perf_counter() - started))
     trainer.update(strokes, steps=steps, seconds=seconds)
-    trainer.judge()
+    if not trainer.out_of_time:
+        trainer.judge()
     while not trainer.steady and not stopped():
         state = trainer.step()
         if progress:
             progress(state)
-    return trainer.snapshot()
+    classifier = trainer.snapshot()
+    seconds = round(time.perf_counter() - started, 3)  # strokes found and images measured, too
+    return replace(classifier, record=replace(classifier.record, seconds=seconds))
 
 
 def _gather(

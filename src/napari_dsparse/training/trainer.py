@@ -97,7 +97,7 @@ class Trainer:
         self._head: Head | None = None
         self._penalties: tuple[float, ...] = ()
         self._batches: tuple[Batch, ...] = ()
-        self._round = self._round_of(self._recipe.steps, None)
+        self._round = self._round_of(self._recipe.steps, None, since=0.0)
         self._accuracy: Accuracy | None = None
         self._loss = float("nan")
         self._seconds = 0.0
@@ -121,8 +121,10 @@ class Trainer:
             All of them; those that have not changed cost next to nothing.
         classes : sequence of ClassInfo, optional
             If names, colours or the number of classes changed.
-        steps, seconds : optional
-            Length of the round instead of the recipe's; whichever ends first.
+        steps : int, optional
+            Gradient steps that follow, instead of the recipe's number.
+        seconds : float, optional
+            Limit for everything since the call, the fit included; the fit itself is always finished.
 
         Returns
         -------
@@ -158,9 +160,7 @@ class Trainer:
         self._accuracy, self._batches = None, ()
         self._loss = float("nan")
         self._seconds = time.perf_counter() - started
-        self._round = self._round_of(self._recipe.steps if seconds is None else None, None)
-        if steps is not None or seconds is not None:
-            self._round = self._round_of(steps, seconds)
+        self._round = self._round_of(self._recipe.steps if steps is None else steps, seconds, since=0.0)
         return True
 
     def judge(self) -> TrainingProgress:
@@ -184,7 +184,7 @@ class Trainer:
         """Start a round of gradient steps: of `steps`, or `seconds`, or the recipe's length."""
         if steps is None and seconds is None:
             steps = self._recipe.round_steps
-        self._round = self._round_of(steps, seconds)
+        self._round = self._round_of(steps, seconds, since=self._seconds)
 
     def _penalties_for(self, chosen: ChosenPixels, rows: Rows) -> tuple[float, ...]:
         count = len(chosen.labels)  # rows of the first view
@@ -196,8 +196,8 @@ class Trainer:
         )
         return warm_start(self._learner.spec).penalties(chosen.evidence, apart)
 
-    def _round_of(self, steps: int | None, seconds: float | None) -> Round:
-        clock = None if seconds is None else (self._seconds, seconds)
+    def _round_of(self, steps: int | None, seconds: float | None, since: float) -> Round:
+        clock = None if seconds is None else (since, seconds)
         recipe = self._recipe
         return Round(
             self._learner.steps, steps, clock, recipe.peak_rate, recipe.warm_up, max(1, recipe.round_steps)
@@ -207,6 +207,11 @@ class Trainer:
     def steady(self) -> bool:
         """Whether the present round is over: nothing is left to gain until the labels change."""
         return self._round.done(self._learner.steps, self._seconds) >= 1
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time that was given is up."""
+        return self._round.late(self._seconds)
 
     def step(self) -> TrainingProgress:
         """One step on the next batch.
@@ -238,12 +243,15 @@ class Trainer:
             If no strokes have been given yet.
         """
         self._fitted()
+        started = time.perf_counter()
+        shares = self._estimate_shares()
+        self._seconds += time.perf_counter() - started
         axis = self._sources[0].channel_axis
         return TrainedClassifier(
             spec=self._learner.spec,
             weights=self._learner.weights(),
             classes=self._classes,
-            shares=self._estimate_shares(),
+            shares=shares,
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
