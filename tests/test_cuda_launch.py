@@ -13,19 +13,23 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from cuda_host import build
 from napari_dsparse.errors import KernelError
-from napari_dsparse.ops import cache
+from napari_dsparse.ops import cache, dispatch, reference
 from napari_dsparse.ops.cuda import compiler, execution, launch, nvrtc
 from napari_dsparse.ops.cuda.driver import Driver
 from napari_dsparse.ops.cuda.kernels import KERNELS
 from napari_dsparse.ops.cuda.nvrtc import Nvrtc, find_nvrtc
 
 CUDA = "13.0"
+
+#: Kernels of an average pool whose windows have many taps, on 16-bit maps: 9 + 25 taps take a pass and two.
+WIDE_POOL = ("window_sums_f16_f16_f32", "window_sums_f32_f32_f32", "window_sums_f32_f32_f16")
 
 
 def nvrtc_or_skip(cuda: str) -> Nvrtc:
@@ -44,7 +48,8 @@ def fake_driver(request: pytest.FixtureRequest) -> Path:
     library = folder / f"libcuda-{build.digest()}.so"
     if not library.exists():
         scratch = Path(tempfile.mkdtemp(dir=folder))
-        kernels = [KERNELS[name] for name in ("max_pool_f32", "pack_f32_fma", "conv_f32_fma_32")]
+        names = ("max_pool_f32", "pack_f32_fma", "conv_f32_fma_32", *WIDE_POOL)
+        kernels = [KERNELS[name] for name in names]
         os.replace(build.build(scratch / "libcuda.so", build.DRIVER, kernels), library)
         shutil.rmtree(scratch)
     return library
@@ -83,6 +88,51 @@ def test_a_launch_compiles_loads_and_runs(machine: ctypes.CDLL) -> None:
     out = launch.conv2d(x, weight, None, (2, 1), 1, "none", 0.0)
     torch.testing.assert_close(out, torch.nn.functional.conv2d(x, weight, dilation=(2, 1)))
     assert [path.suffix for path in entries()] == [".cubin"] * 3
+
+
+def wide_pool(x: torch.Tensor) -> torch.Tensor:
+    out: torch.Tensor = dispatch.run("avg_pool2d", x, (9, 25), (2, 1), 225)
+    return out
+
+
+@pytest.fixture
+def served(machine: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dispatched goes to this machine's GPU, or fails."""
+    monkeypatch.setattr(launch, "unavailable", lambda device: None)
+    monkeypatch.setenv(dispatch.VARIABLE, "require")
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_wide_pool_runs_in_passes_on_one_stream(
+    served: None, monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format
+) -> None:
+    stream = SimpleNamespace(device_index=0, cuda_stream=0x5EED)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    launched: list[tuple[int, int, int]] = []
+    real = Driver.launch
+
+    def spy(
+        driver: Driver, kernel: object, device: int, on: int, blocks: int, threads: int, *rest: Any
+    ) -> None:
+        launched.append((device, on, blocks * threads))
+        real(driver, kernel, device, on, blocks, threads, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Driver, "launch", spy)
+    x = torch.rand(2, 3, 30, 40).half().contiguous(memory_format=layout)
+    out = wide_pool(x)
+    assert torch.equal(out, reference.avg_pool2d(x, (9, 25), (2, 1), 225))
+    assert out.is_contiguous(memory_format=layout)
+    assert [(device, on) for device, on, _ in launched] == [(0, 0x5EED)] * 3
+    # As many threads as the pass gives values, to a block.
+    values = (2 * 3 * 14 * 40, 2 * 3 * 14 * 35, 2 * 3 * 14 * 16)
+    assert [threads for *_, threads in launched] == [-(-n // 256) * 256 for n in values]
+    assert len(entries()) == len(WIDE_POOL)
+
+
+def test_a_wide_pool_of_no_image_launches_nothing(served: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Driver, "launch", lambda *_: pytest.fail("launched"))
+    assert wide_pool(torch.zeros(0, 3, 30, 40).half()).shape == (0, 3, 14, 16)
+    assert wide_pool(torch.zeros(2, 0, 30, 40).half()).shape == (2, 0, 14, 16)
 
 
 def test_a_fresh_thread_gets_the_context(machine: ctypes.CDLL) -> None:

@@ -16,7 +16,7 @@ from cuda_host.build import ADDRESSES, FIBRES, RACES, Grid
 from cuda_host.shim import Shim
 from cuda_host.tape import recording
 from napari_dsparse.ops import dispatch
-from napari_dsparse.ops.cuda import execution, launch, layers
+from napari_dsparse.ops.cuda import execution, launch, layers, window_sums
 from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
@@ -44,6 +44,8 @@ def record(shim: Shim, path: Path, cases: tuple[Case, ...], dtypes: tuple[torch.
                         for channels_last in (False, True):
                             run(operator, case, dtype, channels_last)
             launch.max_pool2d(torch.zeros(1, 1, 4, 5, dtype=dtype), (2, 2), (1, 1), True)  # all taps equal
+            for kernel in ((17, 30), (49, 1), (1, 13)):
+                pool_widely(kernel, dtype)
     return path
 
 
@@ -57,6 +59,20 @@ def run(operator: str, case: Case, dtype: torch.dtype, channels_last: bool) -> N
     ]
     args = [a.to(memory_format=layout) if isinstance(a, torch.Tensor) and a.ndim == 4 else a for a in args]
     getattr(launch, operator)(*dispatch._dense(operator, tuple(args)))
+
+
+def pool_widely(kernel: tuple[int, int], dtype: torch.dtype) -> None:
+    """Windows of many taps, in several passes, some of one axis only; the second plane by itself."""
+    size = [3 + 2 * (k - 1) for k in kernel]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window_sums, "PART", 1)
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x, grad = (
+                torch.randn(1, 2, *shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+                for shape in (size, (3, 3))
+            )
+            launch.avg_pool2d(x.contiguous(memory_format=layout), kernel, (2, 2), 7)
+            launch.avg_pool2d_backward(grad.contiguous(memory_format=layout), kernel, (2, 2), 7)
 
 
 def replay(program: Path, tape: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -264,6 +280,63 @@ FAULTS = (
         "value > best",
         "value >= best",
         "max_pool_f32",
+        (FIBRES,),
+    ),
+    Fault(
+        "windows beyond the line",
+        "window_sums.cuh",
+        "(word)place < (word)length ? ",
+        "true ? ",
+        "window_sums_f32_f32_f32",
+        BOUNDS,
+    ),
+    Fault(
+        "windows beyond one end of the line",
+        "window_sums.cuh",
+        "(word)place < (word)length",
+        "place < length",
+        "window_sums_f32_f32_f32",
+        BOUNDS,
+    ),
+    Fault(
+        "threads beyond the last window",
+        "window_sums.cuh",
+        "if (at >= p.total) return;",
+        "",
+        "window_sums_f32_f32_f32",
+        BOUNDS,
+    ),
+    Fault(
+        "a further tap beside the window",
+        "window_sums.cuh",
+        "place + 2 * reach",
+        "place + reach",
+        "window_sums_f32_f32_f32",
+        (FIBRES,),
+    ),
+    Fault(
+        "further taps from the wrong doubling",
+        "window_sums.cuh",
+        "p.odd >> (DOUBLINGS - 1)",
+        "p.odd >> (3 - DOUBLINGS)",
+        "window_sums_f32_f32_f32",
+        (FIBRES,),
+    ),
+    Fault(
+        "sums begin where taps do",
+        "window_sums.cuh",
+        "place - p.sums_first",
+        "place",
+        "window_sums_f32_f32_f32",
+        (FIBRES,),
+    ),
+    Fault(
+        "windows joined in another order",
+        "window_sums.cuh",
+        "return total + value_at(x, place + 2 * reach, p.length, p.inner);",
+        "{ const auto half = window_at<DOUBLINGS - 1>(p, x, sums, place);"
+        " return half + (total - half + value_at(x, place + 2 * reach, p.length, p.inner)); }",
+        "window_sums_f32_f32_f32",
         (FIBRES,),
     ),
     Fault(

@@ -36,14 +36,14 @@ def recording(shim: Shim, path: Path) -> Iterator[None]:
         kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, device: torch.device
     ) -> None:
         pointers = [(at, tensors[address]) for at, address in _pointers(arguments)]
-        before = [_bytes(tensor) for _, tensor in pointers]
+        before = [_bytes(tensor, data_ptr(tensor)) for _, tensor in pointers]
         shim.run(kernel, blocks, shared, arguments, device)
         name = kernel.name.encode()
         record = [struct.pack("Q", len(name)), name]
         record += [struct.pack("QQQ", blocks, shared, ctypes.sizeof(arguments)), bytes(arguments)]
         record.append(struct.pack("Q", len(pointers)))
         for (at, tensor), content in zip(pointers, before, strict=True):
-            record += [struct.pack("QQ", at, len(content)), content, _bytes(tensor)]
+            record += [struct.pack("QQ", at, len(content)), content, _bytes(tensor, data_ptr(tensor))]
         launches.append(b"".join(record))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -63,5 +63,5 @@ def _pointers(arguments: ctypes.Structure, start: int = 0) -> Iterator[tuple[int
             yield at, value
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return ctypes.string_at(tensor.untyped_storage().data_ptr(), tensor.numel() * tensor.element_size())
+def _bytes(tensor: Tensor, address: int) -> bytes:
+    return ctypes.string_at(address, tensor.numel() * tensor.element_size())

@@ -18,6 +18,23 @@ class PoolArguments(ctypes.Structure):
     )
 
 
+#: Times that one launch of window_sums.cuh doubles windows.
+MOST_DOUBLINGS = 3
+
+
+class WindowSumsArguments(ctypes.Structure):
+    """window_sums.cuh"""
+
+    _fields_ = (
+        *((name, _POINTER) for name in ("x", "sums", "out")),
+        ("total", _LONG),
+        *((name, _INT) for name in ("inner", "length", "sums_length", "out_length")),
+        *((name, _INT) for name in ("sums_first", "out_first", "doublings")),
+        ("reach", _INT * MOST_DOUBLINGS),
+        *((name, _INT) for name in ("odd", "divisor")),
+    )
+
+
 class SitePoolArguments(ctypes.Structure):
     """site_pool.cuh"""
 

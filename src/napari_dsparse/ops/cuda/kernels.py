@@ -8,6 +8,8 @@ from importlib import resources
 
 import torch
 
+from napari_dsparse.ops.reference.arithmetic import sum_dtype
+
 #: How number types are called in kernel names, and in the sources.
 ELEMENTS: Mapping[torch.dtype, tuple[str, str]] = {
     torch.float32: ("f32", "float"),
@@ -67,6 +69,23 @@ def _pools() -> Iterator[Kernel]:
             )
 
 
+def _window_sums() -> Iterator[Kernel]:
+    for dtype in ELEMENTS:
+        own, wide = ELEMENTS[dtype], ELEMENTS[sum_dtype(dtype)]
+        # Of taps, of sums so far, of results. Sums of 16-bit maps are wide; other maps have one type only.
+        uses = (
+            (own, own, wide),  # first pass of the first axis
+            (own, wide, wide),  # its later passes
+            (wide, wide, own),  # last pass of the second axis
+            (own, own, own),  # only pass of an only axis
+            (own, wide, own),  # last of its several passes
+        )
+        for types in dict.fromkeys(uses):
+            name = "_".join(("window_sums", *(short for short, _ in types)))
+            template = f"window_sums<{', '.join(element for _, element in types)}>"
+            yield Kernel(name, "window_sums.cuh", template, "WindowSumsArguments", 256, 6)
+
+
 def _products() -> Iterator[Kernel]:
     for dtype in PRODUCT_DTYPES:
         short, element = ELEMENTS[dtype]
@@ -121,7 +140,7 @@ def _products() -> Iterator[Kernel]:
 
 
 #: Every kernel by name.
-KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (*_pools(), *_products())}
+KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (*_pools(), *_window_sums(), *_products())}
 
 
 def headers() -> dict[str, str]:

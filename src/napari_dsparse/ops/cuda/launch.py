@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,8 @@ from napari_dsparse.ops.cuda.pools import (
     site_max_pool2d,
     site_max_pool2d_backward,
 )
+from napari_dsparse.ops.schemas import argument_names
+from napari_dsparse.ops.shapes import grown
 
 #: What serves each operator, in a few words.
 KERNELS: Mapping[str, str] = {
@@ -37,8 +39,8 @@ KERNELS: Mapping[str, str] = {
     "conv2d_weight_grad": "split GEMM over pixels, summed in order",
     "max_pool2d": "one thread a value, uint8 winners",
     "max_pool2d_backward": "gather of winners, k^2 a value",
-    "avg_pool2d": "one thread a value",
-    "avg_pool2d_backward": "gather, k^2 a value",
+    "avg_pool2d": "one thread a value; many taps by doubling",
+    "avg_pool2d_backward": "gather, k^2 a value; many taps by doubling",
     "site_conv2d": "gather-GEMM",
     "site_conv2d_input_grad": "gather-GEMM through the inverse map",
     "site_conv2d_weight_grad": "split GEMM over sites, summed in order",
@@ -92,11 +94,23 @@ def can_run(operator: str, *args: Any) -> str | None:
     if operator.startswith("site_"):
         if max(t.shape[0] for t in tensors) > MOST:
             return f"A kernel map of more than {MOST} sites has no kernel."
-    elif x.shape[2] > MOST or x.shape[1] * x.shape[3] > MOST:
-        return f"A map of {tuple(x.shape)} is too wide; kernels take {MOST} values a row."
+    else:
+        rows, columns = _larger(operator, args)
+        if rows > MOST or x.shape[1] * columns > MOST:
+            size = (*x.shape[:2], rows, columns)
+            return f"A map of {size} is too wide; kernels take {MOST} values a row."
     if "max_pool" in operator and _taps(operator, args) > 256:
         return f"A window of {_taps(operator, args)} taps is too large; a winner of one byte tells 256 apart."
     return None
+
+
+def _larger(operator: str, args: tuple[Any, ...]) -> Sequence[int]:
+    """Rows and columns of the larger map of a call, the one that is read or, backward, may be written."""
+    if operator.endswith("pool2d_backward"):
+        named = dict(zip(argument_names(operator), args, strict=True))
+        return grown(named["grad"], named["kernel"], named["dilation"])
+    x: Tensor = args[0]
+    return x.shape[2:]
 
 
 def _taps(operator: str, args: tuple[Any, ...]) -> int:

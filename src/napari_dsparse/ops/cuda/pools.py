@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from napari_dsparse.ops.cuda import execution
+from napari_dsparse.ops.cuda import execution, window_sums
 from napari_dsparse.ops.cuda.arguments import PoolArguments, SitePoolArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
 from napari_dsparse.ops.shapes import grown, layout_of, shrunk
@@ -34,16 +34,12 @@ def max_pool2d_backward(
 
 def avg_pool2d(x: Tensor, kernel: Sequence[int], dilation: Sequence[int], divisor: int) -> Tensor:
     """dsparse::avg_pool2d"""
-    out = _empty_map(x, shrunk(x, kernel, dilation))
-    _pool("avg_pool", x, out, None, kernel, dilation, divisor)
-    return out
+    return _avg_pool("avg_pool", x, shrunk(x, kernel, dilation), kernel, dilation, divisor)
 
 
 def avg_pool2d_backward(grad: Tensor, kernel: Sequence[int], dilation: Sequence[int], divisor: int) -> Tensor:
     """dsparse::avg_pool2d_backward"""
-    out = _empty_map(grad, grown(grad, kernel, dilation))
-    _pool("avg_pool_backward", grad, out, None, kernel, dilation, divisor)
-    return out
+    return _avg_pool("avg_pool_backward", grad, grown(grad, kernel, dilation), kernel, dilation, divisor)
 
 
 def site_max_pool2d(x: Tensor, rows: Tensor, inverse: Tensor, record: bool) -> tuple[Tensor, Tensor]:
@@ -80,6 +76,22 @@ def _empty_map(like: Tensor, size: Sequence[int]) -> Tensor:
     return torch.empty(
         (*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=layout_of(like)
     )
+
+
+def _avg_pool(
+    name: str,
+    x: Tensor,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    divisor: int,
+) -> Tensor:
+    out = _empty_map(x, size)
+    if window_sums.doubling_pays(kernel):
+        window_sums.pool(x, out, kernel, dilation, divisor)
+    else:
+        _pool(name, x, out, None, kernel, dilation, divisor)
+    return out
 
 
 def _pool(

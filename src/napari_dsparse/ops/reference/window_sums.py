@@ -22,6 +22,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from napari_dsparse.ops.doubling import doublings
 from napari_dsparse.ops.reference.arithmetic import sum_dtype
 from napari_dsparse.ops.shapes import Two, grown, layout_of, shrunk
 
@@ -164,13 +165,10 @@ def _widened(lines: Tensor, padding: int, scratch: _Scratch) -> Tensor:
 
 
 def _sum_taps(x: Tensor, taps: int, dilation: int, scratch: _Scratch, out: Tensor | None) -> Tensor:
-    """Sums of `taps` neighbours along axis 1 of `x`, in `out` or, if that is None, anywhere.
-
-    The digits of `taps` in base 2 say how: for each after the first, double the window; at a 1, add a tap.
-    """
+    """Sums of `taps` neighbours along axis 1 of `x`, in `out` or, if that is None, anywhere."""
     joins: list[bool] = []  # True for one more tap
-    for digit in f"{taps:b}"[1:]:
-        joins += [False, True] if digit == "1" else [False]
+    for odd in doublings(taps):
+        joins += [False, True] if odd else [False]
     if not joins:
         return x if out is None else out.copy_(x)
     total, window = x, 1
