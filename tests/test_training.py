@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,19 +19,15 @@ from skimage.measure import label as connected
 
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation, resolve_image
-from napari_dsparse.network import NetworkSpec, default_classes, densify, trace
+from napari_dsparse.network import NETWORKS, NetworkSpec, default_classes, densify, trace
 from napari_dsparse.prediction import predict_labels, predict_probabilities
 from napari_dsparse.training import Trainer, find_strokes, train_classifier
 from napari_dsparse.training.adamw import AdamW
-from napari_dsparse.training.batch import PIXELS_KEPT, PIXELS_PER_STEP, Pieces, make_batches
-from napari_dsparse.training.features import SeenStroke
-from napari_dsparse.training.head import CELL, Coverage, Moments, by_class, fit_head
+from napari_dsparse.training.batch import make_batches
 from napari_dsparse.training.learner import class_balanced_loss
 from napari_dsparse.training.rounds import Round
-from napari_dsparse.training.validation import FOLDS, cross_validate
 from scenes import iou, stripes, strokes_on
 
-RIDGE = partial(fit_head, ridge=0.1)
 CPU = torch.device("cpu")
 
 
@@ -72,34 +68,40 @@ def test_labels_that_are_no_labels_are_refused(labels, sentence):
         find_strokes(labels)
 
 
-def test_a_step_at_the_strokes_has_the_gradient_of_the_masked_whole_image():
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_at_the_strokes_has_the_gradient_of_the_masked_whole_image(name):
     """The loss over all pieces equals the whole-image loss masked to the labels, mirrored border included."""
     torch.manual_seed(0)
     image = np.random.default_rng(0).normal(size=(2, 50, 61)).astype(np.float32)
     labels = np.zeros((50, 61), np.uint8)
-    labels[0:2, 0:30], labels[30:33, 55:61], labels[49, 20:28], labels[10:14, 10:14] = 1, 2, 2, 1
-    network = NetworkSpec("compact", 2, 2).build().double().eval()
+    labels[0:2, 0:5], labels[30:33, 58:61], labels[49, 20:24], labels[10:12, 10:12] = 1, 2, 2, 1
+    network = NetworkSpec(name, 2, 2).build().double().eval()
     dense, half = densify(network), trace(network).patch[0] // 2
     normalisation = Normalisation((0.1, -0.2), (1.5, 0.5))
-    pieces = Pieces([ImageSource(image, 0)], normalisation, dense.geometry)
-    made = pieces.of(find_strokes(labels), np.random.default_rng(0))
-    (batch,) = make_batches([p for own in made.values() for p in own], np.random.default_rng(0), CPU)
-    ours = class_balanced_loss(
-        dense.on_sites(batch.pixels.double(), batch.closure), batch.targets, (0, 1), 0.05
-    )
-
-    padded = np.pad(normalisation.apply(image), ((0, 0), (half, half), (half, half)), "reflect")
+    batches = make_batches([ImageSource(image, 0)], normalisation, dense.geometry, find_strokes(labels), CPU)
+    source = ImageSource(image, 0)
+    padded = normalisation.apply(source.read((), (-half, 50 + half), (-half, 61 + half)))
     scores = dense(torch.from_numpy(padded).double()[None])[0]
-    y, x = np.nonzero(labels)
-    whole = class_balanced_loss(
-        scores[:, y, x].t(), torch.from_numpy(labels[y, x].astype(np.int64) - 1), (0, 1), 0.05
-    )
-    torch.testing.assert_close(ours, whole, rtol=1e-10, atol=1e-12)
-    parameters = list(network.parameters())
-    for a, b in zip(
-        torch.autograd.grad(ours, parameters), torch.autograd.grad(whole, parameters), strict=True
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
+    if name == "compact":  # of a wide network, whole strides apart are enough
+        assert sum(len(batch.targets) for batch in batches) == (labels > 0).sum()
+    for batch in batches:
+        logits = dense.on_sites(batch.pixels.double(), batch.closure)
+        ours = class_balanced_loss(logits, batch.targets, batch.weights.double(), (0, 1))
+        y, x = np.nonzero(labels)
+        everywhere = scores[:, y, x].t()
+        # Which of the painted pixels each row is: their scores are the same.
+        places = (logits[:, None] - everywhere[None]).abs().sum(2).argmin(1)
+        assert len(places.unique()) == len(places)
+        assert torch.equal(batch.targets, torch.from_numpy(labels[y, x].astype(np.int64) - 1)[places])
+        whole = class_balanced_loss(everywhere[places], batch.targets, batch.weights.double(), (0, 1))
+        torch.testing.assert_close(ours, whole, rtol=1e-10, atol=1e-12)
+        parameters = list(network.parameters())
+        for a, b in zip(
+            torch.autograd.grad(ours, parameters),
+            torch.autograd.grad(whole, parameters, retain_graph=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
 
 
 class CountedImage:
@@ -121,13 +123,13 @@ def test_training_reads_around_the_strokes_only_and_unchanged_strokes_not_again(
     trainer = Trainer([ImageSource(image)], default_classes(2), hold_out=False)
     image.read = 0
     assert trainer.update(find_strokes(labels))
-    assert 0 < image.read < 40_000
+    assert 0 < image.read < 600_000  # of four million: what two wide surroundings touch
     image.read = 0
     assert not trainer.update(find_strokes(labels))
     assert image.read == 0
-    labels[500:503, 500:520] = 2
+    labels[120:123, 100:120] = 2
     assert trainer.update(find_strokes(labels))
-    assert 0 < image.read < 10_000
+    assert 0 < image.read < 10_000  # its surroundings were known
 
 
 def test_it_learns_a_texture_that_brightness_cannot_tell():
@@ -137,8 +139,6 @@ def test_it_learns_a_texture_that_brightness_cannot_tell():
     well_inside = np.abs(np.arange(truth.shape[1]) % 24 - 12) < 6  # no stroke says where bands end
     assert iou(found[:, well_inside], truth[:, well_inside]) > 0.95
     assert classifier.record.steps == 60
-    assert classifier.record.held_out_strokes >= 2
-    assert all(value > 0.7 for value in classifier.record.held_out_iou)
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit():
@@ -182,14 +182,26 @@ def test_a_stop_flag_ends_training_between_steps_and_keeps_what_was_learned():
     assert classifier.record.steps == 5
 
 
-def test_seconds_end_a_round():
+def test_seconds_hold_for_everything_and_the_time_told_is_the_time_taken():
+    image, truth = stripes()
+    train_classifier(image, strokes_on(truth))  # what is loaded once is not counted
+    seen, started = [], time.perf_counter()
+    classifier = train_classifier(image, strokes_on(truth), steps=10_000, seconds=3.0, progress=seen.append)
+    taken = time.perf_counter() - started
+    assert all(state.seconds < 3.0 for state in seen[:-1])
+    assert seen[-1].steady
+    assert classifier.record.steps == len(seen) < 10_000
+    assert 0.9 * taken < classifier.record.seconds <= taken
+    without = train_classifier(image, strokes_on(truth), seconds=1e-3)
+    assert without.record.steps == 0
+    assert without.record.held_out_iou == (None, None)  # no time was left to judge
+
+
+def test_no_steps_are_taken_unless_asked_for():
     image, truth = stripes()
     seen = []
-    classifier = train_classifier(image, strokes_on(truth), seconds=0.5, progress=seen.append)
-    assert all(state.seconds < 0.5 for state in seen[:-1])
-    assert seen[-1].seconds >= 0.5
-    assert seen[-1].steady
-    assert classifier.record.steps == len(seen)
+    assert train_classifier(image, strokes_on(truth), progress=seen.append).record.steps == 0
+    assert not seen
 
 
 def test_a_long_round_moves_no_further_than_the_recipes():
@@ -279,79 +291,6 @@ def test_unknown_pixels_are_read_as_the_median():
     assert all(torch.isfinite(weight).all() for weight in classifier.weights.values())
 
 
-def test_a_filled_region_is_dealt_into_batches_of_bounded_size():
-    labels = np.ones((600, 600), np.uint8)
-    labels[:, 300:] = 2
-    labels[:40, :40] = 3
-    image = ImageSource(np.zeros(labels.shape, np.float32))
-    pieces = Pieces(
-        [image], Normalisation((0.0,), (1.0,)), trace(NetworkSpec("compact", 1, 3).build().eval())
-    )
-    rng = np.random.default_rng(0)
-    made = [p for own in pieces.of(find_strokes(labels), rng).values() for p in own]
-    assert sum(p.count for p in made) <= PIXELS_KEPT
-    assert {p.label for p in made} == {1, 2, 3}
-    batches = make_batches(made[:40], rng, CPU)
-    assert len(batches) > 1
-    assert max(len(b.targets) for b in batches) <= 2 * PIXELS_PER_STEP
-
-
-def seen_strokes(rng, labels, features=5, pixels=12):
-    """Strokes of random features, shifted by their class."""
-    strokes = []
-    for label in labels:
-        rows = torch.from_numpy(rng.normal(0, 1, (pixels, features)) + 2 * label * np.eye(features)[label])
-        apart = np.arange(pixels)[:, None] * [[0, CELL]]
-        strokes.append(SeenStroke(label, Moments.of(rows[None], Coverage.of(apart)), rows.float()))
-    return strokes
-
-
-def test_the_last_layer_is_the_class_balanced_ridge_classifier():
-    rng = np.random.default_rng(0)
-    strokes = seen_strokes(rng, (1, 2, 2, 3, 2))
-    weight, bias = fit_head(by_class(strokes).values(), 0.3)
-    rows = torch.cat([stroke.features.double() for stroke in strokes]).numpy()
-    target = np.repeat([stroke.label - 1 for stroke in strokes], 12)
-    share = (1 / np.bincount(target))[target] / 3
-    mean = share @ rows
-    variance = (share @ (rows - mean) ** 2).mean()
-    # The same as least squares with a row more for every feature, which pulls its weight to 0.
-    tall = np.vstack([np.sqrt(share)[:, None] * (rows - mean), np.sqrt(0.3 * variance) * np.eye(5)])
-    wanted = np.vstack([np.sqrt(share)[:, None] * (np.eye(3)[target] - 1 / 3), np.zeros((5, 3))])
-    expected = np.linalg.lstsq(tall, wanted, rcond=None)[0].T
-    np.testing.assert_allclose(weight.numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose(bias.numpy(), 1 / 3 - expected @ mean, atol=1e-6)
-
-
-def test_neighbours_count_for_little_more_than_one_of_them():
-    line = np.stack([np.zeros(40, int), np.arange(40)], 1)
-    spread = Coverage.of(line)
-    assert spread.cells == 3
-    np.testing.assert_allclose(spread.weights, [16**-0.5] * 32 + [8**-0.5] * 8)
-    alone = Coverage.of(line[:1])
-    assert alone.cells == 1
-    assert alone.weights == 1
-    rows = torch.randn(2, 40, 4)
-    moments = Moments.of(rows, spread)
-    assert moments.weight == pytest.approx(2 * spread.weights.sum())
-    weights = torch.from_numpy(spread.weights)
-    torch.testing.assert_close(moments.total, (rows.double() * weights[:, None]).sum((0, 1)))
-    both = moments + Moments.of(rows[:, :1], alone)
-    assert both.cells == 4
-    assert both.weight == pytest.approx(moments.weight + 2)
-
-
-def test_the_last_layer_is_held_back_where_little_is_painted():
-    rng = np.random.default_rng(0)
-    little, much = (by_class(seen_strokes(rng, (1, 2), pixels=pixels)).values() for pixels in (2, 60))
-    sizes = [
-        [float(fit_head(classes, 0.1, caution)[0].norm()) for caution in (0.0, 5.0)]
-        for classes in (little, much)
-    ]
-    lost = [1 - held / free for free, held in sizes]
-    assert lost[0] > 3 * lost[1] > 0
-
-
 def test_the_same_strokes_make_the_same_model_however_they_were_painted():
     image, truth = stripes()
     labels = strokes_on(truth)
@@ -378,37 +317,6 @@ def test_a_model_is_useful_before_its_first_step():
     found = predict_labels(trainer.snapshot(), resolve_image(image))
     well_inside = np.abs(np.arange(truth.shape[1]) % 24 - 12) < 6
     assert iou(found[:, well_inside], truth[:, well_inside]) > 0.95
-
-
-def test_no_stroke_is_judged_by_a_layer_that_was_fitted_to_it():
-    """Features that only tell strokes apart say all about strokes that were seen, and nothing of others."""
-    labels = [1, 2] * 6
-    strokes = [
-        SeenStroke(label, Moments.of(rows[None], Coverage.of(np.zeros((9, 2), int))), rows)
-        for label, rows in zip(labels, torch.eye(len(labels))[:, None].expand(-1, 9, -1), strict=True)
-    ]
-    weight, bias = fit_head(by_class(strokes).values(), 1e-6)
-    fitted = [int((s.features[0].double() @ weight.t() + bias).argmax()) + 1 for s in strokes]
-    assert fitted == labels
-    accuracy = cross_validate(strokes, 2, partial(fit_head, ridge=1e-6), 0)
-    assert accuracy.strokes == len(strokes)
-    assert accuracy.confusion.sum() == 9 * len(strokes)
-    assert accuracy.confusion.diagonal().sum() < 9 * len(strokes)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=20), st.integers(0, 9))
-def test_classes_with_two_strokes_are_measured_all_of_them(labels, seed):
-    accuracy = cross_validate(seen_strokes(np.random.default_rng(seed), labels), 5, RIDGE, seed)
-    measured = [label for label in set(labels) if labels.count(label) >= 2]
-    if len(measured) < 2:
-        assert accuracy.strokes == 0
-        assert accuracy.iou == {}
-    else:
-        assert accuracy.strokes == sum(labels.count(label) for label in measured)
-        assert sorted(accuracy.iou) == sorted(measured)
-        assert all(0 <= value <= 1 for value in accuracy.iou.values())
-        assert FOLDS >= 2
 
 
 def test_the_optimiser_is_pytorchs_adamw():
@@ -441,5 +349,5 @@ def test_learning_does_not_load_pytorchs_compiler():
 def test_every_class_weighs_the_same_however_much_was_painted():
     logits = torch.zeros(10, 2, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0] * 9 + [1])
-    class_balanced_loss(logits, targets, (0, 1), 0.0).backward()
+    class_balanced_loss(logits, targets, torch.ones(10), (0, 1)).backward()
     torch.testing.assert_close(logits.grad.sum(0), torch.zeros(2, dtype=torch.float64))

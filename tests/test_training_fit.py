@@ -1,0 +1,220 @@
+"""The fit in closed form: which painted pixels it learns from, what it is, and what it is held back by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from napari_dsparse.network import NETWORKS, NetworkSpec
+from napari_dsparse.network.warm import warm_start
+from napari_dsparse.training import find_strokes
+from napari_dsparse.training.choice import MOST_PIXELS, PIXELS_PER_SQUARE, SQUARE, choose_pixels
+from napari_dsparse.training.contrast import CONTRASTS, contrasts
+from napari_dsparse.training.head import MOST_AXES, Head, Rows, balanced
+
+labels_2d = hnp.arrays(
+    np.uint8, st.tuples(st.integers(1, 50), st.integers(1, 50)), elements=st.integers(0, 3)
+).filter(lambda labels: labels.any())
+
+
+# -- which pixels -----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels_2d)
+def test_chosen_pixels_are_painted_ones_each_class_weighing_the_same(labels):
+    strokes = find_strokes(labels)
+    chosen = choose_pixels(strokes)
+    assert_array_equal(labels[tuple(chosen.yx.T)], chosen.labels)
+    assert_array_equal([strokes[i].label for i in chosen.strokes], chosen.labels)
+    assert len(np.unique(chosen.yx, axis=0)) == len(chosen.yx)
+    painted = np.unique(labels[labels > 0])
+    by_class = [chosen.weights[chosen.labels == k].sum() for k in painted]
+    assert_allclose(by_class, 1 / len(painted))
+    squares = {int(k): len(np.unique(np.argwhere(labels == k) // SQUARE, axis=0)) for k in painted}
+    assert chosen.squares == squares
+    assert chosen.evidence == pytest.approx(len(squares) / sum(1 / n for n in squares.values()))
+    for k in painted:
+        own = chosen.yx[chosen.labels == k] // SQUARE
+        _, counts = np.unique(own, axis=0, return_counts=True)
+        assert counts.max() <= PIXELS_PER_SQUARE
+        assert len(counts) == squares[int(k)]  # nothing that was painted goes unheard
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels_2d, st.randoms(use_true_random=False))
+def test_the_choice_depends_on_the_paint_and_not_on_the_order_of_strokes(labels, random):
+    strokes = list(find_strokes(labels))
+    one = choose_pixels(strokes)
+    random.shuffle(strokes)
+    other = choose_pixels(strokes)
+    assert_array_equal(one.yx, other.yx)
+    assert_array_equal(one.labels, other.labels)
+    assert_allclose(one.weights, other.weights, rtol=1e-12)
+
+
+def test_a_filled_image_costs_no_more_than_the_most_pixels():
+    labels = np.ones((900, 1000), np.uint8)
+    labels[:, 500:] = 2
+    labels[3:6, 3:9] = 3
+    chosen = choose_pixels(find_strokes(labels))
+    counts = np.bincount(chosen.labels)[1:]
+    assert MOST_PIXELS // 2 < len(chosen.labels) <= MOST_PIXELS
+    assert counts[2] == PIXELS_PER_SQUARE  # a small class keeps all that it may have
+    assert 0.8 < counts[0] / counts[1] < 1.25
+    halves = chosen.yx[chosen.labels == 1] // [450, 250]
+    _, spread = np.unique(halves, axis=0, return_counts=True)
+    assert spread.min() > 0.8 * spread.mean()
+
+
+def test_pixels_of_a_square_look_random_and_a_square_weighs_as_the_root_of_its_paint():
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:16, :16], labels[32:36, :16], labels[40, 40] = 1, 1, 2
+    chosen = choose_pixels(find_strokes(labels))
+    full = (chosen.yx[:, 0] < 16) & (chosen.labels == 1)
+    assert np.ptp(chosen.yx[full], axis=0).min() > 8
+    thin = ~full & (chosen.labels == 1)
+    assert chosen.weights[full].sum() / chosen.weights[thin].sum() == pytest.approx(np.sqrt(256 / 64))
+
+
+# -- the last layer ---------------------------------------------------------------------------------------
+
+
+def random_rows(seed=0, rows=60, sizes=(5, 3), classes=3):
+    rng = np.random.default_rng(seed)
+    targets = np.concatenate([np.arange(classes), rng.integers(0, classes, rows - classes)])
+    groups = tuple(
+        torch.from_numpy(rng.normal(0, scale, (rows, size)) + targets[:, None]).float()
+        for scale, size in zip((1, 3), sizes, strict=True)
+    )
+    return Rows(groups, torch.from_numpy(targets), torch.from_numpy(rng.uniform(0.1, 2, rows)))
+
+
+def least_squares(rows, penalties, where=slice(None)):
+    """The same by rows more, one for every feature, which pull its weight to 0."""
+    x = torch.cat([g.double() for g in rows.groups], 1).numpy()
+    share = balanced(rows.targets, rows.weights).numpy()
+    first = rows.groups[0].double().numpy()
+    unit = (share @ (first - share @ first) ** 2).mean()
+    targets, given_weights = rows.targets[where], rows.weights[where]
+    classes = np.eye(int(rows.targets.max()) + 1)[targets.numpy()]
+    x, share = x[where], balanced(targets, given_weights).numpy()
+    mean, middle = share @ x, share @ classes
+    pull = np.repeat([p * unit for p in penalties], [g.shape[1] for g in rows.groups])
+    tall = np.vstack([np.sqrt(share)[:, None] * (x - mean), np.diag(np.sqrt(pull))])
+    wanted = np.vstack([np.sqrt(share)[:, None] * (classes - middle), np.zeros((len(pull), len(middle)))])
+    weight = np.linalg.lstsq(tall, wanted, rcond=None)[0].T
+    return weight, middle - weight @ mean
+
+
+@pytest.mark.parametrize("rows", [60, 6], ids=["more rows than features", "fewer"])
+def test_the_last_layer_is_the_class_balanced_ridge_classifier_with_a_penalty_by_group(rows):
+    given_rows, penalties = random_rows(rows=rows), (0.3, 0.02)
+    weight, bias = Head(given_rows).fit(penalties)
+    wanted, offset = least_squares(given_rows, penalties)
+    assert_allclose(weight.numpy(), wanted, atol=1e-9)
+    assert_allclose(bias.numpy(), offset, atol=1e-9)
+    other, _ = Head(given_rows).fit((0.02, 0.3))
+    assert not np.allclose(weight.numpy(), other.numpy(), atol=1e-3)
+
+
+def test_pixels_left_out_are_judged_by_the_fit_to_all_others():
+    given_rows, penalties = random_rows(), (0.3, 0.02)
+    head = Head(given_rows)
+    held = torch.tensor([4, 17, 58])
+    rest = np.setdiff1d(np.arange(60), held.numpy())
+    weight, bias = least_squares(given_rows, penalties, rest)
+    x = torch.cat([g.double() for g in given_rows.groups], 1).numpy()[held.numpy()]
+    assert_allclose(head.left_out(held, penalties).numpy(), x @ weight.T + bias, atol=1e-9)
+
+
+def test_of_a_pixel_left_out_no_view_is_learned_from():
+    given_rows = random_rows(rows=40)
+    twice = Rows(
+        tuple(torch.cat([g, g + 0.1]) for g in given_rows.groups),
+        given_rows.targets.repeat(2),
+        given_rows.weights.repeat(2) / 2,
+    )
+    held, penalties = torch.tensor([3, 8]), (0.3, 0.02)
+    one = Head(twice, views=2).left_out(held, penalties)
+    rest = torch.ones(80, dtype=torch.bool)
+    rest[[3, 8, 43, 48]] = False
+    weight, bias = least_squares(twice, penalties, rest.nonzero()[:, 0].numpy())
+    x = torch.cat([g.double() for g in twice.groups], 1).numpy()[held.numpy()]
+    assert_allclose(one.numpy(), x @ weight.T + bias, atol=1e-9)
+
+
+def test_a_class_with_nothing_left_is_not_found():
+    given_rows = random_rows()
+    held = (given_rows.targets == 1).nonzero()[:, 0]
+    scores = Head(given_rows).left_out(held, (0.3, 0.02))
+    assert torch.isneginf(scores[:, 1]).all()
+    assert torch.isfinite(scores[:, [0, 2]]).all()
+
+
+def test_axes_that_are_left_out_say_next_to_nothing():
+    """Features as networks have them: their variance falls quickly from axis to axis."""
+    rng = np.random.default_rng(0)
+    size, rows = MOST_AXES + 60, 400
+    targets = torch.from_numpy(rng.integers(0, 2, rows))
+    turned, _ = np.linalg.qr(rng.normal(size=(size, size)))
+    values = rng.normal(size=(rows, size)) * 0.95 ** np.arange(size)
+    values[:, 0] += targets.numpy()
+    group = torch.from_numpy(values @ turned).float()
+    given_rows = Rows((group,), targets, torch.ones(rows, dtype=torch.float64))
+    weight, bias = Head(given_rows).fit((1.0,))
+    wanted, offset = least_squares(given_rows, (1.0,))
+    scores = group.double().numpy() @ np.stack([weight[0].numpy(), wanted[0]], 1)
+    scores += [float(bias[0]), offset[0]]
+    assert weight.shape == wanted.shape
+    assert_allclose(scores[:, 0], scores[:, 1], atol=0.01 * np.ptp(scores[:, 1]))
+
+
+# -- how strongly it is held back -------------------------------------------------------------------------
+
+
+def test_contrast_is_about_one_where_classes_are_alike():
+    torch.manual_seed(0)
+    found = []
+    for _ in range(200):
+        strokes = torch.arange(6).repeat_interleave(5)
+        features = torch.randn(6, 8)[strokes] + 0.1 * torch.randn(30, 8)
+        share = torch.full((30,), 1 / 30, dtype=torch.float64)
+        found += contrasts([features], share, strokes % 2, strokes)
+    assert 0.8 < np.median(found) < 1.3
+
+
+def test_contrast_is_one_where_no_class_has_two_strokes_and_never_endless():
+    features, share = torch.randn(2, 10, 3), torch.full((10,), 0.1, dtype=torch.float64)
+    classes = torch.arange(2).repeat_interleave(5)
+    assert contrasts(list(features), share, classes, classes) == (1, 1)
+    alike = torch.ones(10, 3) * classes[:, None]
+    assert contrasts([alike], share, classes, torch.arange(10)) == (CONTRASTS[1],)
+
+
+def test_contrast_does_not_depend_on_how_strokes_are_numbered():
+    torch.manual_seed(0)
+    strokes = torch.arange(6).repeat_interleave(5)
+    features, share = torch.randn(30, 4), torch.full((30,), 1 / 30, dtype=torch.float64)
+    (one,) = contrasts([features], share, strokes % 2, strokes)
+    (other,) = contrasts([features], share, strokes % 2, 100 - 7 * strokes)
+    assert one == pytest.approx(other)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_penalties_of_the_warm_starts_fall_with_what_is_known(name):
+    spec = NetworkSpec(name, 3, 2)
+    warm = warm_start(spec)
+    groups = 1 + len(spec.windows)
+    few, many = (warm.penalties(evidence, (10.0,) * groups) for evidence in (2, 200))
+    assert len(few) == groups
+    assert all(a > b > 0 for a, b in zip(few, many, strict=True))
+    if groups > 1:
+        dull, telling = (warm.penalties(20, (10.0, c, c, c)) for c in (1.0, 100.0))
+        assert all(a > b for a, b in zip(dull[1:], telling[1:], strict=True))
+        assert dull[0] == telling[0]
