@@ -82,23 +82,34 @@ class Head:
         weight : Tensor of float64, shape (K, F1 + F2 + ...)
         bias : Tensor of float64, shape (K,)
         """
-        weight, bias = self._solve(self._everything, penalties)
-        parts = torch.split(weight, [b - a for a, b in pairwise(self._bounds)], 1)
-        full = [part if own is None else part @ own.t() for part, own in zip(parts, self._axes, strict=True)]
-        mean = torch.cat(self._mean)
-        return torch.cat(full, 1), bias - torch.cat(full, 1) @ mean
+        return self._of_features(*self._solve(self._everything, penalties))
 
     def left_out(self, held: Tensor, penalties: Sequence[float]) -> Tensor:
         """Scores (H, K) that pixels `held` get in their first view from a classifier fitted to all others.
 
         Classes of which nothing else is left score minus infinity.
         """
+        nothing = self._rows.new_empty((0, sum(len(mean) for mean in self._mean)))
+        return self.without(held, penalties, nothing)[0]
+
+    def without(self, held: Tensor, penalties: Sequence[float], elsewhere: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of `left_out`, and those (N, K) that features (N, F1 + F2 + ...) get from the same fit."""
         rest = torch.ones(len(self._rows), dtype=torch.bool)
         rest.view(self._views, -1)[:, held] = False
         weight, bias = self._solve(rest.nonzero()[:, 0], penalties)
+        absent = torch.bincount(self._targets[rest], minlength=len(bias)) == 0
         scores = self._rows[held] @ weight.t() + bias
-        absent = torch.bincount(self._targets[rest], minlength=scores.shape[1]) == 0
-        return scores.masked_fill(absent, -torch.inf)
+        weight, bias = self._of_features(weight, bias)
+        others = elsewhere @ weight.to(elsewhere.dtype).t() + bias.to(elsewhere.dtype)
+        return scores.masked_fill(absent, -torch.inf), others.masked_fill(absent, -torch.inf)
+
+    def _of_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """A classifier of rows as one of the features that they were made of."""
+        parts = torch.split(weight, [b - a for a, b in pairwise(self._bounds)], 1)
+        full = torch.cat(
+            [part if own is None else part @ own.t() for part, own in zip(parts, self._axes, strict=True)], 1
+        )
+        return full, bias - full @ torch.cat(self._mean)
 
     @property
     def _everything(self) -> Tensor:

@@ -63,15 +63,18 @@ class ClassShares:
             Class indices that have paint.
         classes : int
         """
-        if surroundings is not self._of:
-            self._of, self._features = surroundings, self._look(surroundings)
-        means = (self._features @ weight.t() + bias).softmax(1).mean(0).tolist()
+        means = (self.seen(surroundings) @ weight.t() + bias).softmax(1).mean(0).tolist()
         shares = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
         total = sum(shares.values())
         return tuple(shares.get(i, 0.0) / total for i in range(classes))
 
+    def seen(self, surroundings: Surroundings) -> Tensor:
+        """Features (cells, F1 + F2 + ...) of windows spread evenly over all images, looked at once."""
+        if surroundings is not self._of:
+            self._of, self._features = surroundings, self._look(surroundings)
+        return self._features
+
     def _look(self, surroundings: Surroundings) -> Tensor:
-        """Features (cells, F1 + F2 + ...) of windows spread evenly over all images."""
         seen = []
         for image, source in enumerate(self._sources):
             shape = (*source.shape[:-2], *(-(-n // surroundings.stride) for n in source.shape[-2:]))

@@ -31,7 +31,7 @@ from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.shares import ClassShares
 from napari_dsparse.training.strokes import Stroke
-from napari_dsparse.training.validation import Accuracy, cross_validate
+from napari_dsparse.training.validation import Accuracy, Sample, cross_validate
 
 
 class Trainer:
@@ -174,11 +174,22 @@ class Trainer:
         chosen, head = self._fitted()
         if self._hold_out and self._accuracy is None:
             started = time.perf_counter()
+            sample, count = self._sample(head), len(self._classes)
             self._accuracy = cross_validate(
-                self._strokes, chosen, head, self._penalties, len(self._classes), self._seed
+                self._strokes, chosen, head, self._penalties, sample, count, self._seed
             )
             self._seconds += time.perf_counter() - started
         return self.progress()
+
+    def _sample(self, head: Head) -> Sample:
+        surroundings, scale = self._features.surroundings, warm_start(self._learner.spec).scale
+        seen = self._shares.seen(surroundings)
+        weight, bias = (own.to(seen.dtype) for own in head.fit(self._penalties))
+        shares = self._shares.estimate(
+            surroundings, weight * scale, bias * scale, self._present, len(self._classes)
+        )
+        present = torch.tensor(shares)[list(self._present)]
+        return Sample(seen, seen @ weight.t() + bias, scale, present)
 
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
         """Start a round of gradient steps: of `steps`, or `seconds`, or the recipe's length."""
@@ -298,6 +309,7 @@ class Trainer:
             steady=self.steady,
             strokes=len(self._strokes),
             held_out_confusion=self._confusion(),
+            held_out_range=self._accuracy.range if self._accuracy else {},
         )
 
     def _confusion(self) -> tuple[tuple[int, ...], ...]:
