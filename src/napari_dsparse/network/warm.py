@@ -7,6 +7,7 @@ the last layer, which is fitted to the strokes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,26 @@ from napari_dsparse.network.spec import NetworkSpec
 #: What a file says of the last layer's groups of features, in the names of `WarmStart`.
 _GOVERNS = ("ridge", "caution", "fall", "own", "beside")
 
+#: Of a group's error on strokes left out, no less is believed.
+LEAST_ERROR = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """One way to fit a last layer; several are averaged by their shares.
+
+    Parameters
+    ----------
+    share : float
+        Of this one in the average; those of all sum to 1.
+    penalties : tuple of float
+        On the squared weights of each group of features, in units of the mean variance of a feature of the
+        first; positive. Infinity leaves a group out.
+    """
+
+    share: float
+    penalties: tuple[float, ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WarmStart:
@@ -35,6 +56,12 @@ class WarmStart:
         The same, by the network's parameter names.
     ridge, caution, fall, own, beside : tuple of float
         One entry per group of the last layer's features: see `penalties`.
+    alone : tuple of float
+        Ridge and caution of the first group by itself.
+    trust : float
+        Evidence, in painted squares per class, at which all groups together count as much as the first alone.
+    doubt : float
+        Power of the first group's error by which other groups are held back; see `opinions`.
     scale : float
         What the last layer's scores are multiplied by to be logits.
     """
@@ -46,10 +73,41 @@ class WarmStart:
     fall: tuple[float, ...]
     own: tuple[float, ...]
     beside: tuple[float, ...]
+    alone: tuple[float, ...]
+    trust: float
+    doubt: float
     scale: float
 
+    def opinions(
+        self, evidence: float, contrasts: Sequence[float], error: float = 1.0
+    ) -> tuple[Opinion, ...]:
+        """How the last layer is fitted: to all groups of features, and to the first alone.
+
+        The wider the surroundings, the less a few strokes say of them: everything at a place looks like its
+        class. So at first what a pixel looks like by itself counts for as much, and where that tells left-out
+        strokes apart there is little for the surroundings to add.
+
+        Parameters
+        ----------
+        evidence, contrasts
+            As `penalties` takes them.
+        error : float
+            Mean squared error of the first group alone on strokes left out, by that of no knowledge at all.
+        """
+        every = self.penalties(evidence, contrasts)
+        if len(every) == 1:
+            return (Opinion(1.0, every),)
+        doubt = min(1.0, max(error, LEAST_ERROR)) ** -self.doubt
+        share = evidence / (evidence + self.trust)
+        ridge, caution = self.alone
+        alone = (ridge * (1 + caution / evidence), *[math.inf] * (len(every) - 1))
+        return (
+            Opinion(share, (every[0], *(own * doubt for own in every[1:]))),
+            Opinion(1 - share, alone),
+        )
+
     def penalties(self, evidence: float, contrasts: Sequence[float]) -> tuple[float, ...]:
-        """How strongly each group of features is held back when the last layer is fitted.
+        """How strongly each group of features is held back when the last layer is fitted to all of them.
 
         Less the more was painted: from two strokes all that they happen to differ in, their place above all,
         looks like a difference of the classes. Less, too, the further a group puts the classes apart by
@@ -86,7 +144,9 @@ def warm_start(spec: NetworkSpec) -> WarmStart:
     }
     governs = {name: tuple(stored[f"head.{name}"].tolist()) for name in _GOVERNS}
     weights = {spec.prefixes[0] + name: tensor for name, tensor in trunk.items()}
-    return WarmStart(trunk, weights, **governs, scale=float(stored["head.scale"]))
+    alone = tuple(stored["head.alone"].tolist()) if "head.alone" in stored else ()
+    trust, doubt, scale = (float(stored.get(f"head.{name}", 0.0)) for name in ("trust", "doubt", "scale"))
+    return WarmStart(trunk, weights, **governs, alone=alone, trust=trust, doubt=doubt, scale=scale)
 
 
 @cache

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_dsparse.network.warm import Opinion
+
 #: Most principal axes of a group of features that the fit looks at. What lies along the others varies so
 #: little over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the
 #: same for any number of image channels.
@@ -40,7 +42,7 @@ class Rows:
 
 
 class Head:
-    """Fits last layers to some rows, or to parts of them, under any penalties.
+    """Fits last layers to some rows, or to parts of them, in any opinion of how to.
 
     Parameters
     ----------
@@ -66,37 +68,36 @@ class Head:
         variance = weights @ (rows.groups[0].double() - self._mean[0]).square().mean(1)
         self._unit = variance.clamp(min=torch.finfo(torch.float64).tiny)
 
-    def fit(self, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """The linear classifier whose scores come nearest to the one-hot classes.
+    def fit(self, opinions: Sequence[Opinion]) -> tuple[Tensor, Tensor]:
+        """The linear classifier whose scores come nearest to the one-hot classes, averaged over opinions.
 
         Every class weighs the same, however much of it was painted.
 
         Parameters
         ----------
-        penalties : sequence of float
-            On the squared weights of each group, in units of the mean variance of a feature of the first;
-            positive.
+        opinions : sequence of Opinion
+            With penalties in units of the mean variance of a feature of the first group.
 
         Returns
         -------
         weight : Tensor of float64, shape (K, F1 + F2 + ...)
         bias : Tensor of float64, shape (K,)
         """
-        return self._of_features(*self._solve(self._everything, penalties))
+        return self._of_features(*self._solve(self._everything, opinions))
 
-    def left_out(self, held: Tensor, penalties: Sequence[float]) -> Tensor:
+    def left_out(self, held: Tensor, opinions: Sequence[Opinion]) -> Tensor:
         """Scores (H, K) that pixels `held` get in their first view from a classifier fitted to all others.
 
         Classes of which nothing else is left score minus infinity.
         """
         nothing = self._rows.new_empty((0, sum(len(mean) for mean in self._mean)))
-        return self.without(held, penalties, nothing)[0]
+        return self.without(held, opinions, nothing)[0]
 
-    def without(self, held: Tensor, penalties: Sequence[float], elsewhere: Tensor) -> tuple[Tensor, Tensor]:
+    def without(self, held: Tensor, opinions: Sequence[Opinion], elsewhere: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of `left_out`, and those (N, K) that features (N, F1 + F2 + ...) get from the same fit."""
         rest = torch.ones(len(self._rows), dtype=torch.bool)
         rest.view(self._views, -1)[:, held] = False
-        weight, bias = self._solve(rest.nonzero()[:, 0], penalties)
+        weight, bias = self._solve(rest.nonzero()[:, 0], opinions)
         absent = torch.bincount(self._targets[rest], minlength=len(bias)) == 0
         scores = self._rows[held] @ weight.t() + bias
         weight, bias = self._of_features(weight, bias)
@@ -115,22 +116,21 @@ class Head:
     def _everything(self) -> Tensor:
         return torch.arange(len(self._rows))
 
-    def _solve(self, chosen: Tensor, penalties: Sequence[float]) -> tuple[Tensor, Tensor]:
+    def _solve(self, chosen: Tensor, opinions: Sequence[Opinion]) -> tuple[Tensor, Tensor]:
         rows, targets = self._rows[chosen], self._targets[chosen]
         classes = F.one_hot(targets, int(self._targets.max()) + 1).double()
         weights = balanced(targets, self._given[chosen])
         mean, share = weights @ rows, weights @ classes
         root = weights.sqrt()[:, None]
-        held = torch.cat([
-            torch.full((b - a,), p * float(self._unit), dtype=torch.float64)
-            for (a, b), p in zip(pairwise(self._bounds), penalties, strict=True)
-        ])  # fmt: skip
-        x, y = (rows - mean) * root / held.sqrt(), (classes - share) * root
-        if x.shape[1] <= x.shape[0]:
-            solved = _solve_positive(x.t() @ x, x.t() @ y)
-        else:
-            solved = x.t() @ _solve_positive(x @ x.t(), y)
-        weight = (solved / held.sqrt()[:, None]).t()
+        x, y = (rows - mean) * root, (classes - share) * root
+        weight = rows.new_zeros(classes.shape[1], rows.shape[1])
+        for opinion in opinions:
+            held = torch.cat([
+                torch.full((b - a,), p * float(self._unit), dtype=torch.float64)
+                for (a, b), p in zip(pairwise(self._bounds), opinion.penalties, strict=True)
+            ])  # fmt: skip
+            used = held.isfinite()
+            weight[:, used] += opinion.share * _ridge(x[:, used], y, held[used])
         return weight, share - weight @ mean
 
 
@@ -147,6 +147,16 @@ def _principal_axes(centred: Tensor, weights: Tensor) -> Tensor | None:
     spread = centred.t() @ (centred * weights[:, None])
     axes: Tensor = torch.linalg.eigh(spread).eigenvectors[:, -MOST_AXES:]
     return axes
+
+
+def _ridge(x: Tensor, y: Tensor, held: Tensor) -> Tensor:
+    """The weights (K, F) of least squares with penalties `held` (F,) on their squares."""
+    x = x / held.sqrt()
+    if x.shape[1] <= x.shape[0]:
+        solved = _solve_positive(x.t() @ x, x.t() @ y)
+    else:
+        solved = x.t() @ _solve_positive(x @ x.t(), y)
+    return (solved / held.sqrt()[:, None]).t()
 
 
 def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:

@@ -19,14 +19,14 @@ from napari_dsparse.network import (
     TrainingRecord,
     trace,
 )
-from napari_dsparse.network.warm import warm_start
+from napari_dsparse.network.warm import Opinion, warm_start
 from napari_dsparse.ops.devices import pick_device
 from napari_dsparse.training.batch import Batch, make_batches
 from napari_dsparse.training.choice import ChosenPixels, choose_pixels
-from napari_dsparse.training.contrast import contrasts
 from napari_dsparse.training.features import PixelFeatures
-from napari_dsparse.training.head import Head, Rows
+from napari_dsparse.training.head import Head
 from napari_dsparse.training.learner import Learner, Recipe
+from napari_dsparse.training.opinions import form_opinions
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.shares import ClassShares
@@ -95,7 +95,7 @@ class Trainer:
         self._present: tuple[int, ...] = ()
         self._chosen: ChosenPixels | None = None
         self._head: Head | None = None
-        self._penalties: tuple[float, ...] = ()
+        self._opinions: tuple[Opinion, ...] = ()
         self._batches: tuple[Batch, ...] = ()
         self._round = self._round_of(self._recipe.steps, None, since=0.0)
         self._accuracy: Accuracy | None = None
@@ -152,11 +152,12 @@ class Trainer:
         chosen = choose_pixels(strokes)
         rows = self._features.rows(strokes, chosen, present)
         head = Head(rows, len(rows.targets) // len(chosen.labels))
-        penalties = self._penalties_for(chosen, rows)
-        weight, bias = head.fit(penalties)
+        warm = warm_start(self._learner.spec)
+        opinions = form_opinions(warm, strokes, chosen, rows, head, self._seed)
+        weight, bias = head.fit(opinions)
         self._learner.begin(weight, bias, present)
         self._strokes, self._present = tuple(strokes), present
-        self._chosen, self._head, self._penalties = chosen, head, penalties
+        self._chosen, self._head, self._opinions = chosen, head, opinions
         self._accuracy, self._batches = None, ()
         self._loss = float("nan")
         self._seconds = time.perf_counter() - started
@@ -176,7 +177,7 @@ class Trainer:
             started = time.perf_counter()
             sample, count = self._sample(head), len(self._classes)
             self._accuracy = cross_validate(
-                self._strokes, chosen, head, self._penalties, sample, count, self._seed
+                self._strokes, chosen, head, self._opinions, sample, count, self._seed
             )
             self._seconds += time.perf_counter() - started
         return self.progress()
@@ -184,7 +185,7 @@ class Trainer:
     def _sample(self, head: Head) -> Sample:
         surroundings, scale = self._features.surroundings, warm_start(self._learner.spec).scale
         seen = self._shares.seen(surroundings)
-        weight, bias = (own.to(seen.dtype) for own in head.fit(self._penalties))
+        weight, bias = (own.to(seen.dtype) for own in head.fit(self._opinions))
         shares = self._shares.estimate(
             surroundings, weight * scale, bias * scale, self._present, len(self._classes)
         )
@@ -196,16 +197,6 @@ class Trainer:
         if steps is None and seconds is None:
             steps = self._recipe.round_steps
         self._round = self._round_of(steps, seconds, since=self._seconds)
-
-    def _penalties_for(self, chosen: ChosenPixels, rows: Rows) -> tuple[float, ...]:
-        count = len(chosen.labels)  # rows of the first view
-        apart = contrasts(
-            [group[:count] for group in rows.groups],
-            torch.from_numpy(chosen.weights),
-            rows.targets[:count],
-            torch.from_numpy(chosen.strokes),
-        )
-        return warm_start(self._learner.spec).penalties(chosen.evidence, apart)
 
     def _round_of(self, steps: int | None, seconds: float | None, since: float) -> Round:
         clock = None if seconds is None else (since, seconds)

@@ -10,16 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.network.warm import Opinion
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.head import Head
+from napari_dsparse.training.places import deal, places_of
 from napari_dsparse.training.strokes import Stroke
 
 #: A class is measured once it was painted in this many places, and only beside another such class.
 FEWEST_PLACES = 3
-#: Parts that the places of a class are dealt into; each is left out once.
-FOLDS = 5
-#: Paint of a class with less than this between, in pixels, counts as one place.
-NEAR = 32
 #: Half of a range, in units of the log odds: on synthetic scenes, 80 % of true values lie within
 #: (`python -m bench.trust --scenes 40 --sets none`).
 HALF_RANGE = 0.8
@@ -82,7 +80,7 @@ def cross_validate(
     strokes: Sequence[Stroke],
     chosen: ChosenPixels,
     head: Head,
-    penalties: Sequence[float],
+    opinions: Sequence[Opinion],
     sample: Sample,
     classes: int,
     seed: int,
@@ -107,7 +105,7 @@ def cross_validate(
         Of these strokes.
     head : Head
         Made of rows of the chosen pixels, one view after another.
-    penalties : sequence of float
+    opinions : sequence of Opinion
         As `Head.fit` takes them.
     sample : Sample
         Of the images that the strokes lie on.
@@ -118,14 +116,14 @@ def cross_validate(
     """
     confusion = np.zeros((classes, classes), np.int64)
     places = places_of(strokes, chosen)
-    parts, measured = _deal(chosen, places, seed)
+    parts, measured = deal(chosen, places, FEWEST_PLACES, seed)
     if len(measured) < 2:
         return Accuracy(confusion, 0)  # one class alone says nothing
     known = np.unique(chosen.labels)
     expected = sample.probabilities(sample.scores)
     found, steady = _one_hot(expected), []
     for held in parts:
-        scores, others = head.without(torch.from_numpy(held), penalties, sample.features)
+        scores, others = head.without(torch.from_numpy(held), opinions, sample.features)
         np.add.at(confusion, (chosen.labels[held] - 1, known[scores.argmax(1).numpy()] - 1), 1)
         steady.append(expected_iou(found, _one_hot(sample.probabilities(others))))
     middle = (_log_odds(expected_iou(found, expected)) + _log_odds(torch.stack(steady).mean(0))) / 2
@@ -147,41 +145,6 @@ def expected_iou(found: Tensor, probabilities: Tensor) -> Tensor:
     both = (found * probabilities).sum(0)
     union = found.sum(0) + probabilities.sum(0) - both
     return both / union.clamp(min=torch.finfo(union.dtype).tiny)
-
-
-def places_of(strokes: Sequence[Stroke], chosen: ChosenPixels) -> NDArray[np.int64]:
-    """Number of the place that each chosen pixel belongs to, shape (S,).
-
-    Squares of `NEAR` pixels are gone through in order; one that touches an earlier place's first square, in
-    the same plane and class, belongs to that place. So places do not grow together where much is painted.
-    """
-    keys = [(strokes[i].image, strokes[i].plane, strokes[i].label) for i in range(len(strokes))]
-    kinds = {key: number for number, key in enumerate(sorted(set(keys)))}
-    kind = np.array([kinds[key] for key in keys])[chosen.strokes]
-    squares, at = np.unique(np.column_stack([kind, chosen.yx // NEAR]), axis=0, return_inverse=True)
-    first: dict[tuple[int, int, int], int] = {}
-    place = np.empty(len(squares), np.int64)
-    for number, (own, y, x) in enumerate(squares.tolist()):
-        around = [(own, y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-        near = [first[square] for square in around if square in first]
-        place[number] = near[0] if near else first.setdefault((own, y, x), number)
-    return place[at.ravel()]
-
-
-def _deal(
-    chosen: ChosenPixels, places: NDArray[np.int64], seed: int
-) -> tuple[list[NDArray[np.int64]], list[int]]:
-    """Numbers of the pixels of each part, and the classes dealt; none loses all of its places to one part."""
-    part = np.full(len(places), -1)
-    measured = []
-    for label in np.unique(chosen.labels):
-        own = np.unique(places[chosen.labels == label])
-        if len(own) >= FEWEST_PLACES:
-            measured.append(int(label))
-            order = np.random.default_rng((seed, int(label))).permutation(len(own))
-            inside = np.flatnonzero(chosen.labels == label)
-            part[inside] = order[np.searchsorted(own, places[inside])] % FOLDS
-    return [np.flatnonzero(part == number) for number in range(FOLDS) if (part == number).any()], measured
 
 
 def _one_hot(probabilities: Tensor) -> Tensor:

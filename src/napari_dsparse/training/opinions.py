@@ -1,0 +1,77 @@
+"""How a last layer is fitted to some strokes: how far they say each group of features is to be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_dsparse.network.warm import Opinion, WarmStart
+from napari_dsparse.training.choice import ChosenPixels
+from napari_dsparse.training.contrast import contrasts
+from napari_dsparse.training.head import Head, Rows
+from napari_dsparse.training.places import deal, places_of
+from napari_dsparse.training.strokes import Stroke
+
+
+def form_opinions(
+    warm: WarmStart, strokes: Sequence[Stroke], chosen: ChosenPixels, rows: Rows, head: Head, seed: int
+) -> tuple[Opinion, ...]:
+    """What a warm start makes of how much was painted and how well that tells classes apart.
+
+    Parameters
+    ----------
+    warm : WarmStart
+    strokes : sequence of Stroke
+    chosen : ChosenPixels
+        Of these strokes.
+    rows : Rows
+        Of the chosen pixels, one view after another.
+    head : Head
+        Made of these rows.
+    seed : int
+        Deals the strokes that are left out.
+    """
+    count = len(chosen.labels)  # rows of the first view
+    apart = contrasts(
+        [group[:count] for group in rows.groups],
+        torch.from_numpy(chosen.weights),
+        rows.targets[:count],
+        torch.from_numpy(chosen.strokes),
+    )
+    opinions = warm.opinions(chosen.evidence, apart)
+    if len(opinions) == 1:
+        return opinions
+    error = left_out_error(strokes, chosen, head, [replace(opinions[-1], share=1.0)], seed)
+    return warm.opinions(chosen.evidence, apart, error)
+
+
+def left_out_error(
+    strokes: Sequence[Stroke], chosen: ChosenPixels, head: Head, opinions: Sequence[Opinion], seed: int
+) -> float:
+    """Mean squared error of scores on places left out, by that of equal scores for all classes.
+
+    About 0 where strokes tell how other strokes look, 1 where they do not, more where they mislead; 1 where
+    no class was painted in two places.
+
+    Parameters
+    ----------
+    strokes : sequence of Stroke
+    chosen : ChosenPixels
+        Of these strokes.
+    head : Head
+        Made of rows of the chosen pixels, one view after another.
+    opinions : sequence of Opinion
+    seed : int
+        Deals the places.
+    """
+    parts, _ = deal(chosen, places_of(strokes, chosen), 2, seed)
+    classes = np.eye(len(chosen.squares))[np.searchsorted(np.unique(chosen.labels), chosen.labels)]
+    off = unknown = 0.0
+    for held in parts:
+        scores = head.left_out(torch.from_numpy(held), opinions).clamp(0, 1).numpy()
+        off += float(chosen.weights[held] @ np.square(classes[held] - scores).sum(1))
+        unknown += float(chosen.weights[held].sum()) * (1 - 1 / classes.shape[1])
+    return off / unknown if unknown else 1.0
