@@ -23,6 +23,7 @@ from pretraining.trunk import Fragments
 from napari_dsparse.errors import DsparseError, ExportError, LabelsError, ModelFileError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import NetworkSpec, default_classes, densify, warm
+from napari_dsparse.network.warm import Opinion
 from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.head import Head, Rows
@@ -186,7 +187,9 @@ def test_the_head_that_learns_is_the_head_that_is_used() -> None:
     ridge = torch.tensor([0.11, 1.7], dtype=torch.float64)
     head = Head(Rows((features[:, :12], features[:, 12:]), targets, weights))
     for ours, theirs in zip(
-        fit_ridge(features, targets, weights, ridge, groups), head.fit(ridge.tolist()), strict=True
+        fit_ridge(features, targets, weights, ridge, groups),
+        head.fit([Opinion(1.0, tuple(ridge.tolist()))]),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 

@@ -15,6 +15,7 @@ from pretraining.painting import choose
 from pretraining.schedule import Schedule, held_scores, learn_schedule, logits
 from pretraining.wide_fits import Fit, PaintedScene, make_fit
 
+from napari_dsparse.network.warm import Opinion
 from napari_dsparse.training.head import Head, Rows
 
 
@@ -65,7 +66,7 @@ def test_a_fit_says_what_the_package_says() -> None:
     fit, features = make_fit(scene, 1), scene.features[rows]
     targets, weights = torch.from_numpy(chosen.labels - 1), torch.from_numpy(chosen.weights)
     head = Head(Rows((features[:, 0], features[:, 1]), targets, weights))
-    weight, bias = head.fit((0.7, 0.05))
+    weight, bias = head.fit([Opinion(1.0, (0.7, 0.05))])
     ours = logits(fit, torch.tensor([0.7, 0.05]) * fit.variances[0], torch.tensor(1.0))
     theirs = scene.asked.flatten(1).double() @ weight.t() + bias
     torch.testing.assert_close(ours.diff(dim=1).double(), _shared(theirs).diff(dim=1), rtol=1e-3, atol=1e-3)

@@ -11,11 +11,12 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_dsparse.network import NETWORKS, NetworkSpec
-from napari_dsparse.network.warm import warm_start
+from napari_dsparse.network.warm import Opinion, warm_start
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import MOST_PIXELS, PIXELS_PER_SQUARE, SQUARE, choose_pixels
 from napari_dsparse.training.contrast import CONTRASTS, contrasts
 from napari_dsparse.training.head import MOST_AXES, Head, Rows, balanced
+from napari_dsparse.training.opinions import form_opinions, left_out_error
 
 labels_2d = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 50), st.integers(1, 50)), elements=st.integers(0, 3)
@@ -95,6 +96,10 @@ def random_rows(seed=0, rows=60, sizes=(5, 3), classes=3):
     return Rows(groups, torch.from_numpy(targets), torch.from_numpy(rng.uniform(0.1, 2, rows)))
 
 
+def one(penalties):
+    return [Opinion(1.0, penalties)]
+
+
 def least_squares(rows, penalties, where=slice(None)):
     """The same by rows more, one for every feature, which pull its weight to 0."""
     x = torch.cat([g.double() for g in rows.groups], 1).numpy()
@@ -115,12 +120,25 @@ def least_squares(rows, penalties, where=slice(None)):
 @pytest.mark.parametrize("rows", [60, 6], ids=["more rows than features", "fewer"])
 def test_the_last_layer_is_the_class_balanced_ridge_classifier_with_a_penalty_by_group(rows):
     given_rows, penalties = random_rows(rows=rows), (0.3, 0.02)
-    weight, bias = Head(given_rows).fit(penalties)
+    weight, bias = Head(given_rows).fit(one(penalties))
     wanted, offset = least_squares(given_rows, penalties)
     assert_allclose(weight.numpy(), wanted, atol=1e-9)
     assert_allclose(bias.numpy(), offset, atol=1e-9)
-    other, _ = Head(given_rows).fit((0.02, 0.3))
+    other, _ = Head(given_rows).fit(one((0.02, 0.3)))
     assert not np.allclose(weight.numpy(), other.numpy(), atol=1e-3)
+
+
+def test_opinions_are_averaged_and_infinity_leaves_a_group_out():
+    given_rows = random_rows()
+    both, alone = (0.3, 0.02), (0.1, np.inf)
+    head = Head(given_rows)
+    weight, bias = head.fit([Opinion(0.25, both), Opinion(0.75, alone)])
+    first = Rows(given_rows.groups[:1], given_rows.targets, given_rows.weights)
+    wide, wide_offset = least_squares(given_rows, both)
+    narrow, narrow_offset = least_squares(first, alone[:1])
+    narrow = np.pad(narrow, ((0, 0), (0, wide.shape[1] - narrow.shape[1])))
+    assert_allclose(weight.numpy(), 0.25 * wide + 0.75 * narrow, atol=1e-9)
+    assert_allclose(bias.numpy(), 0.25 * wide_offset + 0.75 * narrow_offset, atol=1e-9)
 
 
 def test_pixels_left_out_are_judged_by_the_fit_to_all_others():
@@ -130,7 +148,7 @@ def test_pixels_left_out_are_judged_by_the_fit_to_all_others():
     rest = np.setdiff1d(np.arange(60), held.numpy())
     weight, bias = least_squares(given_rows, penalties, rest)
     x = torch.cat([g.double() for g in given_rows.groups], 1).numpy()[held.numpy()]
-    assert_allclose(head.left_out(held, penalties).numpy(), x @ weight.T + bias, atol=1e-9)
+    assert_allclose(head.left_out(held, one(penalties)).numpy(), x @ weight.T + bias, atol=1e-9)
 
 
 def test_of_a_pixel_left_out_no_view_is_learned_from():
@@ -141,18 +159,18 @@ def test_of_a_pixel_left_out_no_view_is_learned_from():
         given_rows.weights.repeat(2) / 2,
     )
     held, penalties = torch.tensor([3, 8]), (0.3, 0.02)
-    one = Head(twice, views=2).left_out(held, penalties)
+    found = Head(twice, views=2).left_out(held, one(penalties))
     rest = torch.ones(80, dtype=torch.bool)
     rest[[3, 8, 43, 48]] = False
     weight, bias = least_squares(twice, penalties, rest.nonzero()[:, 0].numpy())
     x = torch.cat([g.double() for g in twice.groups], 1).numpy()[held.numpy()]
-    assert_allclose(one.numpy(), x @ weight.T + bias, atol=1e-9)
+    assert_allclose(found.numpy(), x @ weight.T + bias, atol=1e-9)
 
 
 def test_a_class_with_nothing_left_is_not_found():
     given_rows = random_rows()
     held = (given_rows.targets == 1).nonzero()[:, 0]
-    scores = Head(given_rows).left_out(held, (0.3, 0.02))
+    scores = Head(given_rows).left_out(held, one((0.3, 0.02)))
     assert torch.isneginf(scores[:, 1]).all()
     assert torch.isfinite(scores[:, [0, 2]]).all()
 
@@ -167,7 +185,7 @@ def test_axes_that_are_left_out_say_next_to_nothing():
     values[:, 0] += targets.numpy()
     group = torch.from_numpy(values @ turned).float()
     given_rows = Rows((group,), targets, torch.ones(rows, dtype=torch.float64))
-    weight, bias = Head(given_rows).fit((1.0,))
+    weight, bias = Head(given_rows).fit(one((1.0,)))
     wanted, offset = least_squares(given_rows, (1.0,))
     scores = group.double().numpy() @ np.stack([weight[0].numpy(), wanted[0]], 1)
     scores += [float(bias[0]), offset[0]]
@@ -218,3 +236,62 @@ def test_penalties_of_the_warm_starts_fall_with_what_is_known(name):
         dull, telling = (warm.penalties(20, (10.0, c, c, c)) for c in (1.0, 100.0))
         assert all(a > b for a, b in zip(dull[1:], telling[1:], strict=True))
         assert dull[0] == telling[0]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_opinions_count_in_full_and_the_wide_one_more_with_more_paint(name):
+    warm = warm_start(NetworkSpec(name, 1, 2))
+    groups = len(warm.ridge)
+    few, many = (warm.opinions(evidence, (10.0,) * groups, error=0.5) for evidence in (2, 200))
+    for opinions in (few, many):
+        assert sum(opinion.share for opinion in opinions) == pytest.approx(1)
+        assert all(np.isfinite(opinion.penalties[0]) for opinion in opinions)
+    if groups == 1:
+        assert len(few) == 1
+        return
+    assert few[0].share < 0.5 < many[0].share
+    assert np.isinf(few[1].penalties[1:]).all()
+    known = warm.opinions(200, (10.0,) * groups, error=0.05)
+    assert all(a > b for a, b in zip(known[0].penalties[1:], many[0].penalties[1:], strict=True))
+    misled = warm.opinions(200, (10.0,) * groups, error=3.0)
+    assert misled == warm.opinions(200, (10.0,) * groups, error=1.0)
+
+
+def painted_places(tells, seed=0, places=6):
+    """Strokes far apart, alternately of two classes, with features that tell strokes or classes apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((100 * places, 40), np.uint8)
+    for number in range(places):
+        labels[100 * number : 100 * number + 4, :20] = number % 2 + 1
+    strokes = find_strokes(labels)
+    chosen = choose_pixels(strokes)
+    owner, targets = chosen.strokes, chosen.labels - 1
+    features = rng.normal(0, 0.1, (len(targets), 8))
+    features += 3 * rng.normal(size=(2, 8))[targets] if tells else 3 * rng.normal(size=(places, 8))[owner]
+    around = rng.normal(size=features.shape)
+    groups = tuple(torch.from_numpy(g).float() for g in (features, around, around, around))
+    rows = Rows(groups, torch.from_numpy(targets), torch.from_numpy(chosen.weights))
+    return strokes, chosen, rows, Head(rows)
+
+
+def test_the_error_on_strokes_left_out_is_small_only_where_classes_and_not_strokes_are_told():
+    alone = [Opinion(1.0, (0.1, np.inf, np.inf, np.inf))]
+    telling, misleading = (
+        np.mean(
+            [left_out_error(s, c, h, alone, 0) for s, c, _, h in (painted_places(t, n) for n in range(5))]
+        )
+        for t in (True, False)
+    )
+    assert telling < 0.05
+    assert misleading > 0.7
+    strokes, chosen, _, head = painted_places(True, places=2)
+    assert left_out_error(strokes, chosen, head, alone, 0) == 1  # no class in two places
+
+
+def test_where_detail_tells_strokes_apart_surroundings_have_little_to_add():
+    warm = warm_start(NetworkSpec("context", 1, 2))
+    telling, misleading = (
+        form_opinions(warm, *painted_places(t)[:2], *painted_places(t)[2:], 0)[0].penalties[1]
+        for t in (True, False)
+    )
+    assert telling > 10 * misleading
