@@ -91,11 +91,11 @@ def common_penalty(multiple: float, context: bool = True) -> Classifier:
 def _fits(seed: int, count: int, cache: Path | None) -> Iterator[Fit]:
     features = WideFeatures()
     for number in range(count):
-        scene = _scene(features, seed, number, cache)
+        scene = cached_scene(features, seed, number, cache)
         yield from (make_fit(scene, amount) for amount in range(len(AMOUNTS)))
 
 
-def _scene(features: WideFeatures, seed: int, number: int, cache: Path | None) -> PaintedScene:
+def cached_scene(features: WideFeatures, seed: int, number: int, cache: Path | None) -> PaintedScene:
     """From the cache, if it is there; else drawn, looked at and kept."""
     if cache is None:
         return painted_scene(features, seed, number)

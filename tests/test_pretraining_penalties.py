@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
-from pretraining import penalties, wide_fits
+from pretraining import opinions, penalties, wide_fits
 from pretraining.context import STEP, WINDOWS, WideFeatures, window_means
 from pretraining.learn import log_shares
 from pretraining.painting import choose
@@ -120,3 +120,15 @@ def test_the_program_runs_to_its_end_and_keeps_features(
     penalties.main([*common, "--json", str(tmp_path / "schedule.json")])
     assert capsys.readouterr().out == first
     assert "by evidence and contrast" in (tmp_path / "schedule.json").read_text()
+
+
+def test_opinions_are_compared_on_held_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wide_fits, "QUERIES", 50)
+    monkeypatch.setattr(opinions, "AMOUNTS", wide_fits.AMOUNTS[:2])
+    threads = str(torch.get_num_threads())
+    opinions.main(["--held", "1", "--threads", threads, "--cache", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 2 + len(opinions.TRUST) * len(opinions.DOUBT)
+    assert all(0 <= float(cell) <= 1 for line in lines[1:] for cell in line[26:].split())
