@@ -17,6 +17,7 @@ from napari_dsparse.ops.reference.arithmetic import (
     takes_lead,
     won_by,
 )
+from napari_dsparse.ops.reference.weight_grad import in_bands, weight_grad_in_bands
 from napari_dsparse.ops.reference.window_sums import spread_sums, window_sums
 from napari_dsparse.ops.shapes import Two, layout_of
 
@@ -47,6 +48,8 @@ def conv2d_input_grad(grad: Tensor, weight: Tensor, dilation: Two, groups: int) 
 
 def conv2d_weight_grad(x: Tensor, grad: Tensor, kernel: Two, dilation: Two, groups: int) -> Tensor:
     """Gradient to the weights: for each tap, output gradients times what that tap read."""
+    if in_bands(x, kernel, dilation, groups):
+        return weight_grad_in_bands(x, grad, kernel, dilation, groups)
     size = (grad.shape[1], x.shape[1] // groups, *kernel)
     product: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
         x, size, grad, dilation=dilation, groups=groups
