@@ -16,7 +16,8 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_dsparse.gui.dock import SegmentationDock
-from napari_dsparse.gui.session import Session
+from napari_dsparse.gui.session import Session, Training
+from napari_dsparse.training import Trainer
 
 #: A round of training, a whole small image: generous, for machines that several tests share.
 PATIENCE = 60_000
@@ -75,6 +76,13 @@ class Desk:
                 for share in np.linspace(0, 1, 8):
                     layer.paint(tuple(np.add(start, share * np.subtract(stop, start))), number)
 
+    def begin_round(self, layer: Labels) -> None:
+        """Paint two classes, let them be learned, and press Train again: gradient steps are being taken."""
+        self.paint_two_classes(layer)
+        self.wait(lambda: self.session.training is Training.STEADY)
+        self.click("train_button")
+        self.wait(lambda: self.session.progress is not None and self.session.progress.step > 0)
+
     def paint_two_classes(self, layer: Labels, plane: tuple[int, ...] = ()) -> None:
         """Two strokes of class 1 on the left half, two of class 2 on the right half."""
         height, width = layer.data.shape[-2:]
@@ -90,6 +98,13 @@ def two_textures(shape: tuple[int, int] = (96, 128), seed: int = 0) -> np.ndarra
     image = rng.normal(60, 4, shape)
     image[:, shape[1] // 2 :] += 60 + rng.normal(0, 20, (shape[0], shape[1] - shape[1] // 2))
     return image.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def long_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of gradient steps last until they are stopped."""
+    train_more = Trainer.train_more
+    monkeypatch.setattr(Trainer, "train_more", lambda self: train_more(self, steps=100_000))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from qtpy.QtWidgets import QColorDialog, QWidget
 from superqt import QCollapsible
 
 from gui_session import Desk, desk, two_textures
-from napari_dsparse.gui.class_table import COLOR, NAME, PIXELS, STROKES
+from napari_dsparse.gui.class_table import COLOR, IOU, NAME, PIXELS, STROKES
 from napari_dsparse.gui.confusion_table import ConfusionTable
+from napari_dsparse.gui.session import Training
 from napari_dsparse.network import default_classes
 from napari_dsparse.training import TrainingProgress
 
@@ -191,7 +193,6 @@ def test_next_spot_goes_where_the_model_is_unsure(desk: Callable[..., Desk]) -> 
     at.click("new_labels_button")
     at.paint_two_classes(at.layer("textures strokes"))
     at.wait(lambda: at.has_layer("textures segmentation"))
-    at.click("stop_button")
     before = tuple(at.viewer.scene.camera.center)
     at.click("next_spot_button")
     at.wait(lambda: at.session.note is not None)
@@ -199,14 +200,47 @@ def test_next_spot_goes_where_the_model_is_unsure(desk: Callable[..., Desk]) -> 
     assert ("unsure in the middle" in at.status and after != before) or "Nothing uncertain" in at.status
 
 
-def test_the_curves_move_while_it_learns(desk: Callable[..., Desk]) -> None:
+def test_the_loss_is_drawn_while_steps_are_taken_and_only_then(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    curves = at.dock.panel.curves
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert curves.loss_points == ([], [])
+    assert not curves.shows_loss
+    height = at.dock.panel.sizeHint().height()
+    at.click("train_button")
+    at.wait(lambda: at.session.progress is not None and at.session.progress.step > 5)
+    steps, losses = curves.loss_points
+    assert len(steps) >= 2
+    assert all(loss > 0 for loss in losses)
+    assert curves.shows_loss
+    assert at.dock.panel.sizeHint().height() == height, "nothing below the curves moves"
+    at.paint(strokes, 1, (50.0, 20.0), (60.0, 30.0))
+    at.wait(lambda: at.session.progress is not None and at.session.progress.step == 0)
+    assert not curves.shows_loss
+
+
+def test_the_range_to_expect_is_shown_where_the_classes_are(desk: Callable[..., Desk]) -> None:
     at = desk(textures())
     at.click("new_labels_button")
     at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: at.session.progress is not None and at.session.progress.step > 5)
-    steps, losses = at.dock.panel.curves.loss_points
-    assert len(steps) >= 2
-    assert all(loss > 0 for loss in losses)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    fit = replace(at.session.progress, held_out_range={})
+    table, store = at.find("class_table"), at.dock.controller.store
+    store.set(progress=fit, judged=fit)
+    at.wait(lambda: "IoU" not in at.status)
+    assert table.isColumnHidden(IOU)
+    judged = replace(fit, held_out_range={1: (0.6, 0.8), 2: (0.8, 1.0)})
+    store.set(progress=judged, judged=judged)
+    at.wait(lambda: not table.isColumnHidden(IOU))
+    assert [table.item(row, IOU).text() for row in (0, 1)] == ["0.6–0.8", "0.8–1.0"]
+    assert "expected IoU 0.7–0.9" in at.status
+    for tip in (at.find("status_label").toolTip(), table.item(0, IOU).toolTip()):
+        assert "where nothing is painted" in tip
+    store.set(progress=replace(judged, step=3, steady=False))
+    at.wait(lambda: table.isColumnHidden(IOU))
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -244,17 +278,21 @@ def test_mistakes_on_held_out_strokes_stand_in_a_table(qtbot: QtBot) -> None:
     table = ConfusionTable()
     qtbot.addWidget(table)
     table.show_classes(default_classes(3))
-    assert "2 strokes each" in table.item(0, 0).text()
+    assert "a few places" in table.item(0, 0).text()
     progress = TrainingProgress(
         step=1, planned_steps=60, loss=0.5, held_out_iou={1: 0.6, 3: 0.5}, held_out_strokes=4, seconds=0.1,
         steady=False, held_out_confusion=((90, 0, 30), (0, 0, 0), (20, 0, 60)),
+        held_out_range={1: (0.5, 0.7)},
     )  # fmt: skip
+    table.show_progress(replace(progress, held_out_range={}))
+    assert table.rowCount() == 1, "too few strokes to say anything"
     table.show_progress(progress)
     shown = [[table.item(row, column).text() for column in range(5)] for row in range(table.rowCount())]
-    assert shown == [["background", "75", "0", "25", "0.64"], ["class 3", "25", "0", "75", "0.55"]]
+    assert shown == [["background", "75", "0", "25", "0.5–0.7"], ["class 3", "25", "0", "75", ""]]
+    assert "fitted without" in table.item(0, 4).toolTip()
     assert "30 of 120 held-out pixels of 'background' were found as 'class 3'" in table.item(0, 3).toolTip()
     table.show_classes(default_classes(2))
-    assert [table.item(0, column).text() for column in range(4)] == ["background", "75", "0", "0.64"]
+    assert [table.item(0, column).text() for column in range(4)] == ["background", "75", "0", "0.5–0.7"]
     table.show_progress(None)
     assert table.rowCount() == 1
-    assert "2 strokes each" in table.item(0, 0).text()
+    assert "a few places" in table.item(0, 0).text()

@@ -16,7 +16,8 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from gui_session import PATIENCE, Desk, desk, two_textures, working_threads
+from gui_session import PATIENCE, Desk, desk, long_round, two_textures, working_threads
+from napari_dsparse.files.model import read_classifier
 from napari_dsparse.gui import predictor_thread
 from napari_dsparse.gui.messages import TileDone
 from napari_dsparse.gui.result_layers import ResultLayers
@@ -26,7 +27,7 @@ from napari_dsparse.prediction import Predictor
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.samples import load
 
-__all__ = ["desk"]
+__all__ = ["desk", "long_round"]
 
 PLACE: dict[str, Any] = {
     "scale": (0.25, 0.5),
@@ -51,14 +52,12 @@ def save_as(monkeypatch: pytest.MonkeyPatch, path: Path, replace: bool | None = 
 
 
 def train_on_textures(at: Desk) -> Labels:
-    """New strokes layer, two classes painted by hand; a model, if a poor one, and training at rest."""
+    """New strokes layer, two classes painted by hand; a model that has learned them and is at rest."""
     at.click("new_labels_button")
     strokes = at.layer("textures strokes")
     at.paint_two_classes(strokes)
     at.wait(lambda: at.has_layer("textures segmentation"))
-    at.wait(lambda: at.session.progress is not None and at.session.progress.step >= 20)
-    with at.qtbot.waitSignal(at.dock.controller.learning.rested, timeout=PATIENCE):
-        at.click("stop_button")
+    at.wait(lambda: at.session.training is Training.STEADY)
     return strokes
 
 
@@ -69,7 +68,7 @@ def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> N
     strokes = at.layer("textures strokes")
     at.paint_two_classes(strokes)
     painted = strokes.data.copy()
-    at.wait(lambda: "Steady" in at.status)
+    at.wait(lambda: at.session.training is Training.STEADY)
     at.click("predict_button")
     at.wait(lambda: at.session.complete)
     result = at.layer("textures segmentation")
@@ -97,8 +96,8 @@ def test_new_paint_is_sketched_once_and_made_exact(
     at.dock.controller.store.changed.connect(lambda session: sketched.append(session.sketched))
     train_on_textures(at)
     at.wait(lambda: shown[-1] and not at.session.sketched)
-    assert shown[0] is False
-    assert shown.count(False) == 1, "only new paint is sketched, not every snapshot"
+    at.qtbot.wait(500)
+    assert shown == [False, True], "the exact preview is final: it is not computed again at rest"
     assert any(sketched)
     assert "Coarse preview" not in at.status
 
@@ -124,7 +123,7 @@ def test_what_was_computed_ahead_is_shown_without_a_sketch(
     at.click("new_labels_button")
     at.wait(lambda: any(prepared))
     at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: "Steady" in at.status)
+    at.wait(lambda: at.session.training is Training.STEADY)
     assert exact
     assert all(exact)
 
@@ -169,7 +168,7 @@ def test_open_data_from_strokes_to_a_file(
     for number in sorted(int(key) for key in names):
         where = np.nonzero(scribbles == number)
         strokes.data_setitem(where, number)
-    at.wait(lambda: "Steady" in at.status, timeout=2 * PATIENCE)
+    at.wait(lambda: at.session.training is Training.STEADY, timeout=2 * PATIENCE)
 
     at.click("predict_button")
     at.wait(lambda: at.session.complete)
@@ -360,19 +359,75 @@ def test_undo_takes_paint_out_of_the_training(desk: Callable[..., Desk]) -> None
     at.wait(lambda: at.strokes_of(2) == 2)
 
 
+@pytest.mark.usefixtures("long_round")
 def test_stop_ends_training_and_keeps_the_model(desk: Callable[..., Desk]) -> None:
     at = desk(Image(two_textures(), name="textures"))
     at.click("new_labels_button")
-    at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: at.session.has_model)
+    at.begin_round(at.layer("textures strokes"))
     at.click("stop_button")
     at.qtbot.wait(500)
     steps = at.session.progress.step if at.session.progress else 0
     at.qtbot.wait(500)
-    assert (at.session.progress.step if at.session.progress else 0) == steps
+    assert (at.session.progress.step if at.session.progress else 0) == steps > 0
     assert "Stopped" in at.status
     assert at.find("save_model_button").isEnabled()
     assert at.find("predict_button").isEnabled()
+
+
+def test_train_pressed_again_takes_a_round_of_steps(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.find("live_check").setChecked(False)
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("textures strokes"))
+    at.wait(lambda: at.find("train_button").isEnabled())
+    at.click("train_button")
+    assert at.status == "Learning from 4 strokes…"
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert at.session.progress is not None
+    assert at.session.progress.step == 0
+    assert at.status.startswith("Learned from 4 strokes in ")
+    assert not at.find("pause_button").isEnabled()
+    at.click("train_button")
+    at.wait(lambda: at.session.stepping)
+    assert at.status.startswith("Refining: gradient step ")
+    assert at.find("pause_button").isEnabled()
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert at.status.startswith("Learned from 4 strokes, then took 30 gradient steps.")
+
+
+def test_live_painting_takes_no_steps(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    steps: list[int] = []
+    at.dock.controller.store.changed.connect(
+        lambda session: steps.append(session.progress.step if session.progress else 0)
+    )
+    strokes = train_on_textures(at)
+    at.paint(strokes, 1, (50.0, 20.0), (60.0, 30.0))
+    at.wait(lambda: at.session.progress is not None and at.session.progress.strokes == 5)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert not any(steps)
+    assert at.session.judged is not None
+    assert at.session.judged.strokes == 5
+
+
+def test_a_saved_model_tells_what_held_out_strokes_said(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures((384, 512)), name="textures"))
+    strokes = train_on_textures(at)
+    for number, column in ((1, 100.0), (2, 400.0)):  # a third place each
+        at.paint(strokes, number, (190.0, column), (195.0, column + 20))
+        at.wait(lambda number=number: at.strokes_of(number) == 3)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    save_as(monkeypatch, tmp_path / "textures.safetensors")
+    at.click("save_model_button")
+    at.wait(lambda: "saved as" in at.status)
+    record = read_classifier(tmp_path / "textures.safetensors").record
+    assert at.session.judged is not None
+    assert at.session.judged.held_out_iou
+    assert record.held_out_iou == tuple(at.session.judged.held_out_iou.values())
+    assert record.held_out_strokes == 6
+    assert set(at.session.judged.held_out_range) == {1, 2}
 
 
 def test_the_whole_image_asked_for_while_learning_is_segmented_by_the_finished_model(
@@ -380,20 +435,37 @@ def test_the_whole_image_asked_for_while_learning_is_segmented_by_the_finished_m
 ) -> None:
     at = desk(Image(np.tile(two_textures(), (2, 2)), name="textures"))
     at.click("new_labels_button")
-    at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: at.session.training is Training.LEARNING and at.session.has_model)
+    at.begin_round(at.layer("textures strokes"))
+    assert at.session.stepping
     at.click("predict_button")
-    assert "then the whole image" in at.status
+    assert "The whole image is next" in at.status
     at.wait(lambda: at.session.complete)
     assert at.session.training is Training.STEADY
+    assert at.dock.controller.segmenting.classifier is not None
+    assert at.dock.controller.segmenting.classifier.record.steps == 30
     assert (at.layer("textures segmentation").data > 0).all()
 
 
+@pytest.mark.usefixtures("long_round")
+def test_the_whole_image_asked_for_after_stop_is_segmented_by_the_last_model(
+    desk: Callable[..., Desk],
+) -> None:
+    at = desk(Image(np.tile(two_textures(), (2, 2)), name="textures"))
+    at.click("new_labels_button")
+    at.begin_round(at.layer("textures strokes"))
+    at.click("stop_button")
+    at.click("predict_button")  # the step at hand is still being taken
+    at.wait(lambda: at.session.complete)
+    at.qtbot.wait(300)
+    assert at.session.complete, "no newer model came after it"
+    assert (at.layer("textures segmentation").data > 0).all()
+
+
+@pytest.mark.usefixtures("long_round")
 def test_pause_holds_the_steps_and_goes_on(desk: Callable[..., Desk]) -> None:
     at = desk(Image(two_textures(), name="textures"))
     at.click("new_labels_button")
-    at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: at.session.progress is not None)
+    at.begin_round(at.layer("textures strokes"))
     at.click("pause_button")
     at.qtbot.wait(400)
     held = at.session.progress
@@ -405,11 +477,25 @@ def test_pause_holds_the_steps_and_goes_on(desk: Callable[..., Desk]) -> None:
     at.wait(lambda: at.session.progress is not held)
 
 
+@pytest.mark.usefixtures("long_round")
+def test_new_paint_ends_a_round_that_is_held(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.begin_round(strokes)
+    at.click("pause_button")
+    at.paint(strokes, 1, (50.0, 20.0), (60.0, 30.0))
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert at.session.progress is not None
+    assert (at.session.progress.step, at.session.progress.strokes) == (0, 5)
+    assert not at.find("pause_button").isChecked()
+
+
+@pytest.mark.usefixtures("long_round")
 def test_a_pause_lets_the_whole_image_begin_that_waits_for_training(desk: Callable[..., Desk]) -> None:
     at = desk(Image(np.tile(two_textures(), (2, 2)), name="textures"))
     at.click("new_labels_button")
-    at.paint_two_classes(at.layer("textures strokes"))
-    at.wait(lambda: at.session.training is Training.LEARNING and at.session.has_model)
+    at.begin_round(at.layer("textures strokes"))
     at.click("predict_button")
     at.click("pause_button")
     at.wait(lambda: at.session.complete)
@@ -435,8 +521,7 @@ def test_cancel_leaves_what_is_done_and_frees_the_button(desk: Callable[..., Des
     strokes = at.layer("textures strokes")
     strokes.data_setitem((np.r_[10:30], np.r_[10:30]), 1)
     strokes.data_setitem((np.r_[10:30], np.r_[80:100]), 2)
-    at.wait(lambda: at.session.has_model)
-    at.click("stop_button")
+    at.wait(lambda: at.session.training is Training.STEADY)
     at.click("predict_button")
     at.wait(lambda: at.session.whole is not None and at.session.whole.fraction > 0)
     assert "%" in at.find("progress_bar").format()

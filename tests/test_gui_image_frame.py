@@ -13,6 +13,7 @@ from napari.layers import Image, Labels
 from gui_session import Desk, desk, two_textures
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.image_frame import channel_choices, check_labels_fit, frame_of
+from napari_dsparse.gui.session import Training
 
 __all__ = ["desk"]
 
@@ -95,8 +96,8 @@ def test_a_stack_is_segmented_slice_by_slice(desk: Callable[..., Desk]) -> None:
     at.click("new_labels_button")
     at.viewer.dims.set_point(0, 2.0)
     at.paint_two_classes(at.layer("stack strokes"), plane=(1,))
+    at.wait(lambda: at.session.training is Training.STEADY)
     at.wait(lambda: at.has_layer("stack segmentation"))
-    at.click("stop_button")
     result = at.layer("stack segmentation").data
     assert result.shape == stack.shape
     assert result[1].any()  # the slice on screen

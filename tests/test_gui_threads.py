@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from gui_session import two_textures
+from gui_session import long_round, two_textures
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui import messages as msg
 from napari_dsparse.gui.cores import CoreShare
@@ -21,8 +21,11 @@ from napari_dsparse.gui.trainer_thread import TrainerThread
 from napari_dsparse.gui.worker import Worker, warn_to_log
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.network.trained import TrainedClassifier, default_classes
-from napari_dsparse.prediction import predict_labels
+from napari_dsparse.prediction import Predictor, predict_labels
 from napari_dsparse.prediction.tiles import Tile
+from napari_dsparse.training import Trainer
+
+__all__ = ["long_round"]
 
 E = TypeVar("E")
 PATIENCE = 60.0
@@ -120,7 +123,7 @@ def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> 
 
 
 def large_job(generation: int, classifier: TrainedClassifier) -> msg.PredictionJob:
-    source = ImageSource(np.tile(SOURCE.data, (10, 10)))
+    source = ImageSource(np.tile(SOURCE.data, (20, 20)))  # 12 tiles
     return view_job(generation, classifier, source=source, whole=True, quick=False)
 
 
@@ -153,10 +156,13 @@ def test_the_next_stroke_finds_its_view_remembered(
     predictor.submit(msg.ForgetImageJob())
     assert preview(3) == [False, True]
     view, whole = view_job(4, classifier).view, Tile((), (0, 96), (0, 128))
+    planned = Predictor(classifier, "cpu")
+    planned.begin(SOURCE, [whole])
+    blocks = planned.blocks_of([whole])
     predictor.submit(msg.ForgetImageJob())
-    ear.wait(lambda: predictor._memory.find(whole) is None)
+    ear.wait(lambda: all(predictor._memory.find(block) is None for block in blocks))
     predictor.submit(msg.LookAheadJob(4, SOURCE, view, "cpu"))
-    ear.wait(lambda: predictor._memory.find(whole) is not None)
+    ear.wait(lambda: all(predictor._memory.find(block) is not None for block in blocks))
     assert preview(5) == [True]
     predictor.submit(msg.LookAheadJob(6, ImageSource(np.full((96, 128), np.nan)), view, "cpu"))
     assert preview(7) == [True]
@@ -174,39 +180,146 @@ def test_one_class_is_not_yet_something_to_learn_and_no_error(trainer: TrainerTh
     assert not ear.all_of(msg.JobFailed)
 
 
+def ended(ear: Ear, generation: int) -> msg.TrainingEnded:
+    """The end of a job, once it has come."""
+
+    def found() -> list[msg.TrainingEnded]:
+        return [event for event in ear.all_of(msg.TrainingEnded) if event.generation == generation]
+
+    return ear.wait(found)[0]  # type: ignore[no-any-return]
+
+
+def begin_round(trainer: TrainerThread, ear: Ear) -> None:
+    """Job 1 fits the strokes, job 2 is Train pressed again: steps are being taken."""
+    trainer.submit(learn(1, strokes(1, 2), asked=True))
+    ended(ear, 1)
+    trainer.submit(learn(2, strokes(1, 2), asked=True))
+    ear.wait(lambda: [step for step in ear.all_of(msg.StepTaken) if step.progress.step > 0])
+
+
+def test_a_fit_is_shown_first_then_judged_then_at_rest(trainer: TrainerThread, ear: Ear) -> None:
+    labels = np.zeros((256, 256), np.uint8)
+    for row in (20, 120, 220):
+        labels[row : row + 4, 20:40], labels[row : row + 4, 180:200] = 1, 2
+    source = ImageSource(two_textures(labels.shape))
+    trainer.submit(replace(learn(1, labels, asked=True), source=source))
+    assert ended(ear, 1).steady
+    kinds = [type(event) for event in ear.heard]
+    assert kinds == [
+        msg.StrokesCounted, msg.StepTaken, msg.SnapshotTaken, msg.StepTaken, msg.TrainingEnded
+    ]  # fmt: skip
+    fitted, judged = ear.all_of(msg.StepTaken)
+    assert not fitted.judged
+    assert not fitted.progress.held_out_iou
+    assert judged.judged
+    assert set(judged.progress.held_out_iou) == {1, 2}
+    assert judged.progress.step == fitted.progress.step == 0
+    record = ear.first(msg.TrainingEnded).record
+    assert record is not None
+    assert record.held_out_iou == tuple(judged.progress.held_out_iou.values())
+
+
+def test_a_second_press_of_train_takes_steps_and_painting_takes_none(
+    trainer: TrainerThread, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_more = Trainer.train_more
+    monkeypatch.setattr(Trainer, "train_more", lambda self: train_more(self, steps=3))
+    labels = strokes(1, 2)
+    for generation, asked in ((1, True), (2, False), (3, True)):
+        trainer.submit(learn(generation, labels, asked=asked))
+        assert ended(ear, generation).steady
+    labels[40:44, 10:30] = 1
+    trainer.submit(learn(4, labels))
+    ended(ear, 4)
+    last = {step.generation: step.progress.step for step in ear.all_of(msg.StepTaken)}
+    assert last == {1: 0, 2: 0, 3: 3, 4: 0}
+    snapshots = {event.generation: event.classifier.record.steps for event in ear.all_of(msg.SnapshotTaken)}
+    assert snapshots == {1: 0, 3: 3, 4: 0}
+
+
+def test_judging_is_left_out_where_newer_strokes_wait(
+    trainer: TrainerThread, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, go_on = threading.Event(), threading.Event()
+
+    def give_way(self: TrainerThread, job: msg.TrainingJob) -> None:
+        shown.set()
+        go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(TrainerThread, "_give_way", give_way)
+    labels = strokes(1, 2)
+    trainer.submit(learn(1, labels.copy()))
+    shown.wait(PATIENCE)
+    labels[40:44, 10:30] = 1
+    trainer.submit(learn(2, labels))
+    go_on.set()
+    ended(ear, 2)
+    assert [(e.generation, e.judged) for e in ear.all_of(msg.StepTaken)] == [
+        (1, False), (2, False), (2, True)
+    ]  # fmt: skip
+    assert {event.generation for event in ear.all_of(msg.TrainingEnded)} == {2}
+
+
+def test_what_was_not_judged_is_judged_when_the_same_strokes_come_again(
+    trainer: TrainerThread, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainerThread, "_give_way", lambda self, job: self.stop(1))
+    trainer.submit(learn(1, strokes(1, 2)))
+    ended(ear, 1)
+    trainer.submit(learn(2, strokes(1, 2)))
+    ended(ear, 2)
+    assert [(e.generation, e.judged) for e in ear.all_of(msg.StepTaken)] == [(1, False), (2, True)]
+
+
+@pytest.mark.usefixtures("long_round")
 def test_stop_acts_within_half_a_second_and_keeps_the_model(trainer: TrainerThread, ear: Ear) -> None:
-    trainer.submit(learn(1, strokes(1, 2)))
-    ear.first(msg.StepTaken)
+    begin_round(trainer, ear)
     started = time.process_time()  # of this program alone: tests share their machine
-    trainer.stop(1)
-    ear.first(msg.TrainingEnded)
+    trainer.stop(2)
+    ended(ear, 2)
     assert time.process_time() - started < 0.5
-    assert ear.all_of(msg.SnapshotTaken)
+    assert ear.all_of(msg.SnapshotTaken)[-1].classifier.record.steps > 0
 
 
+@pytest.mark.usefixtures("long_round")
 def test_pause_takes_no_step_and_stop_still_works(trainer: TrainerThread, ear: Ear) -> None:
-    trainer.submit(learn(1, strokes(1, 2)))
-    ear.first(msg.StepTaken)
+    begin_round(trainer, ear)
     trainer.pause(True)
     time.sleep(0.5)
     steps = len(ear.all_of(msg.StepTaken))
     time.sleep(0.5)
     assert len(ear.all_of(msg.StepTaken)) == steps
-    trainer.stop(1)
-    ear.first(msg.TrainingEnded)
+    trainer.stop(2)
+    ended(ear, 2)
 
 
+@pytest.mark.usefixtures("long_round")
 def test_newer_strokes_win_at_once(trainer: TrainerThread, ear: Ear) -> None:
+    begin_round(trainer, ear)
     labels = strokes(1, 2)
-    trainer.submit(learn(1, labels))
-    ear.first(msg.StepTaken)
     labels[40:44, 10:30] = 1
-    trainer.submit(learn(2, labels))
-    ear.wait(lambda: [step for step in ear.all_of(msg.StepTaken) if step.generation == 2])
+    trainer.submit(learn(3, labels))
+    ear.wait(lambda: [step for step in ear.all_of(msg.StepTaken) if step.generation == 3])
     assert ear.all_of(msg.StrokesCounted)[-1].counts[0][0] == 3
-    last = max(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 1)
-    first = min(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 2)
+    last = max(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 2)
+    first = min(i for i, event in enumerate(ear.heard) if getattr(event, "generation", 0) == 3)
     assert last < first
+    assert ended(ear, 3).steady
+    assert ear.all_of(msg.StepTaken)[-1].progress.step == 0, "new paint ends a round of steps"
+
+
+def test_a_final_view_is_left_for_the_preview_of_newer_strokes(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    source = ImageSource(np.tile(SOURCE.data, (20, 20)))
+    wide = {"source": source, "view": msg.FieldOfView((), (0, 1920), (0, 2560))}
+    predictor.submit(view_job(1, classifier, quick=False, **wide))
+    ear.first(msg.TileDone)
+    predictor.submit(view_job(2, classifier, **wide))
+    for _ in range(200):
+        predictor.tile_taken()
+    ear.wait(lambda: len(ear.all_of(msg.PredictionEnded)) == 2)
+    assert [event.complete for event in ear.all_of(msg.PredictionEnded)] == [False, True]
 
 
 def test_an_instance_segmentation_is_not_taken_for_strokes(trainer: TrainerThread, ear: Ear) -> None:
@@ -233,8 +346,8 @@ def test_the_labels_are_never_written_to(trainer: TrainerThread, ear: Ear) -> No
 def test_tiles_on_screen_come_first(
     predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
 ) -> None:
-    source = ImageSource(np.tile(SOURCE.data, (6, 6)))
-    view = msg.FieldOfView((), (300, 420), (10, 120))
+    source = ImageSource(np.tile(SOURCE.data, (20, 20)))
+    view = msg.FieldOfView((), (800, 920), (1300, 1420))
     predictor.submit(view_job(1, classifier, source=source, view=view, whole=True))
     seen = ear.wait(lambda: len(ear.all_of(msg.TileDone)) >= 3 and ear.all_of(msg.TileDone))
     assert view.touches(seen[0].tile)

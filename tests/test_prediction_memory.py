@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import default_classes
 from napari_dsparse.network.warm import warm_start
-from napari_dsparse.prediction import Predictor, tiles_of_view
+from napari_dsparse.prediction import Predictor, predict_labels, tiles_of_view
+from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
 from napari_dsparse.training import Trainer, find_strokes
 from test_prediction import classifier_for
@@ -47,6 +48,14 @@ def fitted(seed: int, channels: int = 1):
     return replace(classifier, weights={**classifier.weights, **warm_start(classifier.spec).weights})
 
 
+def remembering(classifier, memory: ViewMemory, source: ImageSource, tiles) -> Predictor:
+    """A predictor of these tiles, and a memory that has turned to them."""
+    predictor = Predictor(classifier, "cpu", flips=1, memory=memory)
+    predictor.begin(source, tiles)
+    memory.turn_to(classifier, source, predictor.blocks_of(tiles))
+    return predictor
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_remembered_tiles_are_predicted_as_all_others(channels):
     image = np.random.default_rng(1).normal(10, 3, (channels, *SHAPE)).astype(np.float32)
@@ -54,9 +63,8 @@ def test_remembered_tiles_are_predicted_as_all_others(channels):
     tiles = tiles_of_view(SHAPE, (), (40, 300), (10, 520))
     for seed in (0, 1):  # the second reads what the first has left behind
         classifier = fitted(seed, channels)
-        memory.turn_to(classifier, source, tiles)
         plain = Predictor(classifier, "cpu", flips=1)
-        quick = Predictor(classifier, "cpu", flips=1, memory=memory)
+        quick = remembering(classifier, memory, source, tiles)
         assert [quick.remembers(tile) for tile in tiles] == [seed == 1] * len(tiles)
         for ours, wanted in zip(quick.stream(source, tiles), plain.stream(source, tiles), strict=True):
             assert_allclose(ours.probabilities, wanted.probabilities, atol=1e-5)
@@ -70,8 +78,7 @@ def test_the_image_is_read_once_for_all_last_layers():
     tiles = tiles_of_view(SHAPE, (), (0, 300), (0, 520))
     found = []
     for seed in (0, 1, 2):
-        memory.turn_to(fitted(seed), source, tiles)
-        found.append(labels_of(Predictor(fitted(seed), "cpu", flips=1, memory=memory), source, tiles))
+        found.append(labels_of(remembering(fitted(seed), memory, source, tiles), source, tiles))
         if seed == 0:
             reads = pixels.reads
     assert pixels.reads == reads > 0
@@ -86,21 +93,49 @@ def test_what_is_computed_ahead_is_what_the_next_preview_reads():
     strokes[100, 100:120], strokes[200, 300:320] = 1, 2
     trainer = Trainer([source], default_classes(2), device="cpu", hold_out=False)
     trainer.update(find_strokes(strokes))
-    memory.turn_to(before_paint(source), source, tiles)
-    ahead = Predictor(before_paint(source), "cpu", memory=memory)
+    ahead = remembering(before_paint(source), memory, source, tiles)
     assert all(ahead.prepare(source, tile) for tile in tiles)
     reads = pixels.reads
     assert all(ahead.prepare(source, tile) for tile in tiles)
     assert pixels.reads == reads
-    classifier = trainer.snapshot(quick=True)
+    classifier = trainer.snapshot()
     assert memory.serves(classifier)
-    memory.turn_to(classifier, source, tiles)
     reads = pixels.reads
-    quick = labels_of(Predictor(classifier, "cpu", flips=1, memory=memory), source, tiles)
+    quick = labels_of(remembering(classifier, memory, source, tiles), source, tiles)
     assert pixels.reads == reads
-    assert_array_equal(quick, labels_of(Predictor(classifier, "cpu", flips=1), source, tiles))
+    assert_array_equal(quick, labels_of(Predictor(classifier, "cpu"), source, tiles))
+    trainer.train_more()
     trainer.step()
-    assert not memory.serves(trainer.snapshot(quick=True))
+    assert not memory.serves(trainer.snapshot())
+
+
+def test_overlapping_tiles_are_remembered_once():
+    pixels, memory = Pixels(), ViewMemory()
+    source = ImageSource(pixels)
+    left, right = Tile((), (0, 300), (0, 300)), Tile((), (0, 300), (220, 520))
+    predictor = remembering(fitted(0), memory, source, (left, right))
+    blocks = [predictor.blocks_of([tile]) for tile in (left, right)]
+    assert blocks[0] & blocks[1], "their surroundings overlap"
+    list(predictor.stream(source, (left, right)))
+    assert pixels.reads == len(blocks[0] | blocks[1])
+    kept = sum(memory.find(block).nbytes for block in blocks[0] | blocks[1])
+    halo = predictor.patch - predictor._local_patch
+    features = memory.find(next(iter(blocks[0]))).shape[1] * torch.float32.itemsize
+    assert kept == (300 + halo) * (520 + halo) * features
+
+
+def test_a_preview_equals_the_final_image_pixel_for_pixel():
+    source = ImageSource(Pixels().values)
+    strokes = np.zeros(SHAPE, np.uint8)
+    strokes[100, 100:120], strokes[200, 300:320] = 1, 2
+    trainer = Trainer([source], default_classes(2), device="cpu", hold_out=False)
+    trainer.update(find_strokes(strokes))
+    classifier, final = trainer.snapshot(), predict_labels(trainer.snapshot(), source, device="cpu")
+    for rows, columns in (((0, 300), (0, 520)), ((40, 211), (17, 500))):
+        tiles = tiles_of_view(SHAPE, (), rows, columns)
+        preview = labels_of(remembering(classifier, ViewMemory(), source, tiles), source, tiles)
+        seen = np.s_[slice(*rows), slice(*columns)]
+        assert_array_equal(preview[seen], final[seen])
 
 
 def test_another_image_view_or_normalisation_is_not_mixed_up():
@@ -111,16 +146,19 @@ def test_another_image_view_or_normalisation_is_not_mixed_up():
     classifier, memory = fitted(0), ViewMemory()
     exposed = replace(classifier, normalisation=Normalisation((9.0,), (2.0,)))
 
-    def remembered_after(*turn) -> int:
-        memory.turn_to(classifier, source, tiles)
-        labels_of(Predictor(classifier, "cpu", flips=1, memory=memory), source, tiles)
-        memory.turn_to(*turn)
-        return sum(memory.find(tile) is not None for tile in tiles)
+    planned = remembering(classifier, memory, source, tiles)
+    blocks, fewer = planned.blocks_of(tiles), planned.blocks_of(tiles[1:])
 
-    assert remembered_after(classifier, source, tiles) == len(tiles)
-    assert remembered_after(classifier, source, tiles[1:]) == len(tiles) - 1
-    assert remembered_after(classifier, other, tiles) == 0
-    assert remembered_after(exposed, source, tiles) == 0
+    def remembered_after(*turn) -> set[Tile]:
+        labels_of(remembering(classifier, memory, source, tiles), source, tiles)
+        memory.turn_to(*turn)
+        return {block for block in blocks if memory.find(block) is not None}
+
+    assert fewer < blocks
+    assert remembered_after(classifier, source, blocks) == blocks
+    assert remembered_after(classifier, source, fewer) == fewer
+    assert not remembered_after(classifier, other, blocks)
+    assert not remembered_after(exposed, source, blocks)
 
 
 def test_only_features_of_the_warm_start_are_remembered():
@@ -135,9 +173,13 @@ def test_only_features_of_the_warm_start_are_remembered():
 def test_memory_has_an_end():
     source = ImageSource(np.random.default_rng(0).normal(10, 3, SHAPE).astype(np.float32))
     tiles = tiles_of_view(SHAPE, (), (0, 300), (0, 520))
-    one = Predictor(fitted(0), "cpu", flips=1)
-    room = ViewMemory(most_bytes=tiles[0].pixels * 64 * torch.float32.itemsize)
-    small = Predictor(fitted(0), "cpu", flips=1, memory=room)
+    one, all_of_it = Predictor(fitted(0), "cpu", flips=1), ViewMemory()
+    planned = remembering(fitted(0), all_of_it, source, tiles)
+    assert all(planned.prepare(source, tile) for tile in tiles)
+    first = planned.blocks_of(tiles[:1])
+    assert first < planned.blocks_of(tiles)
+    room = ViewMemory(most_bytes=sum(all_of_it.find(block).nbytes for block in first))
+    small = remembering(fitted(0), room, source, tiles)
     assert [small.prepare(source, tile) for tile in tiles] == [True] + [False] * (len(tiles) - 1)
     assert_array_equal(labels_of(small, source, tiles), labels_of(one, source, tiles))
     room.clear()

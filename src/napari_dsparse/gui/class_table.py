@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from qtpy.QtCore import QEvent, QSize, Qt, Signal
@@ -17,17 +17,18 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dsparse.gui.expected_iou import WHAT_IT_IS, range_text
 from napari_dsparse.gui.strokes_layer import KEYED_CLASSES
 from napari_dsparse.gui.swatch import swatch
 from napari_dsparse.network.trained import ClassInfo
 
-KEY, COLOR, NAME, STROKES, PIXELS = range(5)
+KEY, COLOR, NAME, STROKES, PIXELS, IOU = range(6)
 #: Rows shown before the table scrolls.
 MOST_ROWS_SHOWN = 6
 
 
 class ClassTable(QTableWidget):
-    """Names, colours and paint of the classes.
+    """Names, colours and paint of the classes, and how well they are likely to be found.
 
     Click a row to paint that class, double-click its name to rename it, double-click its colour to change it.
     """
@@ -38,9 +39,11 @@ class ClassTable(QTableWidget):
     picked = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(0, 5, parent)
+        super().__init__(0, 6, parent)
         self._classes: tuple[ClassInfo, ...] = ()
-        self.setHorizontalHeaderLabels(["", "", "Class", "Strokes", "Pixels"])
+        self.setHorizontalHeaderLabels(["", "", "Class", "Strokes", "Pixels", "IoU"])
+        self.horizontalHeaderItem(IOU).setToolTip(WHAT_IT_IS)
+        self.setColumnHidden(IOU, True)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(26)
         self.setShowGrid(False)
@@ -56,7 +59,7 @@ class ClassTable(QTableWidget):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(20)
-        for column in (KEY, COLOR, STROKES, PIXELS):
+        for column in (KEY, COLOR, STROKES, PIXELS, IOU):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         self.itemChanged.connect(self._on_item_changed)
@@ -65,15 +68,33 @@ class ClassTable(QTableWidget):
         self._fit_height()
 
     def show_classes(
-        self, classes: Sequence[ClassInfo], counts: Sequence[tuple[int, int]], brush: int
+        self,
+        classes: Sequence[ClassInfo],
+        counts: Sequence[tuple[int, int]],
+        brush: int,
+        expected: Mapping[int, tuple[float, float]] | None = None,
     ) -> None:
-        """Show these classes, with (strokes, pixels) for each, and the row of the brush selected."""
+        """Show these classes, and the row of the brush selected.
+
+        Parameters
+        ----------
+        classes : sequence of ClassInfo
+        counts : sequence of (strokes, pixels)
+            By class.
+        brush : int
+            Class that is painted, from 1.
+        expected : mapping of int to pair of float, optional
+            Range of IoU by class; there is no column for it while it is empty.
+        """
         self._classes = tuple(classes)
         self.blockSignals(True)
         self.setRowCount(len(classes))
         for row, info in enumerate(classes):
             strokes, pixels = counts[row] if row < len(counts) else (0, 0)
             self._show_row(row, info, strokes, pixels)
+            span = (expected or {}).get(row + 1)
+            self._item(row, IOU).setText("" if span is None else range_text(*span))
+        self.setColumnHidden(IOU, not expected)
         if 1 <= brush <= len(classes):
             self.selectRow(brush - 1)
         else:
@@ -102,7 +123,9 @@ class ClassTable(QTableWidget):
             item = QTableWidgetItem()
             flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
             item.setFlags(flags | Qt.ItemFlag.ItemIsEditable if column == NAME else flags)
-            if column in (STROKES, PIXELS):
+            if column == IOU:
+                item.setToolTip(WHAT_IT_IS)
+            if column in (STROKES, PIXELS, IOU):
                 item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.setItem(row, column, item)
         return item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
@@ -15,14 +15,17 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dsparse.gui.expected_iou import NOTHING_YET, WHAT_IT_IS, range_text
 from napari_dsparse.gui.swatch import swatch
 from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
-from napari_dsparse.training.validation import FEWEST_STROKES
 
-#: Stands in the table while there is nothing to show in it, and what it says on a longer look.
-NOTHING_YET = f"Paint {FEWEST_STROKES} strokes each in 2 classes first."
-WHY = "Strokes are judged by a classifier that has not seen them; a class needs others to learn from."
+#: What the table is good for, on a longer look.
+WHAT_FOR = (
+    "<p>Which classes are taken for one another, on strokes that the classifier was fitted without.</p>"
+    "<p>Not how often that happens elsewhere: strokes lie where a class is easy to see, and later where it "
+    "was mistaken.</p>"
+)
 #: Rows shown before the table scrolls.
 MOST_ROWS_SHOWN = 6
 #: How strongly a cell with all of a class's pixels is coloured, 0..255.
@@ -36,6 +39,7 @@ class ConfusionTable(QTableWidget):
         super().__init__(0, 0, parent)
         self._classes: tuple[ClassInfo, ...] = ()
         self._confusion: tuple[tuple[int, ...], ...] = ()
+        self._ranges: Mapping[int, tuple[float, float]] = {}
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(22)
         self.setShowGrid(False)
@@ -45,6 +49,7 @@ class ConfusionTable(QTableWidget):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.horizontalHeader().setMinimumSectionSize(30)
+        self.setToolTip(WHAT_FOR)
         self._draw()
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
@@ -54,10 +59,12 @@ class ConfusionTable(QTableWidget):
             self._draw()
 
     def show_progress(self, progress: TrainingProgress | None) -> None:
-        """Show what was found on held-out strokes; None empties the table."""
-        confusion = progress.held_out_confusion if progress else ()
-        if confusion != self._confusion:
-            self._confusion = confusion
+        """Show what was found on held-out strokes; nothing before there are enough of them."""
+        enough = progress is not None and bool(progress.held_out_range)
+        confusion = progress.held_out_confusion if progress and enough else ()
+        ranges = progress.held_out_range if progress else {}
+        if (confusion, ranges) != (self._confusion, self._ranges):
+            self._confusion, self._ranges = confusion, ranges
             self._draw()
 
     def _draw(self) -> None:
@@ -97,15 +104,16 @@ class ConfusionTable(QTableWidget):
                 f"were found as '{self._classes[found].name}'."
             )
             self.setItem(row, column, cell)
-        union = painted + sum(other[number] for other in self._confusion) - counts[number]
-        self.setItem(row, len(columns) + 1, _right_aligned(f"{counts[number] / union:.2f}"))
+        span = self._ranges.get(number + 1)
+        iou = _right_aligned("" if span is None else range_text(*span))
+        iou.setToolTip(WHAT_IT_IS)
+        self.setItem(row, len(columns) + 1, iou)
 
     def _say_why_empty(self) -> None:
         self.setColumnCount(1)
         self.horizontalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.setItem(0, 0, QTableWidgetItem(NOTHING_YET))
-        self.item(0, 0).setToolTip(WHY)
+        self.setItem(0, 0, QTableWidgetItem(NOTHING_YET.replace("\n", " ")))
         self._fit_height()
 
     def _fit_height(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +41,7 @@ class Controller(QObject):
         self.frame: ImageFrame | None = None
         self._viewer = viewer
         self._epoch = 0  # events of earlier generations belong to another image
+        self._loaded = 0  # models of generations up to this one gave way to one from a file
         self._export_next: tuple[Path, bool] | None = None
         self._collector = CollectorHold(self)
         self.store.changed.connect(self._collector.follow)
@@ -50,7 +50,7 @@ class Controller(QObject):
         self.segmenting = Segmenting(viewer, self.store, self._workers, self)
         self.learning.repainted.connect(self.segmenting.forget_spots)
         self.learning.repainted.connect(self.segmenting.hurry)
-        self.learning.rested.connect(self.segmenting.refine)
+        self.learning.rested.connect(self.segmenting.settle)
 
     # -- choosing -------------------------------------------------------------------------------------------
 
@@ -139,11 +139,10 @@ class Controller(QObject):
 
     def save_model(self, path: Path, overwrite: bool) -> None:
         """Save the newest model, with the class names as they are now."""
-        model = self.segmenting.classifier
+        model = self.segmenting.to_save()
         if model is not None:
-            named = replace(model, classes=self.segmenting.named(model))
             self.store.set(writing=True, problem=None, note=None)
-            self._workers.predict(msg.SaveModelJob(path, named, overwrite))
+            self._workers.predict(msg.SaveModelJob(path, model, overwrite))
 
     def load_model(self, path: Path) -> None:
         """Read a model and segment what is on screen with it."""
@@ -171,8 +170,11 @@ class Controller(QObject):
             case msg.StepTaken():
                 self.learning.on_step(event)
             case msg.SnapshotTaken():
-                self.segmenting.use(event.classifier)
+                if event.generation > self._loaded:
+                    self.segmenting.use(event.classifier)
             case msg.TrainingEnded():
+                if event.generation > self._loaded:
+                    self.segmenting.take_record(event.record)
                 self.learning.on_ended(event)
             case msg.TileDone():
                 self.segmenting.on_tile(event)
@@ -207,6 +209,7 @@ class Controller(QObject):
             )
             return
         self.stop()
+        self._loaded = self._workers.generation
         self.store.set(training=Training.IDLE, note=f"Model {name} loaded.")
         if len(model.classes) >= len(self.store.now.classes):
             self.set_classes(model.classes)
@@ -215,7 +218,7 @@ class Controller(QObject):
     def _on_failed(self, event: msg.JobFailed) -> None:
         if event.job == "trainer":
             self.segmenting.cancel()
-            self.store.set(training=Training.IDLE, problem=event.sentence)
+            self.store.set(training=Training.IDLE, stopping=False, problem=event.sentence)
         else:
             self._export_next = None
             self.store.set(whole=None, writing=False, problem=event.sentence)

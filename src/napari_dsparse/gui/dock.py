@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dialogs import ask_open_path, ask_save_path
+from napari_dsparse.gui.expected_iou import WHAT_IT_IS
 from napari_dsparse.gui.exporting import DEFAULT_SUFFIX, EXPORT_FILTERS, MODEL_FILTER, MODEL_SUFFIX
 from napari_dsparse.gui.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layer_choice import images_of, likely_strokes, strokes_of
@@ -169,17 +170,18 @@ class SegmentationDock(QWidget):
     def _render(self, session: Session) -> None:
         before, self._shown = self._shown, session
         panel = self.panel
-        panel.show_status(describe(session), failed=session.problem is not None)
-        painted = (session.classes, session.counts, session.brush)
-        if painted != (before.classes, before.counts, before.brush):
-            panel.class_table.show_classes(*painted)
+        tip = WHAT_IT_IS if session.expected else ""
+        panel.status_label.say(describe(session), tip=tip, failed=session.problem is not None)
+        shown = (session.classes, session.counts, session.brush, session.expected)
+        if shown != (before.classes, before.counts, before.brush, before.expected):
+            panel.class_table.show_classes(*shown)
             panel.curves.set_classes(session.classes)
             panel.confusion_table.show_classes(session.classes)
         if session.progress is not None and session.progress is not before.progress:
             panel.curves.add(session.progress)
         elif session.progress is None and before.progress is not None:
             panel.curves.clear_curves()
-        panel.confusion_table.show_progress(session.progress)
+        panel.confusion_table.show_progress(session.judged if session.expected else None)
         if session.whole != before.whole:
             panel.show_progress(session.whole.fraction if session.whole else None)
             panel.progress_bar.setFormat(progress_text(session.whole) if session.whole else "")
@@ -188,13 +190,12 @@ class SegmentationDock(QWidget):
     def _enable(self, session: Session) -> None:
         panel = self.panel
         has_image, has_strokes = session.image is not None, session.strokes is not None
-        learning = session.training in (Training.LEARNING, Training.PAUSED)
         panel.new_labels_button.setEnabled(has_image)
         panel.invite(panel.new_labels_button, has_image and not has_strokes and not session.has_model)
         panel.class_table.setEnabled(has_strokes or session.has_model)
         panel.add_class_button.setEnabled(has_strokes)
         panel.train_button.setEnabled(has_strokes and session.painted_classes >= 2)
-        panel.pause_button.setEnabled(learning)
+        panel.pause_button.setEnabled(session.stepping)
         panel.pause_button.blockSignals(True)
         panel.pause_button.setChecked(session.training is Training.PAUSED)
         panel.pause_button.blockSignals(False)

@@ -26,12 +26,13 @@ class CollectorHold(QObject):
         self._held = False
 
     def follow(self, session: Session) -> None:
-        """Hold while `session` is busy."""
-        if session.busy and not self._held:
+        """Hold while `session` learns or segments."""
+        busy = session.learning or session.busy
+        if busy and not self._held:
             self._held = True
             CollectorHold._holds += 1
             gc.freeze()
-        elif not session.busy:
+        elif not busy:
             self.release()
 
     def release(self) -> None:

@@ -35,7 +35,7 @@ class Learning(QObject):
 
     #: Paint was added or taken away.
     repainted = Signal()
-    #: The model rests: a round of training came to its end, or to a pause.
+    #: The model rests: it has been fitted and judged, or gradient steps came to their end or to a pause.
     rested = Signal()
 
     def __init__(self, viewer: Viewer, store: SessionStore, workers: Workers, parent: QObject) -> None:
@@ -47,6 +47,7 @@ class Learning(QObject):
         self._workers = workers
         self._frame: ImageFrame | None = None
         self._stopped = -1  # steps of generations up to this one no longer count
+        self._fitted: tuple[tuple[int, int], ...] = ()  # what was painted when the model was fitted last
         self._watch = PaintWatch(self)
         self._watch.changed.connect(self._on_paint)
         self._keys = ClassKeys(self.pick_class)
@@ -89,7 +90,8 @@ class Learning(QObject):
         self.layer = self._frame = None
         self._watch.watch(None)
         self._keys.bind(None)
-        self._store.set(training=Training.IDLE, progress=None)
+        self._fitted = ()
+        self._store.set(training=Training.IDLE, stopping=False, progress=None, judged=None)
 
     def pick_class(self, number: int) -> None:
         """Paint class `number` from now on."""
@@ -105,20 +107,22 @@ class Learning(QObject):
     # -- training -------------------------------------------------------------------------------------------
 
     def set_live(self, live: bool) -> None:
-        """Learn by itself after every stroke, or only when told."""
+        """Learn after every stroke, or only when told."""
         self._store.set(live=live)
         if live:
             self._submit(learn=True)
 
     def train(self) -> None:
-        """Learn from the strokes there are, until steady."""
+        """Learn from the strokes there are; those that are known already, by a round of gradient steps."""
         self.pause(False)
+        asked = not self._store.now.learning  # a round at hand goes on
         if self._store.now.painted_classes >= 2:
-            self._store.set(training=Training.LEARNING, problem=None, note=None)
-        self._submit(learn=True, asked=True)
+            self._store.set(problem=None, note=None)
+            self._say_fitting()
+        self._submit(learn=True, asked=asked)
 
     def pause(self, paused: bool) -> None:
-        """Hold the training after the step at hand, or go on."""
+        """Hold the gradient steps after the one at hand, or go on."""
         training = self._store.now.training
         if paused and training is Training.LEARNING:
             self._workers.pause_training(True)
@@ -134,8 +138,10 @@ class Learning(QObject):
         self._stopped = self._workers.generation
         self._workers.stop_training()
         self._workers.pause_training(False)
-        if self._store.now.training in (Training.LEARNING, Training.PAUSED):
-            self._store.set(training=Training.STOPPED)
+        if self._store.now.stepping:
+            self._store.set(training=Training.STOPPED, stopping=True)
+        elif self._store.now.learning:
+            self._store.set(training=Training.IDLE, stopping=True)
 
     def _submit(self, *, learn: bool, asked: bool = False) -> None:
         if self._frame is None or self.layer is None:
@@ -148,7 +154,7 @@ class Learning(QObject):
                 classes=self._store.now.classes,
                 network=self.network,
                 device=self.device,
-                learn=learn or self._store.now.training in (Training.LEARNING, Training.PAUSED),
+                learn=learn or self._store.now.learning or self._store.now.training is Training.PAUSED,
                 asked=asked,
             )
         )
@@ -165,16 +171,36 @@ class Learning(QObject):
             self._submit(learn=self._store.now.live)
         else:
             self._store.set(counts=event.counts)
+            if event.learning and event.generation > self._stopped:
+                self._say_fitting()
+        if self._store.now.stopping and event.generation > self._stopped:
+            self._store.set(stopping=False)  # what was stopped made way for this
+            if not event.learning:
+                self.rested.emit()
+
+    def _say_fitting(self) -> None:
+        """New paint is being learned, unless all of it is known."""
+        if self._store.now.counts != self._fitted:
+            self._store.set(training=Training.FITTING)
 
     def on_step(self, event: msg.StepTaken) -> None:
         """Show how the training goes."""
-        if event.generation > self._stopped:
-            paused = self._store.now.training is Training.PAUSED
-            training = Training.PAUSED if paused else Training.LEARNING
-            self._store.set(training=training, progress=event.progress, problem=None, note=None)
+        if event.generation <= self._stopped:
+            return
+        now, progress = self._store.now, event.progress
+        changes: dict[str, Any] = {"progress": progress, "seconds_left": event.seconds_left}
+        if event.judged:
+            changes["judged"] = progress
+        elif progress.step == 0:  # a new fit, with which any round of steps is over
+            self._fitted = now.counts
+            self._workers.pause_training(False)
+            changes |= {"fit_seconds": progress.seconds, "problem": None, "note": None}
+        held = now.training is Training.PAUSED and (event.judged or progress.step > 0)
+        self._store.set(training=Training.PAUSED if held else Training.LEARNING, **changes)
 
     def on_ended(self, event: msg.TrainingEnded) -> None:
         """Show that the trainer rests."""
+        self._store.set(stopping=False)
         if event.generation > self._stopped:
             self._workers.pause_training(False)
             self._store.set(training=Training.STEADY if event.steady else Training.IDLE)

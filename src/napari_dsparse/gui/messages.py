@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.network.trained import ClassInfo, TrainedClassifier
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -23,7 +23,7 @@ from napari_dsparse.training.progress import TrainingProgress
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingJob:
-    """Count the strokes and, if asked, learn from them until steady.
+    """Count the strokes and, if asked, learn from them.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class TrainingJob:
     learn : bool
         False: only count the strokes.
     asked : bool
-        The user asked for it: go on for another round even if nothing has changed.
+        The user pressed Train: if the model knows these strokes already, take a round of gradient steps.
     """
 
     generation: int
@@ -54,18 +54,40 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class StrokesCounted:
-    """How much paint there is, by class: (strokes, pixels)."""
+    """How much paint there is.
+
+    Parameters
+    ----------
+    generation : int
+    counts : tuple of (strokes, pixels)
+        By class.
+    learning : bool
+        The trainer goes on to learn from it.
+    """
 
     generation: int
     counts: tuple[tuple[int, int], ...]
+    learning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepTaken:
-    """The trainer is about to learn, or made a step."""
+    """The trainer fitted the last layer, judged the fit, or began or made a gradient step.
+
+    Parameters
+    ----------
+    generation : int
+    progress : TrainingProgress
+    judged : bool
+        The held-out figures of `progress` are new; without it, they are not known yet or known already.
+    seconds_left : float or None
+        Until the round of gradient steps ends; None where nothing can be said of it.
+    """
 
     generation: int
     progress: TrainingProgress
+    judged: bool = False
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,10 +100,19 @@ class SnapshotTaken:
 
 @dataclass(frozen=True, slots=True)
 class TrainingEnded:
-    """The trainer rests: it is steady, was stopped, or has nothing to learn from yet."""
+    """The trainer rests: it is steady, was stopped, or has nothing to learn from yet.
+
+    Parameters
+    ----------
+    generation : int
+    steady : bool
+    record : TrainingRecord or None
+        How the newest classifier came to be, held-out figures included; None where there is none.
+    """
 
     generation: int
     steady: bool
+    record: TrainingRecord | None = None
 
 
 # -- to the predictor ---------------------------------------------------------------------------------------
@@ -121,7 +152,8 @@ class PredictionJob:
         Tiles this classifier has already segmented; they are left out.
     device : str
     quick : bool
-        For a preview that the next snapshot will replace: without the average over symmetries.
+        For a preview that the next stroke may replace: of what is on screen alone, in one symmetry, from
+        remembered features.
     sketch : bool
         Send a coarse sketch of all tiles first: what is on screen is out of date throughout.
     foreign : bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -23,6 +22,7 @@ from napari_dsparse.gui.class_table import ClassTable
 from napari_dsparse.gui.confusion_table import ConfusionTable
 from napari_dsparse.gui.curves import LearningCurves
 from napari_dsparse.gui.layer_combo import LayerCombo
+from napari_dsparse.gui.status_label import StatusLabel
 from napari_dsparse.gui.swatch import arrow
 from napari_dsparse.ops.devices import available_devices
 
@@ -60,13 +60,6 @@ class Panel(QWidget):
         self.show_channels(False)
         self.show_progress(None)
 
-    def show_status(self, sentence: str, *, failed: bool) -> None:
-        """Say `sentence`; failures stand out."""
-        self.status_label.setText(sentence)
-        if self.status_label.property("failed") != failed:
-            self.status_label.setProperty("failed", failed)
-            self.status_label.setStyleSheet("color: #ff5f5f; font-weight: bold;" if failed else "")
-
     def show_progress(self, fraction: float | None) -> None:
         """Move the bar; None takes it away."""
         for control in (self.progress_bar, self.cancel_button):
@@ -95,17 +88,17 @@ class Panel(QWidget):
         self.new_labels_button = _button("New", "Make a layer to paint on, with the image's scale and place.")
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
-        self.live_check = _check("Live", "Learn by itself after every stroke.")
+        self.live_check = _check("Live", "Learn from every stroke as soon as it is painted.")
         self.live_check.setChecked(True)
-        self.train_button = _button("Train", "Learn from the strokes there are, once.")
-        self.pause_button = _button("Pause", "Hold the training; press again to go on.")
+        self.train_button = _button(
+            "Train",
+            "Learn from the strokes there are. Pressed again, it takes a round of gradient steps through all "
+            "layers, which seldom helps.",
+        )
+        self.pause_button = _button("Pause", "Hold the gradient steps; press again to go on.")
         self.pause_button.setCheckable(True)
-        self.stop_button = _button("Stop", "End training and prediction; the last model stays.")
-        self.status_label = QLabel()
-        self.status_label.setWordWrap(True)
-        self.status_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.status_label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status_label.setMinimumHeight(2 * self.status_label.fontMetrics().lineSpacing() + 4)
+        self.stop_button = _button("Stop", "End gradient steps and segmenting; the last model stays.")
+        self.status_label = StatusLabel()
         self.curves = LearningCurves()
         self.confusion_table = ConfusionTable()
         self.predict_button = _button("Segment whole image", "Segment every pixel with the newest model.")
@@ -169,8 +162,9 @@ class Panel(QWidget):
         )
 
     def set_foreground(self, color: str) -> None:
-        """Colour of the curves' axes and of the sections' arrows, to suit the theme."""
+        """Colours of axes, arrows and failures, to suit a theme whose text has this colour."""
         self.curves.set_foreground(color)
+        self.status_label.set_foreground(color)
         for section in self.findChildren(QCollapsible):
             section.setExpandedIcon(arrow(color, down=True))
             section.setCollapsedIcon(arrow(color, down=False))

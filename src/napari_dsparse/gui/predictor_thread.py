@@ -248,12 +248,13 @@ class PredictorThread(Worker[PredictorJob]):
 def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
     """Whether to leave `job` unfinished for `waiting`.
 
-    The next preview of the same view is no reason: with a new one every half second, the tiles at the edge of
-    the screen would never get their turn.
+    A preview is not left for the next one of the same view: with a new one every half second, the tiles at
+    the edge of the screen would never get their turn.
     """
     if not isinstance(waiting, PredictionJob):
         return False
-    return waiting.whole or not waiting.quick or waiting.view != job.view or waiting.source is not job.source
+    both_quick = waiting.quick and job.quick
+    return waiting.whole or not both_quick or waiting.view != job.view or waiting.source is not job.source
 
 
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:

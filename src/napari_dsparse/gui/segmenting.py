@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -13,11 +14,11 @@ from napari_dsparse.gui.image_frame import ImageFrame
 from napari_dsparse.gui.layers import center_on, field_of_view
 from napari_dsparse.gui.next_spot import empty_grid, store_blocks
 from napari_dsparse.gui.result_layers import ResultLayers
-from napari_dsparse.gui.session import Training, WholeImage
+from napari_dsparse.gui.session import WholeImage
 from napari_dsparse.gui.session_store import SessionStore
 from napari_dsparse.gui.view_watch import ViewWatch
 from napari_dsparse.gui.workers import Workers
-from napari_dsparse.network.trained import ClassInfo, TrainedClassifier
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
 from napari_dsparse.prediction.exposure import in_words
 from napari_dsparse.prediction.tiles import Tile
 
@@ -51,12 +52,14 @@ class Segmenting(QObject):
         self._frame: ImageFrame | None = None
         self._results: ResultLayers | None = None
         self._strokes: Labels | None = None
+        self._record: TrainingRecord | None = None
         self._foreign = False  # the classifier learned from another image
         self._uncertainty = self._probabilities = self._match_exposure = False
         self._done: set[Tile] = set()
         self._done_since = 0  # tiles of generations before this one are by an older model, or quick
         self._whole_generation = -1
         self._view_due = self._whole_due = False
+        self._preview: tuple[TrainedClassifier, msg.FieldOfView] | None = None  # asked for last
         self._sketch_due = True  # what is on screen is out of date throughout
         self._grid = empty_grid((1, 1))
         self._visited: tuple[tuple[int, ...], ...] = ()
@@ -121,14 +124,26 @@ class Segmenting(QObject):
 
     def use(self, classifier: TrainedClassifier, *, foreign: bool = False) -> None:
         """Segment with `classifier` from now on; a foreign one learned from another image."""
-        self.classifier, self._foreign = classifier, foreign
+        self.classifier, self._foreign, self._record = classifier, foreign, classifier.record
         self.forget_tiles()
         self._store.set(has_model=True)
         wait = self._rested - time.monotonic()
-        if self._store.now.training is Training.LEARNING and wait > 0:
+        if self._store.now.learning and wait > 0:
             self._rest.start(int(1000 * wait) + 1)
         else:
             self.predict_view()
+
+    def take_record(self, record: TrainingRecord | None) -> None:
+        """The trainer's model has been judged since it was handed out."""
+        if not self._foreign:
+            self._record = record
+
+    def to_save(self) -> TrainedClassifier | None:
+        """The newest model with names as they are now and all that is known of how it came to be."""
+        if self.classifier is None:
+            return None
+        record = self._record or self.classifier.record
+        return replace(self.classifier, classes=self.named(self.classifier), record=record)
 
     def hurry(self) -> None:
         """There is new paint: show what it changes as soon as it has been learned."""
@@ -149,7 +164,7 @@ class Segmenting(QObject):
         """There may be a stroke on what is on screen: have ready what its first preview needs."""
         if self._strokes is None or self._frame is None:
             return
-        view = field_of_view(self._viewer, self._frame, self._on_pixels())
+        view = self._field_of_view(self._frame)
         self._workers.predict(
             msg.LookAheadJob(self._workers.next_generation(), self._frame.source, view, self.device)
         )
@@ -159,15 +174,16 @@ class Segmenting(QObject):
         self.predict_view()
 
     def predict_whole(self) -> None:
-        """Segment the whole image, what is on screen first; a model that still learns gets its time."""
+        """Segment the whole image, what is on screen first; a model that is still to come is waited for."""
         self._store.set(whole=WholeImage(), problem=None, note=None)
-        self._whole_due = self._store.now.training is Training.LEARNING
+        self._whole_due = self._store.now.learning or self._store.now.stopping
         if not self._whole_due:
             self._submit(whole=True)
 
     def cancel(self) -> None:
         """Give up the whole-image prediction; what is segmented stays."""
         self._whole_due = False
+        self._preview = None
         self._workers.stop_predicting()
         self._store.set(whole=None)
 
@@ -177,13 +193,32 @@ class Segmenting(QObject):
             self._view_due = False
             self.predict_view()
 
+    def settle(self) -> None:
+        """The model rests: segment the whole image if that was asked, else what no preview has made final."""
+        if self._store.now.whole is not None and not self._whole_due:
+            self.predict_view()  # once the whole image is done, if that was by an older model
+        elif self._whole_due or not self._preview_is_final():
+            self.refine()
+        else:
+            if self._results is not None:
+                self._results.finish()
+            self.look_ahead()
+
     def refine(self) -> None:
-        """The model rests: replace the quick preview, by the whole image if that was asked."""
+        """Segment the whole image anew if that was asked, else what is on screen."""
         self.forget_tiles()
         if self._whole_due:
             self.predict_whole()
         else:
             self.predict_view()
+
+    def _preview_is_final(self) -> bool:
+        """Whether the preview shown or on its way is what the newest model says: with one symmetry, it is."""
+        if self._preview is None or self._frame is None or self.classifier is None:
+            return False
+        classifier, view = self._preview
+        same = classifier is self.classifier and view == self._field_of_view(self._frame)
+        return same and classifier.flips == 1
 
     def show_uncertainty(self, shown: bool) -> None:
         """Compute and show the uncertainty layer, or hide it."""
@@ -205,6 +240,7 @@ class Segmenting(QObject):
     def forget_tiles(self) -> None:
         """What is segmented so far is by an older model, or lacks a map that is wanted now."""
         self._done.clear()
+        self._preview = None
         self._done_since = self._workers.next_generation()
         self._store.set(complete=False)
 
@@ -213,18 +249,21 @@ class Segmenting(QObject):
         if frame is None or classifier is None:
             return
         generation = self._workers.next_generation()
+        view = self._field_of_view(frame)
         if whole:
             self._whole_generation = generation
+        else:
+            self._preview = classifier, view
         self._workers.predict(
             msg.PredictionJob(
                 generation=generation,
                 classifier=classifier,
                 source=frame.source,
-                view=field_of_view(self._viewer, frame, self._on_pixels()),
+                view=view,
                 whole=whole,
                 done=frozenset(self._done),
                 device=self.device,
-                quick=not whole and self._store.now.training is Training.LEARNING,
+                quick=not whole and self._store.now.learning,
                 sketch=self._sketch_due and not whole,
                 foreign=self._foreign,
                 match_exposure=self._match_exposure,
@@ -232,6 +271,9 @@ class Segmenting(QObject):
                 probabilities=self._probabilities,
             )
         )
+
+    def _field_of_view(self, frame: ImageFrame) -> msg.FieldOfView:
+        return field_of_view(self._viewer, frame, self._on_pixels())
 
     def _on_pixels(self) -> Labels | None:
         """A layer of the frame's shape: it knows which of its pixels are on screen."""
@@ -265,13 +307,13 @@ class Segmenting(QObject):
 
     def on_ended(self, event: msg.PredictionEnded) -> bool:
         """Take note of the end of a prediction; True if the whole image is segmented."""
-        if self._results is not None and self._store.now.training is not Training.LEARNING:
+        if self._results is not None and not self._store.now.learning:
             self._results.finish()
         self._rested = time.monotonic() + REST_SHARE * event.seconds
         if event.complete:
             self._sketch_due = False
             self._store.set(sketched=False)
-            if self._store.now.training is not Training.LEARNING:
+            if not self._store.now.learning:
                 self.look_ahead()
         if event.generation != self._whole_generation or self._store.now.whole is None:
             return False

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from napari_dsparse.gui.expected_iou import mean_range, range_text
 from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.training.progress import TrainingProgress
 
-#: The first steps are slower than the rest and say little about the time that is left.
-STEPS_TO_ESTIMATE = 4
-
 
 class Training(Enum):
-    """What the trainer is at."""
+    """What the trainer is at: fitting the last layer, judging the fit or taking steps, or resting."""
 
     IDLE = "idle"
+    FITTING = "fitting"
     LEARNING = "learning"
     PAUSED = "paused"
     STEADY = "steady"
@@ -54,7 +54,15 @@ class Session:
     live : bool
     training : Training
     progress : TrainingProgress or None
-        Of the newest step.
+        Of the newest fit or step.
+    judged : TrainingProgress or None
+        With the newest held-out figures; while a fit is judged, those of the one before.
+    fit_seconds : float
+        What the newest fit took.
+    seconds_left : float or None
+        Until the round of gradient steps ends, where that can be told.
+    stopping : bool
+        Learning was stopped and its last model, by the step at hand, is still to come.
     has_model : bool
     whole : WholeImage or None
         None while no whole-image prediction runs.
@@ -78,6 +86,10 @@ class Session:
     live: bool = True
     training: Training = Training.IDLE
     progress: TrainingProgress | None = None
+    judged: TrainingProgress | None = None
+    fit_seconds: float = 0.0
+    seconds_left: float | None = None
+    stopping: bool = False
     has_model: bool = False
     whole: WholeImage | None = None
     complete: bool = False
@@ -92,9 +104,30 @@ class Session:
         return sum(pixels > 0 for _, pixels in self.counts)
 
     @property
+    def learning(self) -> bool:
+        """Whether the model is about to change by itself."""
+        return self.training in (Training.FITTING, Training.LEARNING)
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a round of gradient steps is under way, or held."""
+        at_it = self.training in (Training.LEARNING, Training.PAUSED)
+        return at_it and self.progress is not None and not self.progress.steady
+
+    @property
+    def expected(self) -> Mapping[int, tuple[float, float]]:
+        """By class, the range of IoU to expect where nothing is painted.
+
+        Gradient steps change the model that was judged, so nothing is known of it after them.
+        """
+        if self.judged is None or self.progress is None or self.progress.step > 0:
+            return {}
+        return self.judged.held_out_range
+
+    @property
     def busy(self) -> bool:
         """Whether Stop has anything to stop."""
-        return self.training in (Training.LEARNING, Training.PAUSED) or self.whole is not None
+        return self.stepping or self.whole is not None
 
 
 def describe(session: Session) -> str:
@@ -107,11 +140,10 @@ def describe(session: Session) -> str:
 def _state(session: Session) -> str:
     if session.image is None:
         return "Open an image to start; File > Open Sample has some with strokes."
-    if session.training is Training.LEARNING:
-        then = "; then the whole image is segmented" if session.whole is not None else ""
-        return f"Learning: {_progress(session)}{_time_left(session)}{then}."
     if session.training is Training.PAUSED:
-        return f"Paused after {_progress(session)}; press Pause again to go on."
+        return f"Paused after {_step(session)}; press Pause again to go on."
+    if session.learning and (session.stepping or session.whole is not None or not _is_fitted(session)):
+        return _learning(session) + (" The whole image is next." if session.whole is not None else "")
     if session.whole is not None:
         return "Segmenting the whole image…"
     if session.writing:
@@ -123,12 +155,11 @@ def _state(session: Session) -> str:
         return f"{model}ress New for a strokes layer, then paint."
     if session.painted_classes < 2:
         return _what_to_paint(session)
-    if session.training is Training.STEADY:
-        return f"Steady after {_progress(session)}. Paint where it is wrong."
     if session.training is Training.STOPPED:
-        return f"Stopped after {_progress(session)}; the model is kept."
-    strokes = sum(count for count, _ in session.counts)
-    return f"Press Train to learn from {strokes} strokes, or switch on Live."
+        return f"Stopped after {_step(session)}; the model is kept."
+    if _is_fitted(session) and session.training is not Training.IDLE:
+        return f"{_learned(session)} Paint where it is wrong."
+    return f"Press Train to learn from {_strokes(session)}, or switch on Live."
 
 
 def progress_text(whole: WholeImage) -> str:
@@ -156,21 +187,49 @@ def _what_to_paint(session: Session) -> str:
     return f"Now paint a stroke of {missing[0]}: learning takes two classes."
 
 
-def _progress(session: Session) -> str:
+def _learning(session: Session) -> str:
+    if not _is_fitted(session):
+        return f"Learning from {_strokes(session)}…"
+    if not session.stepping:
+        return _learned(session)
+    left = "" if session.seconds_left is None else f", about {max(1, round(session.seconds_left))} s left"
+    return f"Refining: {_step(session)}{left}."
+
+
+def _learned(session: Session) -> str:
+    """What the model rests on."""
     progress = session.progress
     if progress is None:
-        return "0 steps"
-    text = f"{progress.step} step" + ("s" if progress.step != 1 else "")
-    if progress.held_out_iou:
-        mean = sum(progress.held_out_iou.values()) / len(progress.held_out_iou)
-        strokes = "stroke" if progress.held_out_strokes == 1 else "strokes"
-        text += f", held-out IoU {mean:.2f} from {progress.held_out_strokes} {strokes}"
-    return text
-
-
-def _time_left(session: Session) -> str:
-    progress = session.progress
-    if progress is None or progress.step < STEPS_TO_ESTIMATE:
         return ""
-    left = max(0, progress.planned_steps - progress.step) * progress.seconds / progress.step
-    return f", steady in about {max(1, round(left))} s"
+    text = f"Learned from {_count(progress.strokes, 'stroke')}"
+    if progress.step:
+        return f"{text}, then took {_count(progress.step, 'gradient step')}."
+    return f"{text} in {session.fit_seconds:.1f} s{_expected(session)}."
+
+
+def _expected(session: Session) -> str:
+    """What accuracy to expect, averaged over the classes of which anything can be said."""
+    ranges = session.expected
+    mean = mean_range(ranges)
+    if mean is None:
+        return ""
+    few = len(ranges) < session.painted_classes
+    classes = f" for {len(ranges)} of {session.painted_classes} classes" if few else ""
+    return f"; expected IoU {range_text(*mean)}{classes}"
+
+
+def _is_fitted(session: Session) -> bool:
+    return session.progress is not None and session.training is not Training.FITTING
+
+
+def _step(session: Session) -> str:
+    progress = session.progress
+    return "no step" if progress is None else f"gradient step {progress.step} of {progress.planned_steps}"
+
+
+def _strokes(session: Session) -> str:
+    return _count(sum(strokes for strokes, _ in session.counts), "stroke")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")

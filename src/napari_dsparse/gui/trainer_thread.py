@@ -1,4 +1,4 @@
-"""The thread that learns: counts strokes, takes steps, hands out snapshots."""
+"""The thread that learns: counts strokes, fits the model to them, judges it, hands out snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from napari_dsparse.training.trainer import Trainer
 SNAPSHOT_SECONDS = 2.0
 #: Seconds between the progress events that the curves are drawn from: each redraws a part of the window.
 PROGRESS_SECONDS = 0.4
-#: How long steps wait, at most, for the first preview of new paint.
+#: The first steps of a round are slower than the rest and say little about the time that is left.
+STEPS_TO_ESTIMATE = 3
+#: How long judging waits, at most, for the first preview of new paint.
 GIVE_WAY_SECONDS = 2.0
 #: How long the window may take to ask for that preview.
 HAND_OVER_SECONDS = 0.05
@@ -33,7 +35,7 @@ MOST_CLASSES = 64
 
 
 class TrainerThread(Worker[TrainingJob]):
-    """Learns from the newest strokes until steady; a newer job always wins.
+    """Learns from the newest strokes; a newer job always wins.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ class TrainerThread(Worker[TrainingJob]):
         self._may_step.set()
 
     def pause(self, paused: bool) -> None:
-        """Hold after the step at hand, or go on."""
+        """Hold a round of gradient steps after the step at hand, or go on."""
         if paused:
             self._may_step.clear()
         else:
@@ -77,14 +79,15 @@ class TrainerThread(Worker[TrainingJob]):
     def _work(self, job: TrainingJob) -> None:
         strokes = find_strokes(job.labels)
         counts = _count(strokes, len(job.classes))
-        self._post(StrokesCounted(job.generation, counts))
-        if not job.learn or len(counts) > len(job.classes):  # the window names the new classes and asks again
-            return
-        if sum(pixels > 0 for _, pixels in counts) < 2:
+        named = len(counts) <= len(job.classes)  # else the window names the new classes and asks again
+        enough = sum(pixels > 0 for _, pixels in counts) >= 2
+        learning = job.learn and named and enough
+        self._post(StrokesCounted(job.generation, counts, learning))
+        if learning:
+            with self._cores.working():
+                self._learn(job, strokes)
+        elif job.learn and named:
             self._post(TrainingEnded(job.generation, steady=False))
-            return
-        with self._cores.working():
-            self._learn(job, strokes)
 
     def _learn(self, job: TrainingJob, strokes: Sequence[Stroke]) -> None:
         if self._is_over(job):
@@ -93,28 +96,41 @@ class TrainerThread(Worker[TrainingJob]):
         trainer = self._trainer_for(job)
         if trainer.update(strokes, job.classes):
             self._post(StepTaken(job.generation, trainer.progress()))
-            self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
+            self._post(SnapshotTaken(job.generation, trainer.snapshot()))
             self._give_way(job)
-        elif trainer.steady and job.asked:
+        elif job.asked and trainer.steady:
             trainer.train_more()
-        steps, next_progress, next_snapshot = 0, 0.0, time.monotonic() + SNAPSHOT_SECONDS
+        if not self._is_over(job):
+            self._cores.settle()
+            self._post(StepTaken(job.generation, trainer.judge(), judged=True))
+            self._take_steps(job, trainer)
+        if not self._is_waiting:
+            self._post(TrainingEnded(job.generation, trainer.steady, trainer.record()))
+
+    def _take_steps(self, job: TrainingJob, trainer: Trainer) -> None:
+        """Take the gradient steps of a round that was asked for, if there is one."""
+        steps, seconds, next_progress, next_snapshot = 0, 0.0, 0.0, time.monotonic() + SNAPSHOT_SECONDS
         while not trainer.steady and not self._is_over(job):
             if not self._may_step.wait(timeout=0.05):
                 continue
             self._cores.settle()
+            started = time.monotonic()
             progress = trainer.step()
-            steps += 1
             now = time.monotonic()
+            steps, seconds = steps + 1, seconds + now - started
             if now >= next_progress or progress.steady:
-                self._post(StepTaken(job.generation, progress))
+                left = (progress.planned_steps - progress.step) * seconds / steps
+                self._post(
+                    StepTaken(
+                        job.generation, progress, seconds_left=left if steps >= STEPS_TO_ESTIMATE else None
+                    )
+                )
                 next_progress = now + PROGRESS_SECONDS
             if now >= next_snapshot and not progress.steady:
-                self._post(SnapshotTaken(job.generation, trainer.snapshot(quick=True)))
+                self._post(SnapshotTaken(job.generation, trainer.snapshot()))
                 next_snapshot = time.monotonic() + SNAPSHOT_SECONDS
         if steps:
             self._post(SnapshotTaken(job.generation, trainer.snapshot()))
-        if not self._is_waiting:
-            self._post(TrainingEnded(job.generation, trainer.steady))
 
     def _give_way(self, job: TrainingJob) -> None:
         """Let the first preview of new paint have all cores: the last layer knows the paint already."""
