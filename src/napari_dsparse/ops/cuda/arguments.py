@@ -29,9 +29,7 @@ class WindowSumsArguments(ctypes.Structure):
         *((name, _POINTER) for name in ("x", "sums", "out")),
         ("total", _LONG),
         *((name, _INT) for name in ("inner", "length", "sums_length", "out_length")),
-        *((name, _INT) for name in ("sums_first", "out_first", "doublings")),
-        ("reach", _INT * MOST_DOUBLINGS),
-        *((name, _INT) for name in ("odd", "divisor")),
+        *((name, _INT) for name in ("sums_first", "out_first", "window", "digits", "dilation", "divisor")),
     )
 
 

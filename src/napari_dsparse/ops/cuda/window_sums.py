@@ -189,9 +189,9 @@ class _Axis:
             out_length=self._length(length, one.taps),
             sums_first=self._first(one.window),
             out_first=self._first(one.taps),
-            doublings=len(one.odd),
-            reach=tuple(self.dilation * window for window in one.windows[:-1]),
-            odd=sum(1 << number for number, odd in enumerate(one.odd) if odd),
+            window=one.window,
+            digits=int("1" + "".join("1" if odd else "0" for odd in one.odd), 2),
+            dilation=self.dilation,
             divisor=divisor,
         )
         execution.run(run, -(-out.numel() // run.threads), 0, arguments, x.device)
