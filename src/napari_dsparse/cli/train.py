@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
 def learning_line(event: TrainingProgress) -> str:
     """One line on how learning goes."""
     scores = list(event.held_out_iou.values())
-    held_out = f", held-out IoU {np.mean(scores):.2f}" if scores else ""
+    held_out = f", expected IoU {np.mean(scores):.2f}" if scores else ""
     return f"Learning: step {event.step} of {event.planned_steps}, loss {event.loss:.3f}{held_out}"
 
 
@@ -64,9 +64,9 @@ def say_record(report: Report, classifier: TrainedClassifier) -> None:
     record = classifier.record
     known = [score for score in record.held_out_iou if score is not None]
     held_out = (
-        f"held-out IoU {np.mean(known):.2f} from {record.held_out_strokes} strokes"
+        f"expected IoU {np.mean(known):.2f}, by leaving out {record.held_out_strokes} strokes"
         if known
-        else "too few strokes to hold any out"
+        else "too few places painted to tell how good it is"
     )
     report.say(
         f"Learned from {record.strokes} strokes ({record.pixels} pixels) in {record.seconds:.1f} s, "
