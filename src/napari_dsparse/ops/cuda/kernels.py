@@ -83,7 +83,7 @@ def _window_sums() -> Iterator[Kernel]:
         for types in dict.fromkeys(uses):
             name = "_".join(("window_sums", *(short for short, _ in types)))
             template = f"window_sums<{', '.join(element for _, element in types)}>"
-            yield Kernel(name, "window_sums.cuh", template, "WindowSumsArguments", 256, 5)
+            yield Kernel(name, "window_sums.cuh", template, "WindowSumsArguments", 256, 4)
 
 
 def _products() -> Iterator[Kernel]:
