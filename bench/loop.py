@@ -24,14 +24,12 @@ from napari_dsparse.gui.cores import CoreShare
 from napari_dsparse.gui.predictor_thread import PredictorThread
 from napari_dsparse.gui.trainer_thread import TrainerThread
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import default_classes
+from napari_dsparse.network import TrainedClassifier, default_classes
 
 #: A user looks at the result for so long before painting on (seconds).
 LOOK = 0.3
 #: The window waits so long for the brush to come to rest (`gui.paint_watch`).
 DEBOUNCE = 0.12
-#: A preview is followed by a pause of this many times its own length (`gui.segmenting`).
-REST_SHARE = 1.0
 #: After which something is wrong.
 PATIENCE = 120.0
 
@@ -52,6 +50,8 @@ class Stroke:
         From when on 99 % of the view's pixels have the class that they end with.
     view : float
         Until every pixel of the view is exact.
+    judged : float
+        Until the classifier has been measured on held-out strokes.
     """
 
     classifier: float
@@ -59,6 +59,7 @@ class Stroke:
     sketch: float
     agreed: float
     view: float
+    judged: float
 
 
 class Screen:
@@ -103,8 +104,11 @@ class Screen:
         part[...] = inside[: part.shape[0], : part.shape[1]]
 
 
-def cells(size: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """An image like stained nuclei, bright blobs on uneven ground with noise, and where the blobs are."""
+def cells(size: int, channels: int = 1, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """An image like stained nuclei, bright blobs on uneven ground with noise, and where the blobs are.
+
+    (size, size) with one channel, else (size, size, channels), each with noise and a brightness of its own.
+    """
     rng = np.random.default_rng(seed)
     spots = np.zeros((size, size), np.float32)
     number = max(8, size * size // 2500)
@@ -112,9 +116,10 @@ def cells(size: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_
     blobs = gaussian_filter(spots, 7) * (2 * np.pi * 49)
     inside = blobs > 0.5
     ground = gaussian_filter(rng.standard_normal((size, size), np.float32), size / 10) * size / 2
-    image = 60 + 15 * ground + 80 * gaussian_filter(inside.astype(np.float32), 1.5)
-    image += rng.normal(0, 12, image.shape)
-    return image.clip(0, 255).astype(np.uint8), inside
+    clean = 60 + 15 * ground + 80 * gaussian_filter(inside.astype(np.float32), 1.5)
+    stained = [clean * (1 - 0.2 * number) + rng.normal(0, 12, clean.shape) for number in range(channels)]
+    image = np.stack(stained, 2).clip(0, 255).astype(np.uint8)
+    return (image[:, :, 0] if channels == 1 else image), inside
 
 
 class Loop:
@@ -124,14 +129,15 @@ class Loop:
     ----------
     size, view : int
         Pixels a side of the image, and of the part of it on screen, in its middle.
+    channels : int
     """
 
-    def __init__(self, size: int, view: int) -> None:
-        image, self._inside = cells(size)
-        self._source = ImageSource(image)
+    def __init__(self, size: int, view: int, channels: int = 1) -> None:
+        image, self._inside = cells(size, channels)
+        self._source = ImageSource(image, channel_axis=None if channels == 1 else 2)
         start = (size - view) // 2
         self._view = msg.FieldOfView((), (start, start + view), (start, start + view))
-        self._labels = np.zeros(image.shape, np.uint8)
+        self._labels = np.zeros(image.shape[:2], np.uint8)
         self._classes = default_classes(2)
         self._events: queue.SimpleQueue[msg.Event] = queue.SimpleQueue()
         cores = CoreShare()
@@ -140,9 +146,9 @@ class Loop:
         self._seen = 0
         self._generation = 0
         self._newest: dict[int, int] = {}  # generation of the strokes by that of the prediction
-        self._rested = 0.0  # when the next preview may begin
         self._rng = np.random.default_rng(1)
-        self._trainer.start(), self._predictor.start()
+        self._trainer.start()
+        self._predictor.start()
 
     def look_elsewhere(self) -> None:
         """Move the view to a corner of the image, another one each time."""
@@ -170,13 +176,12 @@ class Loop:
                 self._labels[spots[:, 0], spots[:, 1]] = label
                 return
 
-    def learn(self, *, until_calm: bool = False) -> Stroke:
+    def learn(self) -> Stroke:
         """Tell the trainer of the paint, and follow the events until the view shows what it changed.
 
-        With `until_calm`, until training is over and the view is segmented with all symmetries.
+        Then the thread that predicts has nothing to do, and computes ahead what the next stroke will read.
         """
         asked, started = self._next(), time.perf_counter()
-        self._rested = started  # new paint is shown as soon as it has been learned
         self._trainer.submit(
             msg.TrainingJob(
                 asked, self._source, self._labels.copy(), self._classes, "auto", "cpu", learn=True
@@ -184,70 +189,53 @@ class Loop:
         )
         marks: dict[str, float] = {}
         screen = Screen(self._view)
-        final, due, first = -1, False, True
-        while not ("calm" in marks if until_calm else "view" in marks):
-            event = self._next_event(self._rested if due else None)
+        while not {"view", "judged"} <= marks.keys():
+            event = self._events.get(timeout=PATIENCE)
             now = time.perf_counter() - started
             match event:
                 case msg.SnapshotTaken() if event.generation == asked:
-                    marks.setdefault("classifier", now)
-                    self._snapshot, due = event.classifier, True
-                case msg.TrainingEnded() if event.generation == asked and until_calm:
-                    final, due = self._predict(asked, quick=False), False
+                    marks["classifier"] = now
+                    self._predict(asked, event.classifier)
+                case msg.TrainingEnded() if event.generation == asked:
+                    marks["judged"] = now
                 case msg.TileDone():
                     self._predictor.tile_taken()
                     if self._newest[event.generation] == asked:
                         marks.setdefault("first_tile", now)
-                        if "view" not in marks:
-                            screen.show(now, event)
-                case msg.PredictionEnded():
-                    self._rested = time.perf_counter() + REST_SHARE * event.seconds
-                    if event.complete and self._newest[event.generation] == asked:
-                        marks.setdefault("view", now)
-                        if event.generation == final:
-                            marks["calm"] = now
+                        screen.show(now, event)
+                case msg.PredictionEnded() if event.complete and self._newest[event.generation] == asked:
+                    marks["view"] = now
                 case msg.JobFailed():
                     raise RuntimeError(event.sentence)
-            if due and time.perf_counter() >= self._rested and final < 0:
-                self._predict(asked, quick=True, sketch=first)
-                due = first = False
-        last = marks["calm"] if until_calm else marks["view"]
-        return Stroke(marks["classifier"], marks["first_tile"], screen.covered(), screen.agreed(), last)
+        self._predictor.submit(msg.LookAheadJob(self._next(), self._source, self._view, "cpu"))
+        return Stroke(
+            marks["classifier"], marks["first_tile"], screen.covered(), screen.agreed(), marks["view"],
+            marks["judged"],
+        )  # fmt: skip
 
-    def _next_event(self, until: float | None) -> msg.Event | None:
-        """The next event, or None at the time `until`."""
-        wait = PATIENCE if until is None else max(0.0, until - time.perf_counter())
-        try:
-            return self._events.get(timeout=wait)
-        except queue.Empty:
-            if until is None:
-                raise
-            return None
-
-    def _predict(self, strokes: int, *, quick: bool, sketch: bool = False) -> int:
+    def _predict(self, strokes: int, classifier: TrainedClassifier) -> None:
         generation = self._next()
         self._newest[generation] = strokes
         self._predictor.submit(
             msg.PredictionJob(
-                generation, self._snapshot, self._source, self._view, whole=False, done=frozenset(),
-                device="cpu", quick=quick, sketch=sketch, foreign=False, match_exposure=False,
+                generation, classifier, self._source, self._view, whole=False, done=frozenset(),
+                device="cpu", quick=True, sketch=True, foreign=False, match_exposure=False,
                 uncertainty=False, probabilities=False,
             )
         )  # fmt: skip
-        return generation
 
     def _next(self) -> int:
         self._generation += 1
         return self._generation
 
 
-def run(size: int, view: int, strokes: int) -> dict[str, Any]:
-    """Paint `strokes` strokes, each as soon as the one before is on screen; then one each in four views."""
-    loop = Loop(size, view)
+def run(size: int, view: int, strokes: int, channels: int = 1) -> dict[str, Any]:
+    """Paint on an image never seen before, then `strokes` strokes one by one; then one each in four views."""
+    loop = Loop(size, view, channels)
     try:
         for label in (1, 2, 1, 2):
             loop.paint(label)
-        loop.learn()  # a first round: threads, caches, normalisation
+        first = loop.learn()
         found = []
         for number in range(strokes):
             time.sleep(LOOK)
@@ -258,17 +246,15 @@ def run(size: int, view: int, strokes: int) -> dict[str, Any]:
             loop.look_elsewhere()
             loop.paint(1 + number % 2)
             elsewhere.append(loop.learn())
-        loop.paint(1)
-        calm = loop.learn(until_calm=True)
     finally:
         loop.close()
     return {
+        "first": asdict(first),
         "strokes": [asdict(stroke) for stroke in found],
         "elsewhere": [asdict(stroke) for stroke in elsewhere],
-        "calm": calm.view,
         "debounce": DEBOUNCE,
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(*map(int, sys.argv[1:4]))))
+    print(json.dumps(run(*map(int, sys.argv[1:5]))))

@@ -7,8 +7,8 @@ Python and torch hold without any work. Prediction reads a Zarr file on disk (wi
 .npy file), whole: as a script has it, the labels in memory, one byte a pixel; and as a stream of tiles
 written to disk. The default network would take many minutes over the largest image, so that is predicted by
 a network of the same patch with few channels, and not streamed: its tiles are the same, its maps smaller,
-and the default network stands beside it at the sizes that it can do in the time. Training takes two steps
-of the default network.
+and the default network stands beside it at the sizes that it can do in the time. Training is what the window
+does: the fit, and judging it; how it grows with paint is `bench.training`'s to say.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from torch import nn
 
 from bench.report import Curves, Report, program, say, table, verdict
 from bench.scenes import CLASSES, strokes
+from bench.targets import FIT_MEMORY
 from napari_dsparse.images import Normalisation, resolve_image
 from napari_dsparse.model import Model
 from napari_dsparse.network import (
@@ -99,11 +100,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: labelled pixels, pixels a side, first-layer sites."""
+    """One training: pixels a side, labelled pixels."""
 
     size: int
     labelled: int
-    sites: int
     use: Use
 
 
@@ -122,7 +122,7 @@ def _predict(network: str, size: int, streamed: bool) -> Prediction:
     with tempfile.TemporaryDirectory() as folder:
         path = _write_image(Path(folder), size)
         uses = [
-            Use(**_in_process("predict", network=network, path=str(path), stream=stream))
+            Use(**run_in_process("bench.memory", "predict", network=network, path=str(path), stream=stream))
             for stream in (False, True)[: 1 + streamed]
         ]
     return Prediction(network, size, uses[0], uses[1] if streamed else None)
@@ -132,8 +132,8 @@ def _train(count: int, size: int) -> Training:
     say(f"memory: training on {count} strokes, {size} x {size}")
     with tempfile.TemporaryDirectory() as folder:
         path = _write_image(Path(folder), size)
-        found = _in_process("train", path=str(path), count=count)
-    return Training(size, found.pop("labelled"), found.pop("sites"), Use(**found))
+        found = run_in_process("bench.memory", "train", path=str(path), count=count)
+    return Training(size, found.pop("labelled"), Use(**found))
 
 
 def _write_image(folder: Path, size: int) -> Path:
@@ -157,16 +157,16 @@ def _write_image(folder: Path, size: int) -> Path:
 # -- in processes of their own ------------------------------------------------------------------------------
 
 
-def _in_process(work: str, **arguments: Any) -> dict[str, Any]:
-    """What the function `work` of this module gives in a fresh Python with as many torch threads."""
+def run_in_process(module: str, work: str, **arguments: Any) -> dict[str, Any]:
+    """What a function of a module gives in a fresh Python with as many torch threads."""
     code = (
-        "import json, sys, torch; from bench import memory; "
-        "arguments = json.loads(sys.argv[2]); torch.set_num_threads(arguments.pop('threads')); "
-        "print(json.dumps(getattr(memory, sys.argv[1])(**arguments)))"
+        "import importlib, json, sys, torch; arguments = json.loads(sys.argv[3]); "
+        "torch.set_num_threads(arguments.pop('threads')); "
+        "print(json.dumps(getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(**arguments)))"
     )
     given = json.dumps({**arguments, "threads": torch.get_num_threads()})
     ended = subprocess.run(
-        [sys.executable, "-c", code, work, given],
+        [sys.executable, "-c", code, module, work, given],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -193,18 +193,17 @@ def predict(network: str, path: str, stream: bool) -> dict[str, Any]:
 
 
 def train(path: str, count: int) -> dict[str, Any]:
-    """Two steps on strokes."""
+    """The fit to strokes, judged."""
     image = _open(path)
     source = resolve_image(image, channels=1)
     paint = find_strokes(strokes(image.shape, count, within=min(1024, *image.shape)))
     before, started = most_resident(), time.perf_counter()
     trainer = Trainer([source], default_classes(CLASSES), device="cpu")
-    trainer.update(paint, steps=2)
-    while not trainer.steady:
-        trainer.step()
+    trainer.update(paint)
+    trainer.judge()
+    trainer.snapshot()
     use = Use(before, most_resident(), time.perf_counter() - started)
-    sites = sum(len(batch.pixels) for batch in trainer._batches)
-    return {**asdict(use), "labelled": trainer.record().pixels, "sites": sites}
+    return {**asdict(use), "labelled": trainer.record().pixels}
 
 
 def _open(path: str) -> Any:
@@ -217,11 +216,9 @@ def _open(path: str) -> Any:
 
 def _classifier(network: str) -> TrainedClassifier:
     """A classifier with random weights, without the average over symmetries."""
-    name = DEFAULT_NETWORK
-    if network == FEW_CHANNELS:
-        name = FEW_CHANNELS
-        specs.NETWORKS = {**specs.NETWORKS, name: _few_channels}  # in this process alone
-    spec = NetworkSpec(name, 1, CLASSES)
+    if network == FEW_CHANNELS:  # in this process alone
+        specs._trunk, specs.FEATURES = _few_channels, 4
+    spec = NetworkSpec(DEFAULT_NETWORK, 1, CLASSES)
     return TrainedClassifier(
         spec=spec,
         weights=spec.build().state_dict(),
@@ -234,12 +231,12 @@ def _classifier(network: str) -> TrainedClassifier:
     )
 
 
-def _few_channels(channels: int, classes: int) -> nn.Sequential:
-    """The default network's windows, patch 27, with 2 and 4 channels instead of 16 to 64."""
+def _few_channels(channels: int) -> nn.Sequential:
+    """The default network's trunk, window for window, with 2 and 4 channels instead of 16 to 128."""
     return nn.Sequential(
         nn.Conv2d(channels, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2),
         nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2),
-        nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, classes, 1),
+        nn.Conv2d(4, 4, 3), nn.ReLU(),
     )  # fmt: skip
 
 
@@ -279,10 +276,10 @@ def _text(predicted: list[Prediction], trained: list[Training]) -> str:
         [
             f"{row.size} x {row.size}",
             f"{row.labelled:,}",
-            f"{row.sites:,}",
             _megabytes(row.use.most),
             _megabytes(row.use.most - row.use.before),
-            f"{(row.use.most - row.use.before) / row.sites / 1e3:.1f}",
+            FIT_MEMORY.verdict((row.use.most - row.use.before) / 1e6),
+            f"{row.use.seconds:.1f}",
         ]
         for row in trained
     ]
@@ -309,9 +306,9 @@ def _text(predicted: list[Prediction], trained: list[Training]) -> str:
              "time (s)", "labels to disk: most (MB)", "time (s)"],
             predictions,
         ),
-        "Training, two steps of the default network:",
+        "Training of the default network on a grey image:",
         table(
-            ["image", "labelled pixels", "input sites", "most (MB)", "of it for training (MB)", "kB a site"],
+            ["image", "labelled pixels", "most (MB)", "of it for training (MB)", "target", "time (s)"],
             trainings,
         ),
         *sentences,
@@ -334,14 +331,14 @@ def _curves(predicted: list[Prediction], trained: list[Training]) -> tuple[Curve
         for network in networks
     }
     first = trained[0].size
-    learned = [(row.sites, (row.use.most - row.use.before) / 1e6) for row in trained if row.size == first]
-    others = [(row.sites, (row.use.most - row.use.before) / 1e6) for row in trained if row.size != first]
+    learned = [(row.labelled, (row.use.most - row.use.before) / 1e6) for row in trained if row.size == first]
+    others = [(row.labelled, (row.use.most - row.use.before) / 1e6) for row in trained if row.size != first]
     by_size = {f"{first} x {first}": sorted(learned)}
     if others:
         by_size[f"{trained[-1].size} x {trained[-1].size}"] = others
     return (
         Curves("memory-prediction", "Prediction from disk", "pixels a side", "most resident (MB)", series),
-        Curves("memory-training", "Training", "input sites", "resident for training (MB)", by_size),
+        Curves("memory-training", "Training", "labelled pixels", "resident for training (MB)", by_size),
     )
 
 

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_dsparse.network import DEFAULT_NETWORK, DenseNetwork, NetworkSpec, densify
-from napari_dsparse.sites import dependency_closure
+from napari_dsparse.network.geometry import Crop, Step
+from napari_dsparse.network.graph import Join
+from napari_dsparse.sites import Window, dependency_closure
 
 
 def bench_network(classes: int) -> DenseNetwork:
@@ -39,24 +41,59 @@ def plain_cnn_1() -> DenseNetwork:
     )  # fmt: skip
 
 
-def default_network(classes: int) -> DenseNetwork:
-    """What this package trains unless told otherwise."""
+def default_network(classes: int, channels: int = 1) -> DenseNetwork:
+    """What this package trains unless told otherwise: patch 219."""
     torch.manual_seed(0)
-    return densify(NetworkSpec(DEFAULT_NETWORK, 1, classes).build().eval())
+    return densify(NetworkSpec(DEFAULT_NETWORK, channels, classes).build().eval())
+
+
+def compact_network(classes: int) -> DenseNetwork:
+    """The built-in network without surroundings: patch 27."""
+    torch.manual_seed(0)
+    return densify(NetworkSpec("compact", 1, classes).build().eval())
 
 
 def plain_forward(network: DenseNetwork, x: Tensor) -> Tensor:
-    """The same whole-image pass with PyTorch's own dilated layers."""
+    """The same whole-image pass with PyTorch's own dilated layers, one map after another."""
+    rows, columns = (x.shape[axis] - network.patch[axis - 2] + 1 for axis in (2, 3))
+    maps, unread = {-1: x}, {step.number: step.readers for step in network.geometry.steps}
     for step in network.geometry.steps:
-        layer, window = step.module, step.window
-        if window is None:
-            x = layer(x)
-        elif isinstance(layer, nn.MaxPool2d):
-            x = F.max_pool2d(x, window.kernel, 1, 0, window.dilation)
-        else:
-            assert isinstance(layer, nn.Conv2d)
-            x = F.conv2d(x, layer.weight, layer.bias, dilation=window.dilation)
-    return x
+        given = [maps[i] for i in step.inputs]
+        for i in step.inputs:
+            if i in unread:
+                unread[i] -= 1
+                if not unread[i]:
+                    del maps[i]
+        maps[step.number] = _plain_layer(step, given)
+        del given
+    return maps[len(network.geometry.steps) - 1][:, :, :rows, :columns]
+
+
+def _plain_layer(step: Step, maps: list[Tensor]) -> Tensor:
+    layer, window, x = step.module, step.window, maps[0]
+    if isinstance(layer, Crop):
+        return x[:, layer.channels, layer.shift[0] :, layer.shift[1] :]
+    if isinstance(layer, Join):
+        rows, columns = (min(own.shape[axis] for own in maps) for axis in (2, 3))
+        parts = [own[:, :, :rows, :columns] for own in maps]
+        return torch.cat(parts, 1) if layer.kind == "cat" else sum(parts[1:], parts[0])
+    if window is None:
+        pointwise: Tensor = layer(x)
+        return pointwise
+    if isinstance(layer, nn.MaxPool2d):
+        return F.max_pool2d(x, window.kernel, 1, 0, window.dilation)
+    if isinstance(layer, nn.AvgPool2d):
+        return _plain_means(x, window)
+    assert isinstance(layer, nn.Conv2d)
+    return F.conv2d(x, layer.weight, layer.bias, dilation=window.dilation, groups=layer.groups)
+
+
+def _plain_means(x: Tensor, window: Window) -> Tensor:
+    """Means over a window: PyTorch has no dilated average pool, so channel by channel, axis by axis."""
+    (rows, columns), (down, across), channels = window.kernel, window.dilation, x.shape[1]
+    weights = x.new_full((channels, 1, rows, 1), 1 / rows), x.new_full((channels, 1, 1, columns), 1 / columns)
+    x = F.conv2d(x, weights[0], dilation=(down, 1), groups=channels)
+    return F.conv2d(x, weights[1], dilation=(1, across), groups=channels)
 
 
 def labelled_band(size: int, network: DenseNetwork) -> tuple[np.ndarray, Tensor]:

@@ -1,4 +1,4 @@
-"""What the kernels must reach on a GPU, and whether a run of `bench.kernels` shows that they do."""
+"""What must be reached: by whole programs on a processor, and by the kernels on a GPU (`bench.kernels`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,50 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.measurements import Row
+from bench.report import verdict
 
 #: Pixels a side that targets of whole networks are set for.
 SIZE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A number that a program prints, and what it must be: at least, or at most.
+
+    Parameters
+    ----------
+    least, most : float, optional
+        One of them.
+    unit : str
+        Behind the number, with its space.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    unit: str = ""
+
+    def verdict(self, value: float) -> str:
+        """Whether it is met."""
+        return verdict(value, least=self.least, most=self.most, unit=self.unit)
+
+
+# -- on two quiet cores of a processor, float32 -------------------------------------------------------------
+
+#: Times the speed of scanning patch by patch, 1024 x 1024, forward and backward each.
+PLAIN_CNN_1_SCANNING, DEFAULT_SCANNING = Bound(least=2000), Bound(least=10_000)
+#: 10,000 painted pixels of an RGB image of 1024 x 1024: until there is a model, and until it is judged.
+FIRST_MODEL, TRAINED = Bound(most=3, unit=" s"), Bound(most=10, unit=" s")
+#: Training on more paint than that, times as long.
+FLAT_IN_PAINT = Bound(most=1.25)
+#: Resident for training beyond what was before.
+FIT_MEMORY = Bound(most=500, unit=" MB")
+#: From a stroke to every pixel of a view of 1024 x 1024, by channels.
+VIEW = {1: Bound(most=0.5, unit=" s"), 3: Bound(most=1, unit=" s")}
+#: Segmenting a whole image of 1024 x 1024 with the default averaging, by channels.
+WHOLE_RATE = {1: Bound(least=1, unit=" MP/s"), 3: Bound(least=0.4, unit=" MP/s")}
+
+
+# -- of the kernels on a GPU --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

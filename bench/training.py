@@ -1,21 +1,19 @@
-"""A training step on active sites against the whole image and against patches.
+"""Training by what paint tells, and a step on active sites against the whole image and against patches.
 
     python -m bench.training [--quick] [--threads N] [--json FILE]
 
-The step is forward, cross-entropy at the labelled pixels, and backward to all weights; ours runs on the
-batch that the trainer itself makes of the strokes. The whole image is plain PyTorch: F.conv2d and
-F.max_pool2d with dilation, the loss at labelled pixels; it is measured on a strip of rows and scaled by the
-multiply-adds of the full size, which flatters it (no full-size map has to be kept). Patches are the same
-strided network on patches of the labelled pixels, a sample of them at its best batch size, cut out
-beforehand. Isolated clicks are pixels whose patches do not meet: there is nothing to share, and patches are
-the measure. All sides take turns; figures are medians.
+The default network is fitted in closed form: how long that takes by the paint is `bench.paint`'s part. A step
+is forward, cross-entropy at all labelled pixels, and backward to all weights; ours runs on the sites that the
+labelled pixels depend on. The whole image is plain PyTorch: F.conv2d and F.max_pool2d with dilation, the loss
+at labelled pixels; it is measured on a strip of rows and scaled by the multiply-adds of the full size, which
+flatters it (no full-size map has to be kept). Patches are the same strided network on patches of the labelled
+pixels, a sample of them at its best batch size, cut out beforehand. Isolated clicks are pixels whose patches
+do not meet: there is nothing to share, and patches are the measure. All sides take turns; figures are
+medians.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -25,23 +23,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench import work
-from bench.networks import bench_network, default_network, plain_forward
+from bench import paint, work
+from bench.networks import bench_network, compact_network, plain_forward
 from bench.report import Report, program, say, table, times, verdict
 from bench.scenes import CLASSES, PAINTED, clicks, noise, strokes
 from bench.timing import Times, take_turns
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import DenseNetwork
-from napari_dsparse.sites import Room
-from napari_dsparse.training.batch import Batch, Pieces, make_batches
-from napari_dsparse.training.strokes import find_strokes
+from napari_dsparse.training.batch import Batch, cells_of, join_pieces, make_piece
 
-NETWORKS: dict[str, Callable[[int], DenseNetwork]] = {"bench": bench_network, "default": default_network}
+NETWORKS: dict[str, Callable[[int], DenseNetwork]] = {"bench": bench_network, "compact": compact_network}
 
-#: What must be reached: against the whole image by its edge, against patches on strokes and on clicks, and
-#: the milliseconds from a new stroke to a batch that holds it.
+#: What must be reached: against the whole image by its edge, against patches on strokes and on clicks.
 WHOLE_TARGETS = {1024: 60.0, 2048: 240.0, 4096: 900.0}
-PATCH_TARGET, CLICK_TARGET, NEW_STROKE_TARGET = 20.0, 1.0, 30.0
+PATCH_TARGET, CLICK_TARGET = 20.0, 1.0
 #: Slowest over fastest image size that still counts as flat.
 FLAT = 1.25
 
@@ -60,15 +55,16 @@ class Plan:
     strokes: int
     turns: int
     seconds: float
+    painted: int  # pixels a side of the image under all kinds of paint
 
 
-PLAN = Plan((1024, 2048, 4096), 256, 1024, 256, (32, 128), 12, 5, 40.0)
-QUICK = Plan((200, 300), 16, 120, 8, (4,), 3, 1, 0.0)
+PLAN = Plan((1024, 2048, 4096), 256, 1024, 256, (32, 128), 12, 5, 40.0, 1024)
+QUICK = Plan((200, 300), 16, 120, 8, (4,), 3, 1, 0.0, 300)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One network on strokes: steps of all sides, and the time until new paint can be learned from."""
+    """One network on strokes: steps of all sides."""
 
     network: str
     labelled: int
@@ -76,8 +72,6 @@ class Row:
     whole: dict[int, Times]
     patches: Times
     patch_batch: int
-    all_maps: float  # seconds, for the kernel maps of all strokes
-    new_stroke: float  # seconds, for those of one stroke more, and a batch with it
     clicks: int
     clicks_on_sites: Times
     clicks_on_patches: Times
@@ -86,10 +80,13 @@ class Row:
 
 
 def measure(quick: bool = False) -> Report:
-    """Both networks."""
+    """All kinds of paint, then a step of both networks."""
     plan = QUICK if quick else PLAN
+    learned = paint.measure(plan.painted)
     rows = [compare(name, plan) for name in NETWORKS]
-    return Report("A training step", _text(rows, plan), {"rows": [asdict(row) for row in rows]})
+    text = f"{paint.text(learned, plan.painted)}\n\n{_text(rows, plan)}"
+    numbers = {"paint": [asdict(own) for own in learned], "rows": [asdict(row) for row in rows]}
+    return Report("Training", text, numbers)
 
 
 def compare(name: str, plan: Plan) -> Row:
@@ -99,14 +96,14 @@ def compare(name: str, plan: Plan) -> Row:
     sides: dict[object, Callable[[], object]] = {}
     labelled = 0
     for size in plan.sizes:
-        paint = strokes((size, size), plan.strokes, within=min(PAINTED, *plan.sizes))
-        labelled = int(np.count_nonzero(paint))
-        batch = batch_of(network, noise(size, size), paint)
+        labels = strokes((size, size), plan.strokes, within=min(PAINTED, *plan.sizes))
+        labelled = int(np.count_nonzero(labels))
+        batch = batch_of(network, noise(size, size), labels)
         sides["sites", size] = step_on_batch(network, batch)
     strip, scale = whole_image_step(network, plan)
     sides["strip"] = strip
-    yx, targets = _positions(network, paint)
-    image = torch.from_numpy(noise(*paint.shape))
+    yx, targets = _positions(network, labels)
+    image = torch.from_numpy(noise(*labels.shape))
     for batch_size in plan.patch_batches:
         sides["patches", batch_size] = step_on_patches(
             network, image, yx[: plan.patch_sample], targets[: plan.patch_sample], batch_size
@@ -130,8 +127,6 @@ def compare(name: str, plan: Plan) -> Row:
         whole={size: found["strip"] * scale(size) for size in plan.sizes},
         patches=sampled * (labelled / min(plan.patch_sample, labelled)),
         patch_batch=best,
-        all_maps=_all_maps(network, paint, plan),
-        new_stroke=_new_stroke(network, plan),
         clicks=len(click_yx),
         clicks_on_sites=found["clicks on sites"],
         clicks_on_patches=_best(found, "clicks on patches", plan)[1],
@@ -152,15 +147,16 @@ def _best(found: dict[object, Times], side: str, plan: Plan) -> tuple[int, Times
 
 
 def batch_of(network: DenseNetwork, image: NDArray[np.float32], labels: NDArray[np.uint8]) -> Batch:
-    """What the trainer makes of an image and its labels."""
-    pieces = _pieces(network, image).of(find_strokes(labels), np.random.default_rng(0))
-    (batch,) = make_batches([p for own in pieces.values() for p in own], np.random.default_rng(0), CPU)
-    return batch
-
-
-def _pieces(network: DenseNetwork, image: NDArray[np.float32]) -> Pieces:
+    """All labelled pixels in one batch, cut as the trainer cuts them."""
     source = ImageSource(image)
-    return Pieces([source], Normalisation.measure([source]), network.geometry)
+    normalisation, yx = Normalisation.measure([source]), np.argwhere(labels)
+    cells = cells_of(yx, network.geometry.patch)
+    pieces = [make_piece(source, normalisation, network.geometry, (), yx[own]) for own in cells]
+    pixels, piece, closure = join_pieces(pieces, CPU)
+    y, column = yx[np.concatenate(cells)].T
+    targets = torch.from_numpy(labels[y, column].astype(np.int64) - 1)
+    weights = torch.full((len(targets),), 1 / len(targets))
+    return Batch(pixels, piece, len(pieces), closure, targets, weights)
 
 
 def step_on_batch(network: DenseNetwork, batch: Batch) -> Callable[[], None]:
@@ -216,42 +212,6 @@ def _positions(network: DenseNetwork, labels: NDArray[np.uint8]) -> tuple[Tensor
     return torch.from_numpy(yx[order]), torch.from_numpy(targets)
 
 
-# -- kernel maps --------------------------------------------------------------------------------------------
-
-
-def _all_maps(network: DenseNetwork, labels: NDArray[np.uint8], plan: Plan) -> float:
-    image, own = noise(*labels.shape), find_strokes(labels)
-    return statistics.median(
-        _seconds(lambda: _pieces(network, image).of(own, np.random.default_rng(0)))
-        for _ in range(min(3, plan.turns))
-    )
-
-
-def _new_stroke(network: DenseNetwork, plan: Plan) -> float:
-    """Median time from one stroke more, on top of about 3,000 painted pixels, to a batch that holds it."""
-    edge = min(PAINTED, *plan.sizes)
-    image = noise(edge, edge)
-    old = find_strokes(strokes(image.shape, max(1, plan.strokes - 2), within=edge))
-    pieces, rng, rooms = _pieces(network, image), np.random.default_rng(0), defaultdict(Room)
-    found = []
-    for seed in range(plan.turns + 1):
-        pieces.of(old, rng)
-        new = find_strokes(strokes(image.shape, 1, seed=seed + 1, within=edge))
-
-        def learnable(new: tuple = new) -> None:  # type: ignore[type-arg]
-            known = pieces.of((*old, *new), rng)
-            make_batches([p for own in known.values() for p in own], rng, CPU, rooms)
-
-        found.append(_seconds(learnable))
-    return statistics.median(found)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
 # -- the tables ---------------------------------------------------------------------------------------------
 
 
@@ -278,11 +238,10 @@ def _text(rows: list[Row], plan: Plan) -> str:
             row.network, f"{flat:.2f}", verdict(flat, most=FLAT), row.clicks,
             f"{row.clicks_on_sites.wall * 1e3:.1f}", f"{row.clicks_on_patches.wall * 1e3:.1f}",
             times(clicked), verdict(clicked, least=CLICK_TARGET),
-            f"{row.all_maps * 1e3:.0f}", f"{row.new_stroke * 1e3:.1f}",
-            verdict(row.new_stroke * 1e3, most=NEW_STROKE_TARGET),
         ])  # fmt: skip
     batches = ", ".join(f"{row.patch_batch} for {row.network}" for row in rows)
     return "\n\n".join((
+        "A training step on strokes, forward and backward:",
         table(
             ["network", "image", "labelled pixels", "sites (s)", "whole image (s)", "faster", "target",
              "by processor time", "patches (s)", "faster", "target", "by processor time"],
@@ -293,12 +252,10 @@ def _text(rows: list[Row], plan: Plan) -> str:
         f"batch of {', '.join(map(str, plan.patch_batches))}: {batches}.",
         table(
             ["network", "slowest over fastest size", "target", "isolated clicks", "sites (ms)",
-             "patches (ms)", "faster", "target", "maps of all strokes (ms)", "one stroke more (ms)",
-             "target"],
+             "patches (ms)", "faster", "target"],
             others,
         ),
-        "Isolated clicks run as patches, cut out by way of the closure. One stroke more: from its pixels to "
-        "a batch that holds it, with all others kept.",
+        "Isolated clicks run as patches, cut out by way of the closure.",
         _causes(rows, plan),
     ))  # fmt: skip
 

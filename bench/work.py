@@ -21,12 +21,17 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 REST = "all else"
 
 
-def on_map(network: DenseNetwork, rows: int, columns: int) -> float:
-    """Multiply-adds of one forward pass in the whole-image form, on a map of that size."""
+def on_map(network: DenseNetwork, rows: int, columns: int, *, backward: bool = False) -> float:
+    """Multiply-adds of one pass in the whole-image form, on a map of that size.
+
+    Backward, to the weights: each layer takes as many for its weights and for the map before it, but for the
+    layers that read the image.
+    """
     total = 0.0
     rows, columns = rows - network.patch[0] + 1, columns - network.patch[1] + 1
     for step in network.geometry.steps:
-        total += _weights(step.module) * (rows + step.margin[0]) * (columns + step.margin[1])
+        passes = 2 if backward and -1 not in step.inputs else 1
+        total += passes * _weights(step.module) * (rows + step.margin[0]) * (columns + step.margin[1])
     return total
 
 
@@ -43,24 +48,31 @@ def on_sites(network: DenseNetwork, closure: Closure) -> float:
     return total
 
 
-def on_a_patch(network: DenseNetwork) -> float:
-    """Multiply-adds of one forward pass of the patch classifier itself, strides and all, on one patch."""
+def on_a_patch(network: DenseNetwork, *, backward: bool = False) -> float:
+    """Multiply-adds of one pass of the patch classifier itself, strides and all, on one patch."""
     total = 0.0
+    image = torch.zeros(1, 1)
 
-    def count(layer: nn.Module, _: object, result: torch.Tensor) -> None:
+    def count(layer: nn.Module, given: tuple[torch.Tensor], result: torch.Tensor) -> None:
         nonlocal total
-        total += _weights(layer) * result.shape[2] * result.shape[3]
+        passes = 2 if backward and given[0] is not image else 1
+        total += passes * _weights(layer) * result.shape[2] * result.shape[3]
 
     convolutions = [module for module in network.network.modules() if isinstance(module, nn.Conv2d)]
+    image = torch.zeros(1, convolutions[0].in_channels, *network.patch)
     hooks = [convolution.register_forward_hook(count) for convolution in convolutions]
     try:
         with torch.no_grad():
-            channels = convolutions[0].in_channels
-            network.network(torch.zeros(1, channels, *network.patch))
+            network.network(image)
     finally:
         for hook in hooks:
             hook.remove()
     return total
+
+
+def image_channels(network: DenseNetwork) -> int:
+    """Channels of the image that a network reads."""
+    return next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
 
 
 def _weights(layer: object) -> int:

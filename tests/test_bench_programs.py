@@ -11,8 +11,27 @@ import numpy as np
 import pytest
 import torch
 from bench import __main__ as everything
-from bench import latency, loop, memory, open_data, paper, report, scenes, sessions, training, trust, users
+from bench import (
+    latency,
+    loop,
+    memory,
+    networks,
+    open_data,
+    paint,
+    paper,
+    report,
+    scenes,
+    sessions,
+    training,
+    trust,
+    users,
+    work,
+)
 from bench.report import Curves, Report
+from torch import nn
+
+from napari_dsparse.network import densify
+from napari_dsparse.training import find_strokes
 
 PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "training": training.measure,
@@ -96,11 +115,38 @@ def test_strokes_are_the_same_on_larger_images_and_clicks_do_not_meet() -> None:
     assert all((abs(axis[:, None] - axis)[axis[:, None] != axis] >= 80).all() for axis in places)
 
 
-def test_the_loop_answers_every_stroke() -> None:
-    found = loop.run(96, 64, 2)
-    assert all(0 < s["classifier"] < s["first_tile"] <= s["sketch"] <= s["view"] for s in found["strokes"])
-    assert all(s["first_tile"] <= s["agreed"] <= s["view"] for s in found["strokes"])
-    assert found["calm"] > 0
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_loop_answers_every_stroke(channels: int) -> None:
+    found = loop.run(96, 64, 2, channels)
+    rounds = [found["first"], *found["strokes"], *found["elsewhere"]]
+    assert len(rounds) == 7
+    assert all(0 < s["classifier"] < s["first_tile"] <= s["sketch"] <= s["view"] for s in rounds)
+    assert all(s["first_tile"] <= s["agreed"] <= s["view"] for s in rounds)
+    assert all(s["classifier"] < s["judged"] for s in rounds)
+
+
+def test_paint_is_as_much_as_its_name_says_in_separate_strokes() -> None:
+    for kind, pixels, count in (("10,000 pixels", 10_000, 30), ("100,000 pixels in many strokes", 1e5, 1400)):
+        labels = paint.PAINT[kind](1024)
+        assert pixels <= np.count_nonzero(labels) < 1.01 * pixels + 300
+        assert 0.8 * count < len(find_strokes(labels)) < 1.2 * count
+    assert len(find_strokes(paint.boxes(1024))) == 60
+    assert paint.quarters(100).all()
+
+
+def test_work_backward_is_twice_that_forward_but_for_layers_that_read_the_image() -> None:
+    network = densify(nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Conv2d(2, 4, 2)))
+    first, second = 2 * 9, 4 * 2 * 4
+    assert work.on_a_patch(network) == 16 * first + second
+    assert work.on_a_patch(network, backward=True) == 16 * first + 2 * second
+    assert work.on_map(network, 6, 6, backward=True) == 16 * first + 2 * second
+
+
+def test_plain_layers_give_what_the_default_network_gives() -> None:
+    network = networks.default_network(3)
+    x = torch.randn(1, 1, 230, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(networks.plain_forward(network, x), network(x), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("user", sessions.USERS)
