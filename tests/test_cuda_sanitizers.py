@@ -285,7 +285,7 @@ FAULTS = (
     Fault(
         "windows beyond the line",
         "window_sums.cuh",
-        "(word)place < (word)length ? ",
+        "(word)(place + ahead) < (word)length ? ",
         "true ? ",
         "window_sums_f32_f32_f32",
         BOUNDS,
@@ -293,8 +293,8 @@ FAULTS = (
     Fault(
         "windows beyond one end of the line",
         "window_sums.cuh",
-        "(word)place < (word)length",
-        "place < length",
+        "(word)(place + ahead) < (word)length",
+        "place + ahead < length",
         "window_sums_f32_f32_f32",
         BOUNDS,
     ),
@@ -309,16 +309,16 @@ FAULTS = (
     Fault(
         "a further tap beside the window",
         "window_sums.cuh",
-        "place + 2 * reach",
-        "place + reach",
+        "ahead + 2 * reach, p.inner",
+        "ahead + reach, p.inner",
         "window_sums_f32_f32_f32",
         (FIBRES,),
     ),
     Fault(
         "further taps from the wrong doubling",
         "window_sums.cuh",
-        "p.odd >> (DOUBLINGS - 1)",
-        "p.odd >> (3 - DOUBLINGS)",
+        "if constexpr (DIGITS % 2)",
+        "if constexpr (HALF % 2)",
         "window_sums_f32_f32_f32",
         (FIBRES,),
     ),
@@ -333,9 +333,9 @@ FAULTS = (
     Fault(
         "windows joined in another order",
         "window_sums.cuh",
-        "return total + value_at(x, place + 2 * reach, p.length, p.inner);",
-        "{ const auto half = window_at<DOUBLINGS - 1>(p, x, sums, place);"
-        " return half + (total - half + value_at(x, place + 2 * reach, p.length, p.inner)); }",
+        "return total + value_ahead(w.x, ahead + 2 * reach, p.inner, w.place, p.length);",
+        "{ const auto half = sum_ahead<HALF>(p, w, ahead); return half +"
+        " (total - half + value_ahead(w.x, ahead + 2 * reach, p.inner, w.place, p.length)); }",
         "window_sums_f32_f32_f32",
         (FIBRES,),
     ),
