@@ -25,4 +25,4 @@ def test_every_network_is_compared_in_every_precision(
     ]
     assert all(row["largest_difference"] < 1e-4 for row in rows if row["precision"] == "float32")
     assert all(sum(row["spent"].values()) == pytest.approx(1) for row in rows)
-    assert capsys.readouterr().out.count("222 x 240") == 2 * len(rows)  # times, and what they are spent on
+    assert capsys.readouterr().out.count("222 x 222") == 2 * len(rows)  # times, and what they are spent on
