@@ -9,6 +9,8 @@ import numpy as np
 
 from napari_dsparse.network.geometry import Geometry, Step, runs_by_axis
 from napari_dsparse.network.layers import convolves, kernel
+from napari_dsparse.network.supported import AVG_POOLS
+from napari_dsparse.ops.doubling import additions
 from napari_dsparse.sites.closure import Indices
 
 #: How many times as long a multiply-add takes at active sites, gathered row by row, as on a map.
@@ -61,11 +63,10 @@ def positions_work(geometry: Geometry, active: Sequence[Indices], rows: int, col
 
 
 def map_work(geometry: Geometry, rows: int, columns: int) -> float:
-    """Multiply-adds and taps of the whole-image form that gives `rows` x `columns` scores."""
+    """Multiply-adds, taps and additions of the whole-image form that gives `rows` x `columns` scores."""
     return float(
         sum(
-            sum(_per_site(step)) * (rows + step.margin[0]) * (columns + step.margin[1])
-            for step in geometry.steps
+            _per_pixel(step) * (rows + step.margin[0]) * (columns + step.margin[1]) for step in geometry.steps
         )
     )
 
@@ -80,8 +81,18 @@ def sites_work(geometry: Geometry, counts: Sequence[int]) -> float:
     return total
 
 
+def _per_pixel(step: Step) -> int:
+    """Work per pixel of the step's map where all of the map is computed.
+
+    Neighbouring windows share sums there: an average pool takes additions by the logarithm of its taps.
+    """
+    if step.window is not None and isinstance(step.module, AVG_POOLS):
+        return (step.channels or 1) * sum(additions(taps) for taps in step.window.kernel)
+    return sum(_per_site(step))
+
+
 def _per_site(step: Step) -> tuple[int, ...]:
-    """Work per pixel of the step's map; of a large pool, along columns and along rows."""
+    """Work per site of the step's map; of a large pool, along columns and along rows."""
     if step.window is None:
         return (0,)
     if convolves(step):
