@@ -94,6 +94,22 @@ def operators_equal_float64(device: torch.device, rounds: int = 5) -> Iterator[t
             yield f"{operator} {short}", worst <= TOLERANCE[dtype], f"error {worst:.1e}, seed {seed}"
 
 
+def wide_pools_have_the_bits_of_a_processor(device: torch.device) -> Iterator[tuple[str, bool, str]]:
+    """Sums by doubling add in one order everywhere, so a device's results are those of the processor."""
+    generator = torch.Generator().manual_seed(5)
+    for dtype in DTYPES:
+        for kernel in ((9, 25), (193, 64), (1, 49)):
+            holds = True
+            for layout in (torch.contiguous_format, torch.channels_last):
+                size = [(k - 1) * 2 + 70 for k in kernel]
+                x = torch.randn(2, 3, *size, generator=generator).to(dtype).contiguous(memory_format=layout)
+                for operator in (OPS.avg_pool2d, OPS.avg_pool2d_backward):
+                    args = kernel, (2, 2), kernel[0] * kernel[1]
+                    holds &= torch.equal(operator(x.to(device), *args).cpu(), operator(x, *args))
+            short = str(dtype).removeprefix("torch.")
+            yield f"average pool {kernel[0]} x {kernel[1]} {short}", holds, "bits of the processor"
+
+
 def fragments_are_in_place(device: torch.device) -> Iterator[tuple[str, bool, str]]:
     """Small integers multiply exactly in every type: one value in a wrong lane and the result differs."""
     draw = np.random.default_rng(0)

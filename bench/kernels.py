@@ -33,6 +33,7 @@ from napari_dsparse.ops.dispatch import services
 
 NEEDS_A_GPU = (
     "operators against float64 in CUDA kernels",
+    "bits of wide average pools against a processor's",
     "golden vectors of the matrix instructions",
     "launch from a fresh thread into a CUDA stream",
     "capture in a CUDA graph",
@@ -161,6 +162,7 @@ def run_checks(device: torch.device) -> Iterator[tuple[str, bool, str]]:
     yield from checks.operators_equal_float64(device)
     yield from checks.runs_repeat(device)
     if device.type == "cuda":
+        yield from checks.wide_pools_have_the_bits_of_a_processor(device)
         yield from checks.fragments_are_in_place(device)
         yield from checks.works_from_a_fresh_thread(device)
         yield from checks.can_be_captured(device)

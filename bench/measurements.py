@@ -20,6 +20,8 @@ Call = Callable[[], Any]
 
 #: (taps an axis, dilation)
 POOLS = ((2, 2), (2, 8), (3, 4))
+#: The same, of average pools with wide windows; where the map holds them.
+WIDE_POOLS = ((33, 1), (33, 4), (193, 1))
 #: (input channels, output channels, taps an axis, dilation): the layers of the benchmark's network.
 CONVOLUTIONS = ((1, 32, 5, 1), (32, 48, 5, 2), (48, 64, 3, 4), (64, 128, 5, 8))
 POOL_CHANNELS = 32
@@ -91,6 +93,9 @@ def measure(device: torch.device, size: int, rates: dict[str, float], seconds: f
     for dtype in (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,):
         for taps, dilation in POOLS:
             yield from _pools(bench, dtype, taps, dilation)
+        for taps, dilation in WIDE_POOLS:
+            if size > (taps - 1) * dilation:
+                yield from _wide_pools(bench, dtype, taps, dilation)
         for shape in CONVOLUTIONS:
             yield from _convolutions(bench, dtype, *shape)
         yield from _sites(bench, dtype)
@@ -143,6 +148,29 @@ def _pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterat
         layer.pool(winners=False),
         {"depthwise convolution": lambda: F.conv_transpose2d(grad, means, dilation=d, groups=channels)},
     )
+
+
+def _wide_pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterator[Row]:
+    channels, size = POOL_CHANNELS, bench.size - (taps - 1) * dilation
+    counts = Layer("", channels, channels, size, taps, dilation, dtype.itemsize).wide_pool()
+    x = bench.random(1, channels, bench.size, bench.size, dtype=dtype)
+    grad = bench.random(1, channels, size, size, dtype=dtype)
+    window = (taps, taps), (dilation, dilation), taps**2
+    means = torch.full((channels, 1, taps, 1), 1 / taps, device=bench.device, dtype=dtype)
+
+    def by_axis() -> torch.Tensor:
+        rows = F.conv2d(x, means, dilation=dilation, groups=channels)
+        return F.conv2d(rows, means.transpose(2, 3), dilation=dilation, groups=channels)
+
+    name = f"wide avg-pool {taps}x{taps}, d {dilation}"
+    yield bench.row(
+        name,
+        dtype,
+        lambda: OPS.avg_pool2d(x, *window),
+        counts,
+        {"depthwise convolutions, axis by axis": by_axis},
+    )
+    yield bench.row(f"{name}, backward", dtype, lambda: OPS.avg_pool2d_backward(grad, *window), counts, {})
 
 
 def _convolutions(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from napari_dsparse.ops.cuda.convolutions import COLUMNS, flattening_pays, span_and_strip
 from napari_dsparse.ops.cuda.layers import up
 from napari_dsparse.ops.cuda.weights import STEP, PackedWeight
+from napari_dsparse.ops.cuda.window_sums import passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,28 @@ class Layer:
         per_value = self.value_bytes + (1 if winners else 0)
         reads = out * self.taps**2
         return Counts(self.values_in * self.value_bytes + out * per_value, reads, shared_words=reads)
+
+    def wide_pool(self) -> Counts:
+        """An average-pool by doubling, forward or backward: what lies between passes is written and read."""
+        side, sum_bytes = self.size + (self.taps - 1) * self.dilation, max(4, self.value_bytes)
+        launches = passes(self.taps)
+        moved = additions = loads = 0
+        # Sums of columns first, then of their rows.
+        for lines, of_taps, of_results in (
+            (side, self.value_bytes, sum_bytes),
+            (self.size, sum_bytes, self.value_bytes),
+        ):
+            for one in launches:
+                taps, windows, results = (
+                    self.channels * lines * (side - (window - 1) * self.dilation)
+                    for window in (1, one.window, one.taps)
+                )
+                moved += windows * (of_taps if one is launches[0] else sum_bytes)
+                moved += results * (of_results if one is launches[-1] else sum_bytes)
+                moved += taps * of_taps * (one.maps - 2)  # further taps
+                loads += results * one.loads
+                additions += results * (one.loads - 1)
+        return Counts(moved, additions, shared_words=loads)
 
     def conv(self) -> Counts:
         """Forward; the input gradient is the same with channels and outputs exchanged."""
@@ -203,6 +226,10 @@ def main() -> None:
     pool = Layer("", 32, 32, side, 2, 2)
     rows += [("max-pool 2x2, 32 channels, d 2, forward or backward", "fp32", pool.pool(winners=True))]
     rows += [("avg-pool 2x2, 32 channels, d 2, forward or backward", "fp32", pool.pool(winners=False))]
+    for taps, dilation in ((33, 4), (193, 1)):
+        wide = Layer("", 32, 32, side, taps, dilation)
+        name = f"avg-pool {taps}x{taps}, 32 channels, d {dilation}, forward or backward"
+        rows += [(name, "fp32", wide.wide_pool())]
     kinds = (("fp32", "fma", 4), ("tf32", "tf32", 4), ("bf16", "16", 2))
     for layer in layers:
         for shown, arithmetic, size in kinds:

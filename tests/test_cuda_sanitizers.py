@@ -323,6 +323,14 @@ FAULTS = (
         (FIBRES,),
     ),
     Fault(
+        "windows joined too far on",
+        "window_sums.cuh",
+        "(p.window - 1) * LEADING",
+        "p.window * LEADING",
+        "window_sums_f32_f32_f32",
+        (FIBRES,),
+    ),
+    Fault(
         "sums begin where taps do",
         "window_sums.cuh",
         "place - p.sums_first",
