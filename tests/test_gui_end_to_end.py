@@ -124,7 +124,7 @@ def test_what_was_computed_ahead_is_shown_without_a_sketch(
     at.wait(lambda: any(prepared))
     at.paint_two_classes(at.layer("textures strokes"))
     at.wait(lambda: at.session.training is Training.STEADY)
-    assert exact
+    at.wait(lambda: bool(exact))
     assert all(exact)
 
 

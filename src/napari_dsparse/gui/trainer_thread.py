@@ -91,6 +91,8 @@ class TrainerThread(Worker[TrainingJob]):
 
     def _learn(self, job: TrainingJob, strokes: Sequence[Stroke]) -> None:
         if self._is_over(job):
+            if not self._is_waiting:
+                self._post(TrainingEnded(job.generation, steady=False))
             return
         self._cores.settle()
         trainer = self._trainer_for(job)
