@@ -241,6 +241,18 @@ def test_the_range_to_expect_is_shown_where_the_classes_are(desk: Callable[..., 
         assert "where nothing is painted" in tip
     store.set(progress=replace(judged, step=3, steady=False))
     at.wait(lambda: table.isColumnHidden(IOU))
+    assert "after gradient steps" in at.find("confusion_table").item(0, 0).text()
+
+
+def test_one_line_of_status_or_two_leave_the_rest_in_its_place(desk: Callable[..., Desk]) -> None:
+    at = desk(textures(), show=True)
+    label, curves = at.find("status_label"), at.find("loss_plot")
+    places = set()
+    for sentence in ("Short.", "Longer than a line. " * 3, "Short again."):
+        label.say(sentence)
+        at.qtbot.wait(100)
+        places.add(curves.mapTo(at.dock.panel, curves.rect().topLeft()).y())
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -104,6 +104,13 @@ def test_nothing_is_expected_of_a_model_that_gradient_steps_have_changed() -> No
     assert not replace(STEADY, progress=END).expected
 
 
+def test_nothing_is_expected_of_a_class_whose_paint_is_gone() -> None:
+    three = replace(STEADY, counts=((3, 100), (2, 90), (1, 5)))
+    assert three.expected == RANGE
+    assert replace(three, counts=((3, 100), (0, 0), (1, 5))).expected == {1: RANGE[1]}
+    assert not replace(three, counts=((3, 100), (0, 0), (0, 0))).expected
+
+
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [

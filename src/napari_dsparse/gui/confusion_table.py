@@ -40,6 +40,7 @@ class ConfusionTable(QTableWidget):
         self._classes: tuple[ClassInfo, ...] = ()
         self._confusion: tuple[tuple[int, ...], ...] = ()
         self._ranges: Mapping[int, tuple[float, float]] = {}
+        self._instead = NOTHING_YET
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(22)
         self.setShowGrid(False)
@@ -58,13 +59,13 @@ class ConfusionTable(QTableWidget):
             self._classes = tuple(classes)
             self._draw()
 
-    def show_progress(self, progress: TrainingProgress | None) -> None:
-        """Show what was found on held-out strokes; nothing before there are enough of them."""
+    def show_progress(self, progress: TrainingProgress | None, *, instead: str = NOTHING_YET) -> None:
+        """Show what was found on held-out strokes, or `instead` before there are enough of them."""
         enough = progress is not None and bool(progress.held_out_range)
         confusion = progress.held_out_confusion if progress and enough else ()
         ranges = progress.held_out_range if progress else {}
-        if (confusion, ranges) != (self._confusion, self._ranges):
-            self._confusion, self._ranges = confusion, ranges
+        if (confusion, ranges, instead) != (self._confusion, self._ranges, self._instead):
+            self._confusion, self._ranges, self._instead = confusion, ranges, instead
             self._draw()
 
     def _draw(self) -> None:
@@ -113,7 +114,7 @@ class ConfusionTable(QTableWidget):
         self.setColumnCount(1)
         self.horizontalHeader().hide()
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.setItem(0, 0, QTableWidgetItem(NOTHING_YET.replace("\n", " ")))
+        self.setItem(0, 0, QTableWidgetItem(self._instead.replace("\n", " ")))
         self._fit_height()
 
     def _fit_height(self) -> None:

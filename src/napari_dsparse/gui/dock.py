@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dialogs import ask_open_path, ask_save_path
-from napari_dsparse.gui.expected_iou import WHAT_IT_IS
+from napari_dsparse.gui.expected_iou import NOT_AFTER_STEPS, NOTHING_YET, WHAT_IT_IS
 from napari_dsparse.gui.exporting import DEFAULT_SUFFIX, EXPORT_FILTERS, MODEL_FILTER, MODEL_SUFFIX
 from napari_dsparse.gui.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layer_choice import images_of, likely_strokes, strokes_of
@@ -181,7 +181,10 @@ class SegmentationDock(QWidget):
             panel.curves.add(session.progress)
         elif session.progress is None and before.progress is not None:
             panel.curves.clear_curves()
-        panel.confusion_table.show_progress(session.judged if session.expected else None)
+        stepped = session.progress is not None and session.progress.step > 0
+        panel.confusion_table.show_progress(
+            session.judged if session.expected else None, instead=NOT_AFTER_STEPS if stepped else NOTHING_YET
+        )
         if session.whole != before.whole:
             panel.show_progress(session.whole.fraction if session.whole else None)
             panel.progress_bar.setFormat(progress_text(session.whole) if session.whole else "")

@@ -15,6 +15,8 @@ WHAT_IT_IS = (
 )
 #: Stands in place of the figures while there are none.
 NOTHING_YET = "Paint each class\nin a few places."
+#: Stands in their place once gradient steps have changed the model that they were estimated for.
+NOT_AFTER_STEPS = "Not estimated after gradient steps."
 #: Ranges at least this wide are given to one decimal place; narrower ones would round to a single number.
 ONE_DECIMAL_WIDTH = 0.15
 

@@ -116,13 +116,15 @@ class Session:
 
     @property
     def expected(self) -> Mapping[int, tuple[float, float]]:
-        """By class, the range of IoU to expect where nothing is painted.
+        """By class that is painted, the range of IoU to expect where nothing is.
 
         Gradient steps change the model that was judged, so nothing is known of it after them.
         """
         if self.judged is None or self.progress is None or self.progress.step > 0:
             return {}
-        return self.judged.held_out_range
+        painted = {number for number, (_, pixels) in enumerate(self.counts, start=1) if pixels}
+        ranges = {n: span for n, span in self.judged.held_out_range.items() if n in painted}
+        return ranges if len(painted) > 1 else {}
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,8 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 #: Lines that have their place at any time: most sentences are as long.
 LINES = 2
+#: Pixels that Qt leaves around text that can be selected.
+DOCUMENT_MARGIN = 4
 #: Failures, on a dark and on a light window.
 RED_ON_DARK, RED_ON_LIGHT = "#ff6b6b", "#b3261e"
 
@@ -32,7 +34,9 @@ class StatusLabel(QLabel):
             self._style()
 
     def _keep_lines(self) -> None:
-        self.setMinimumHeight(self.fontMetrics().size(0, "\n".join("A" * LINES)).height() + 1)
+        margins = self.contentsMargins()
+        around = 2 * DOCUMENT_MARGIN + margins.top() + margins.bottom()
+        self.setMinimumHeight(self.fontMetrics().size(0, "\n".join("A" * LINES)).height() + around)
 
     def set_foreground(self, color: str) -> None:
         """Choose the red of failures that can be read where text has this colour."""
