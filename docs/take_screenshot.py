@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import napari
@@ -20,8 +20,8 @@ from qtpy.QtWidgets import QApplication
 from napari_dsparse.gui.session import Training
 from napari_dsparse.samples import load
 
-#: Brush strokes in the picture, of each class: enough for a held-out figure.
-STROKES_A_CLASS = 5
+#: Brush strokes in the picture, of each class: enough to say how well it is likely to be found.
+STROKES_PER_CLASS = 6
 #: Longest wait for training and for the whole image, in seconds.
 PATIENCE = 300.0
 
@@ -36,21 +36,21 @@ def wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def more_strokes(painted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`painted` with short strokes added inside both classes, until each has enough to hold one out."""
+def more_strokes(painted: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
+    """`painted` with short strokes inside the classes, one more each time, away from those there are."""
     rng = np.random.default_rng(3)
     strokes = painted.copy()
-    for number in (1, 2):
-        inside = truth == number
-        for _ in range(STROKES_A_CLASS - 2):
+    for _ in range(STROKES_PER_CLASS - 2):
+        for number in (1, 2):
+            inside = truth == number
             for _ in range(200):
-                row, column = (int(rng.integers(30, size - 50)) for size in truth.shape)
+                row, column = (int(rng.integers(40, size - 60)) for size in truth.shape)
                 window = np.s_[row : row + 3, column : column + 16]
-                around = np.s_[row - 12 : row + 15, column - 12 : column + 28]
-                if inside[window].all() and not strokes[around].any():
+                around = np.s_[row - 40 : row + 43, column - 40 : column + 56]
+                if inside[window].all() and not (strokes[around] == number).any():
                     strokes[window] = number
+                    yield strokes.copy()
                     break
-    return strokes
 
 
 def main() -> None:
@@ -69,10 +69,14 @@ def main() -> None:
     viewer.window.resize(width, height)
     viewer.open_sample("napari-dsparse", options.sample)
     strokes = viewer.layers[f"{options.sample} strokes"]
-    strokes.data = more_strokes(np.asarray(strokes.data), load(options.sample).truth)
     _, dock = viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
     store = dock.controller.store
     wait(lambda: store.now.training is Training.STEADY)
+    for painted in more_strokes(np.asarray(strokes.data), load(options.sample).truth):
+        before = store.now.progress
+        strokes.data = painted
+        wait(lambda before=before: store.now.progress is not before)
+        wait(lambda: store.now.training is Training.STEADY)
     dock.controller.segmenting.predict_whole()
     wait(lambda: store.now.complete)
     dock.controller.learning.pick_class(2)
