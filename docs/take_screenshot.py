@@ -82,7 +82,8 @@ def main() -> None:
     dock.controller.learning.pick_class(2)
     store.set(note=None)  # the lasting sentence, with the held-out figure
     wait(lambda: store.now.note is None)
-    QApplication.processEvents()
+    settled = time.monotonic() + 1
+    wait(lambda: time.monotonic() > settled)  # the dock lays itself out anew where the progress bar was
     options.output.parent.mkdir(parents=True, exist_ok=True)
     viewer.screenshot(str(options.output), canvas_only=False, flash=False)
     viewer.close()
