@@ -33,7 +33,7 @@ from pretraining.penalties import HELD, cached_scene
 from pretraining.wide_fits import AMOUNTS, PaintedScene
 
 #: Values of trust and doubt that are looked at.
-TRUST, DOUBT = (8.0, 12.0, 20.0), (0.0, 2.0)
+TRUST, DOUBT = (5.0, 10.0, 20.0), (0.0, 2.0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

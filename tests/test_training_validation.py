@@ -186,6 +186,21 @@ def test_features_that_tell_nothing_do_not_look_good(seed):
     assert max(accuracy.iou.values()) < 0.7
 
 
+def test_in_simulation_the_truth_mostly_lies_in_the_range():
+    """From classes that are told apart well to hardly at all; nominally four times out of five."""
+    inside = []
+    for noise in (0.6, 1.0, 1.5):
+        for seed in range(4):
+            truth, features = halves(noise, seed, features=16)
+            accuracy, sample = judged(strokes_in(truth, 4), features, seed)
+            found, asked = sample.scores.argmax(1).numpy() + 1, truth[::4, ::4].ravel()
+            for label, (low, high) in accuracy.range.items():
+                one, other = found == label, asked == label
+                inside.append(low <= (one & other).sum() / (one | other).sum() <= high)
+    assert len(inside) == 24
+    assert np.mean(inside) >= 0.7
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0.05, 3), st.integers(0, 99))
 def test_a_figure_lies_within_its_range_and_both_within_0_and_1(noise, seed):

@@ -98,7 +98,7 @@ class WarmStart:
         if len(every) == 1:
             return (Opinion(1.0, every),)
         doubt = min(1.0, max(error, LEAST_ERROR)) ** -self.doubt
-        share = evidence**2 / (evidence**2 + self.trust**2)
+        share = evidence / (evidence + self.trust)
         ridge, caution = self.alone
         alone = (ridge * (1 + caution / evidence), *[math.inf] * (len(every) - 1))
         return (
