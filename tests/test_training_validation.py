@@ -26,8 +26,6 @@ from scenes import iou, stripes
 
 OPINIONS = (Opinion(1.0, (1.0,)),)
 SCALE = 4.0
-#: Where strokes begin that are places of their own.
-SPOTS = [(y, x) for y in range(8, 400, 3 * NEAR) for x in range(8, 400, 3 * NEAR)]
 
 
 def painted(spots, shape=(400, 400)):
