@@ -148,3 +148,15 @@ def test_a_normalisation_that_makes_no_sense_is_refused() -> None:
             Normalisation(offset, scale)
     with pytest.raises(ImageError, match="2 channels"):
         Normalisation((0.0,), (1.0,)).apply(np.zeros((2, 3, 3), np.float32))
+
+
+def test_far_values_grow_as_a_logarithm_only_and_keep_their_order_and_sign():
+    normalisation = Normalisation((10.0,), (2.0,))
+    near = np.array([[[4.0, 10.0, 16.0]]], np.float32)
+    np.testing.assert_array_equal(normalisation.apply(near), [[[-3, 0, 3]]])
+    far = np.array([[[-60_000.0, 3.0, 16.1, 60_000.0, np.inf]]], np.float32)
+    values = normalisation.apply(far)[0, 0]
+    assert -14 < values[0] < values[1] < -3
+    assert 3 < values[2] < 3.06
+    assert values[2] < values[3] < 14
+    assert values[4] == 0  # unknown
