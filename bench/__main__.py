@@ -52,6 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
     facts = machine()
     page = folder / "RESULTS.md"
     sections = {} if options.get_default("only") == chosen.only else kept_sections(page)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
         started = time.perf_counter()
@@ -60,12 +61,11 @@ def main(words: Sequence[str] | None = None) -> None:
         minutes = (time.perf_counter() - started) / 60
         draw(report.plots, folder / "plots")
         sections[report.title] = section(name, report, f"{minutes:.1f} minutes; load before {load:.1f}")
-    folder.mkdir(parents=True, exist_ok=True)
-    page.write_text(
-        f"# Benchmark results\n\nWritten by `python -m bench`; every table comes from one run of its "
-        f"program, both sides in turn.\n\n{machine_lines(facts)}\n\n" + "\n".join(sections.values()),
-        encoding="utf-8",
-    )
+        page.write_text(  # after every program: some take long, and all may not be waited for
+            f"# Benchmark results\n\nWritten by `python -m bench`; every table comes from one run of its "
+            f"program, both sides in turn.\n\n{machine_lines(facts)}\n\n" + "\n".join(sections.values()),
+            encoding="utf-8",
+        )
     say(f"wrote {page}")
 
 

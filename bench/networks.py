@@ -89,11 +89,15 @@ def _plain_layer(step: Step, maps: list[Tensor]) -> Tensor:
 
 
 def _plain_means(x: Tensor, window: Window) -> Tensor:
-    """Means over a window: PyTorch has no dilated average pool, so channel by channel, axis by axis."""
+    """Means over a window: PyTorch has no dilated average pool, so channel by channel, axis by axis.
+
+    In no less than float32: in bfloat16 PyTorch takes minutes for a window of 193 pixels.
+    """
+    dtype, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
     (rows, columns), (down, across), channels = window.kernel, window.dilation, x.shape[1]
     weights = x.new_full((channels, 1, rows, 1), 1 / rows), x.new_full((channels, 1, 1, columns), 1 / columns)
     x = F.conv2d(x, weights[0], dilation=(down, 1), groups=channels)
-    return F.conv2d(x, weights[1], dilation=(1, across), groups=channels)
+    return F.conv2d(x, weights[1], dilation=(1, across), groups=channels).to(dtype)
 
 
 def labelled_band(size: int, network: DenseNetwork) -> tuple[np.ndarray, Tensor]:
