@@ -2,13 +2,13 @@
 
     python -m bench.latency [--quick] [--threads N] [--json FILE]
 
-The window's own two threads (`bench.loop`), without the window: strokes on a synthetic image of cells, grey
-and RGB, each painted as soon as the one before is on screen and judged. A stroke's time ends when every pixel
-of the view has been predicted by a classifier that knows the stroke. The window waits a moment for the brush
-to come to rest, which is counted here, and draws, which is not. The first strokes find nothing remembered of
-the image; from then on the features of the view on screen are. Strokes in views that were not on screen
-before are timed too: the window computes a view's features while nothing else is to do, here painting begins
-at once.
+The window's own schedule and threads (`bench.loop`), without the window: strokes on a synthetic image of
+cells, grey and RGB, each painted as soon as the one before is on screen and judged. A stroke's time ends
+when every pixel of the view has been predicted by a classifier that knows the stroke. The window waits a
+moment for the brush to come to rest, which is counted here, and draws, which is not. The first strokes find
+nothing remembered of the image; from then on the features of the view on screen are. Strokes in views that
+were not on screen before are timed too: the window computes a view's features while nothing else is to do,
+here painting begins at once.
 """
 
 from __future__ import annotations

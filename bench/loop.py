@@ -1,7 +1,7 @@
 """The loop of the window without the window: paint, learn, segment what is on screen.
 
-The two threads are the window's own; between them stands what the window's controllers do with their events,
-without Qt. A process of its own runs it (`bench.latency`), since threads are settled where torch is loaded.
+Schedule and threads are the window's own (`napari_dsparse.live`), without Qt. A process of its own runs it
+(`bench.latency`), since threads are settled where torch is loaded.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bench.scenes import brush
-from napari_dsparse.gui import messages as msg
-from napari_dsparse.gui.cores import CoreShare
-from napari_dsparse.gui.predictor_thread import PredictorThread
-from napari_dsparse.gui.trainer_thread import TrainerThread
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import TrainedClassifier, default_classes
+from napari_dsparse.live import actions as act
+from napari_dsparse.live import events as ev
+from napari_dsparse.live import messages as msg
+from napari_dsparse.live.loop import LiveLoop
+from napari_dsparse.live.state import LiveState
+from napari_dsparse.live.workers import Workers
+from napari_dsparse.network import default_classes
+from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).
 LOOK = 0.3
-#: The window waits so long for the brush to come to rest (`gui.paint_watch`).
+#: The window waits so long for the brush to come to rest (`gui.layers.paint_watch`).
 DEBOUNCE = 0.12
 #: After which something is wrong.
 PATIENCE = 120.0
@@ -65,7 +68,7 @@ class Stroke:
 class Screen:
     """What the view shows as time passes."""
 
-    def __init__(self, view: msg.FieldOfView) -> None:
+    def __init__(self, view: FieldOfView) -> None:
         self._view = view
         self._tiles: list[tuple[float, msg.TileDone]] = []
 
@@ -123,7 +126,7 @@ def cells(size: int, channels: int = 1, seed: int = 0) -> tuple[NDArray[np.uint8
 
 
 class Loop:
-    """A user's strokes on one image, and both threads.
+    """A user's strokes on one image, and the window's schedule and threads.
 
     Parameters
     ----------
@@ -134,21 +137,23 @@ class Loop:
 
     def __init__(self, size: int, view: int, channels: int = 1) -> None:
         image, self._inside = cells(size, channels)
-        self._source = ImageSource(image, channel_axis=None if channels == 1 else 2)
+        source = ImageSource(image, channel_axis=None if channels == 1 else 2)
         start = (size - view) // 2
-        self._view = msg.FieldOfView((), (start, start + view), (start, start + view))
+        self._view = FieldOfView((), (start, start + view), (start, start + view))
         self._labels = np.zeros(image.shape[:2], np.uint8)
-        self._classes = default_classes(2)
-        self._events: queue.SimpleQueue[msg.Event] = queue.SimpleQueue()
-        cores = CoreShare()
-        self._trainer = TrainerThread(self._events.put, cores)
-        self._predictor = PredictorThread(self._events.put, cores)
+        self._answers: queue.SimpleQueue[msg.WorkerEvent] = queue.SimpleQueue()
+        self._workers = Workers(self._answers.put)
+        self._loop = LiveLoop(self._workers, self._show, lambda state: None, LiveState(device="cpu"))
+        self._wake: tuple[float, int] | None = None
+        self._started = 0.0
+        self._screen = Screen(self._view)
         self._seen = 0
-        self._generation = 0
-        self._newest: dict[int, int] = {}  # generation of the strokes by that of the prediction
         self._rng = np.random.default_rng(1)
-        self._trainer.start()
-        self._predictor.start()
+        classes = default_classes(2)
+        self._loop.handle(ev.ImageChosen(0, "cells", source, self._view))
+        self._loop.handle(
+            ev.StrokesChosen("strokes", self._labels.copy(), classes, default_classes(9), brush=1)
+        )
 
     def look_elsewhere(self) -> None:
         """Move the view to a corner of the image, another one each time."""
@@ -156,13 +161,12 @@ class Loop:
         high, wide = bottom - top, right - left
         top, left = ((self._labels.shape[i] - n) * (self._seen >> i & 1) for i, n in enumerate((high, wide)))
         self._seen += 1
-        self._view = msg.FieldOfView((), (top, top + high), (left, left + wide))
+        self._view = FieldOfView((), (top, top + high), (left, left + wide))
+        self._loop.handle(ev.ViewRead(self._view))
 
     def close(self) -> None:
-        """End both threads."""
-        for thread in (self._trainer, self._predictor):
-            thread.close()
-            thread.join(10)
+        """End the threads."""
+        self._workers.shutdown()
 
     def paint(self, label: int) -> None:
         """One stroke of a brush, mostly on one side of a border of a blob, somewhere in view."""
@@ -177,56 +181,67 @@ class Loop:
                 return
 
     def learn(self) -> Stroke:
-        """Tell the trainer of the paint, and follow the events until the view shows what it changed.
+        """Tell of the paint as the window does, and follow what comes until the view shows what it changed.
 
         Then the thread that predicts has nothing to do, and computes ahead what the next stroke will read.
         """
-        asked, started = self._next(), time.perf_counter()
-        self._trainer.submit(
-            msg.TrainingJob(
-                asked, self._source, self._labels.copy(), self._classes, "auto", "cpu", learn=True
-            )
-        )
+        self._screen = Screen(self._view)
+        self._started = time.perf_counter()
+        asked = self._loop.state.jobs
+        self._loop.handle(ev.Painted(self._labels.copy()))
         marks: dict[str, float] = {}
-        screen = Screen(self._view)
         while not {"view", "judged"} <= marks.keys():
-            event = self._events.get(timeout=PATIENCE)
-            now = time.perf_counter() - started
+            event = self._next_answer()
+            if event is None:
+                continue
+            now = time.perf_counter() - self._started
+            new = event.envelope.job > asked
             match event:
-                case msg.SnapshotTaken() if event.generation == asked:
+                case msg.SnapshotTaken() if new:
                     marks["classifier"] = now
-                    self._predict(asked, event.classifier)
-                case msg.TrainingEnded() if event.generation == asked:
+                case msg.TrainingEnded() if new:
                     marks["judged"] = now
-                case msg.TileDone():
-                    self._predictor.tile_taken()
-                    if self._newest[event.generation] == asked:
-                        marks.setdefault("first_tile", now)
-                        screen.show(now, event)
-                case msg.PredictionEnded() if event.complete and self._newest[event.generation] == asked:
-                    marks["view"] = now
+                case msg.TileDone() if new and "classifier" in marks:
+                    marks.setdefault("first_tile", now)
+                case msg.PredictionEnded() if new and event.complete and "classifier" in marks:
+                    marks.setdefault("view", now)
                 case msg.JobFailed():
                     raise RuntimeError(event.sentence)
-        self._predictor.submit(msg.LookAheadJob(self._next(), self._source, self._view, "cpu"))
+            self._loop.handle(event)
         return Stroke(
-            marks["classifier"], marks["first_tile"], screen.covered(), screen.agreed(), marks["view"],
-            marks["judged"],
+            marks["classifier"], marks["first_tile"], self._screen.covered(), self._screen.agreed(),
+            marks["view"], marks["judged"],
         )  # fmt: skip
 
-    def _predict(self, strokes: int, classifier: TrainedClassifier) -> None:
-        generation = self._next()
-        self._newest[generation] = strokes
-        self._predictor.submit(
-            msg.PredictionJob(
-                generation, classifier, self._source, self._view, whole=False, done=frozenset(),
-                device="cpu", quick=True, sketch=True, foreign=False, match_exposure=False,
-                uncertainty=False, probabilities=False,
-            )
-        )  # fmt: skip
+    def rest(self, seconds: float) -> None:
+        """Let so much time pass, as a user does who looks at the result."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            event = self._next_answer(left)
+            if event is not None:
+                self._loop.handle(event)
 
-    def _next(self) -> int:
-        self._generation += 1
-        return self._generation
+    def _next_answer(self, patience: float = PATIENCE) -> msg.WorkerEvent | None:
+        """What a thread says next; None after `patience`, or if a pause came to its end before."""
+        if self._wake is not None:
+            moment, job = self._wake
+            patience = min(patience, max(0.0, moment - time.monotonic()))
+        try:
+            return self._answers.get(timeout=patience)
+        except queue.Empty:
+            if self._wake is None and patience == PATIENCE:
+                raise RuntimeError("The threads are silent.") from None
+        if self._wake is not None and time.monotonic() >= self._wake[0]:
+            self._wake = None
+            self._loop.handle(ev.RestOver(job))
+        return None
+
+    def _show(self, effect: act.Effect) -> None:
+        match effect:
+            case act.ShowTile():
+                self._screen.show(time.perf_counter() - self._started, effect.tile)
+            case act.Wake():
+                self._wake = time.monotonic() + effect.seconds, effect.job
 
 
 def run(size: int, view: int, strokes: int, channels: int = 1) -> dict[str, Any]:
@@ -238,9 +253,10 @@ def run(size: int, view: int, strokes: int, channels: int = 1) -> dict[str, Any]
         first = loop.learn()
         found = []
         for number in range(strokes):
-            time.sleep(LOOK)
+            loop.rest(LOOK)
             loop.paint(1 + number % 2)
             found.append(loop.learn())
+        loop.rest(LOOK)
         elsewhere = []
         for number in range(4):
             loop.look_elsewhere()

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-from napari_dsparse.gui.session import Training
+from napari_dsparse.live.state import Training
 from napari_dsparse.samples import load
 
 #: Brush strokes in the picture, of each class: enough to say how well it is likely to be found.
@@ -70,18 +71,17 @@ def main() -> None:
     viewer.open_sample("napari-dsparse", options.sample)
     strokes = viewer.layers[f"{options.sample} strokes"]
     _, dock = viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
-    store = dock.controller.store
-    wait(lambda: store.now.training is Training.STEADY)
+    controller = dock.controller
+    wait(lambda: controller.state.training is Training.STEADY)
     for painted in more_strokes(np.asarray(strokes.data), load(options.sample).truth):
-        before = store.now.progress
+        before = controller.state.progress
         strokes.data = painted
-        wait(lambda before=before: store.now.progress is not before)
-        wait(lambda: store.now.training is Training.STEADY)
-    dock.controller.segmenting.predict_whole()
-    wait(lambda: store.now.complete)
-    dock.controller.learning.pick_class(2)
-    store.set(note=None)  # the lasting sentence, with the held-out figure
-    wait(lambda: store.now.note is None)
+        wait(lambda before=before: controller.state.progress is not before)
+        wait(lambda: controller.state.training is Training.STEADY)
+    dock.panel.predict_button.click()
+    wait(lambda: controller.state.complete)
+    controller.strokes.pick_class(2)
+    controller.changed.emit(replace(controller.state, note=None))  # the lasting sentence, with the figure
     settled = time.monotonic() + 1
     wait(lambda: time.monotonic() > settled)  # the dock lays itself out anew where the progress bar was
     options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_dsparse.gui.dock import SegmentationDock
-from napari_dsparse.gui.session import Session, Training
+from napari_dsparse.live.state import LiveState, Training
 from napari_dsparse.training import Trainer
 
 #: A round of training, a whole small image: generous, for machines that several tests share.
@@ -30,8 +30,8 @@ class Desk:
         self.viewer, self.dock, self.qtbot = viewer, dock, qtbot
 
     @property
-    def session(self) -> Session:
-        return self.dock.controller.store.now
+    def session(self) -> LiveState:
+        return self.dock.controller.state
 
     def find(self, name: str) -> Any:
         """The control of that object name."""

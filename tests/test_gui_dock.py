@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from qtpy.QtWidgets import QColorDialog, QWidget
 from superqt import QCollapsible
 
 from gui_session import Desk, desk, two_textures
-from napari_dsparse.gui.class_table import COLOR, IOU, NAME, PIXELS, STROKES
-from napari_dsparse.gui.confusion_table import ConfusionTable
-from napari_dsparse.gui.session import Training
+from napari_dsparse.gui.widgets.class_table import COLOR, IOU, NAME, PIXELS, STROKES
+from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
+from napari_dsparse.live.messages import Envelope, StepTaken
+from napari_dsparse.live.state import Training
 from napari_dsparse.network import default_classes
 from napari_dsparse.training import TrainingProgress
 
@@ -188,6 +190,93 @@ def test_a_layer_that_is_left_gets_its_keys_back(desk: Callable[..., Desk]) -> N
     assert not first.keymap
 
 
+def test_the_tool_at_hand_stays_when_a_class_is_chosen(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    for before, after in (("fill", "fill"), ("polygon", "polygon"), ("erase", "paint"), ("pick", "paint")):
+        strokes.mode = before
+        press(strokes, 2)
+        assert strokes.mode == after
+
+
+def test_number_keys_work_in_the_class_table_too(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    table, strokes = at.find("class_table"), at.layer("textures strokes")
+    at.qtbot.keyClick(table, Qt.Key.Key_2)
+    assert strokes.selected_label == 2
+    at.qtbot.keyClick(table, Qt.Key.Key_9)
+    assert strokes.selected_label == 2, "there is no class 9"
+
+
+def test_the_highlighted_class_is_the_one_that_is_painted(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    table, strokes = at.find("class_table"), at.layer("textures strokes")
+
+    def rows() -> list[int]:
+        return [index.row() for index in table.selectionModel().selectedRows()]
+
+    table.selectRow(1)
+    table.cellClicked.emit(1, NAME)
+    assert (rows(), strokes.selected_label) == ([1], 2)
+    strokes.selected_label = 7
+    assert rows() == []
+    at.viewer.layers.remove(strokes)
+    at.wait(lambda: at.session.strokes is None)
+    table.selectRow(1)
+    table.cellClicked.emit(1, NAME)
+    assert rows() in ([], [at.session.brush - 1])
+
+
+def test_napari_tells_what_the_number_keys_do(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    for mode in ("pan_zoom", "paint", "fill"):
+        strokes.mode = mode
+        assert strokes.help.startswith("use <1> to <9> to choose a class")
+        assert "<3> for" not in at.viewer.help
+        assert "<1> to <9>" in at.viewer.help
+
+
+def test_an_image_is_found_again_as_it_was_left(desk: Callable[..., Desk]) -> None:
+    stack = Image(np.stack([two_textures(seed=seed) for seed in range(3)]), name="three")
+    mine = Labels(np.zeros((96, 128), np.uint8), name="mine")
+    at = desk(textures(), stack)
+    images, channels, labels = at.find("image_combo"), at.find("channels_combo"), at.find("labels_combo")
+    images.setCurrentText("three")
+    channels.setCurrentIndex(next(i for i in range(channels.count()) if "3 channels" in channels.itemText(i)))
+    at.viewer.add_layer(mine)
+    at.click("new_labels_button")
+    chosen = channels.currentText()
+    labels.setCurrentText("mine")
+    images.setCurrentText("textures")
+    assert at.session.strokes != "mine" or labels.currentText() != "three strokes"
+    images.setCurrentText("three")
+    assert channels.currentText() == chosen
+    assert labels.currentText() == "mine"
+    assert at.session.strokes == "mine"
+
+
+def test_reset_leaves_strokes_and_no_model(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    strokes = at.layer("textures strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert at.find("model_label").text() == "Model: strokes on textures"
+    painted = strokes.data.copy()
+    at.click("reset_button")
+    assert not at.session.has_model
+    assert at.find("model_label").text() == "No model yet"
+    assert not at.find("predict_button").isEnabled()
+    np.testing.assert_array_equal(strokes.data, painted)
+    at.click("train_button")
+    at.wait(lambda: at.session.has_model)
+
+
 def test_next_spot_goes_where_the_model_is_unsure(desk: Callable[..., Desk]) -> None:
     at = desk(textures())
     at.click("new_labels_button")
@@ -228,18 +317,23 @@ def test_the_range_to_expect_is_shown_where_the_classes_are(desk: Callable[..., 
     at.paint_two_classes(at.layer("textures strokes"))
     at.wait(lambda: at.session.training is Training.STEADY)
     fit = replace(at.session.progress, held_out_range={})
-    table, store = at.find("class_table"), at.dock.controller.store
-    store.set(progress=fit, judged=fit)
+    table, loop = at.find("class_table"), at.dock.controller
+
+    def judge(progress: TrainingProgress, **changes: Any) -> None:
+        envelope = Envelope(loop.state.images, loop.state.jobs, loop.state.worker)
+        loop.send(StepTaken(envelope, progress, **changes))
+
+    judge(fit, judged=True)
     at.wait(lambda: "IoU" not in at.status)
     assert table.isColumnHidden(IOU)
     judged = replace(fit, held_out_range={1: (0.6, 0.8), 2: (0.8, 1.0)})
-    store.set(progress=judged, judged=judged)
+    judge(judged, judged=True)
     at.wait(lambda: not table.isColumnHidden(IOU))
     assert [table.item(row, IOU).text() for row in (0, 1)] == ["0.6–0.8", "0.8–1.0"]
     assert "expected IoU 0.7–0.9" in at.status
     for tip in (at.find("status_label").toolTip(), table.item(0, IOU).toolTip()):
         assert "where nothing is painted" in tip
-    store.set(progress=replace(judged, step=3, steady=False))
+    judge(replace(judged, step=3, steady=False))
     at.wait(lambda: table.isColumnHidden(IOU))
     assert "after gradient steps" in at.find("confusion_table").item(0, 0).text()
 
@@ -248,7 +342,7 @@ def test_one_line_of_status_or_two_leave_the_rest_in_its_place(desk: Callable[..
     at = desk(textures(), show=True)
     label, curves = at.find("status_label"), at.find("loss_plot")
     places = set()
-    for sentence in ("Short.", "Longer than a line. " * 3, "Short again."):
+    for sentence in ("Short.", "Longer than a line. " * 5, "Short again."):
         label.say(sentence)
         at.qtbot.wait(100)
         places.add(curves.mapTo(at.dock.panel, curves.rect().topLeft()).y())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,11 +20,12 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from gui_session import PATIENCE, Desk, desk, long_round, two_textures, working_threads
 from napari_dsparse.files.model import read_classifier
-from napari_dsparse.gui import predictor_thread
-from napari_dsparse.gui.messages import TileDone
-from napari_dsparse.gui.result_layers import ResultLayers
-from napari_dsparse.gui.session import Training
+from napari_dsparse.gui.layers.result_layers import ResultLayers
+from napari_dsparse.gui.widgets.class_table import NAME
 from napari_dsparse.images.reading import read_image
+from napari_dsparse.live import file_thread, predictor_thread
+from napari_dsparse.live.messages import TileDone
+from napari_dsparse.live.state import Training
 from napari_dsparse.prediction import Predictor
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.samples import load
@@ -88,12 +91,12 @@ def test_new_paint_is_sketched_once_and_made_exact(
     sketched: list[bool] = []
     show_tile = ResultLayers.show_tile
 
-    def note(self: ResultLayers, done: TileDone, classes: Any) -> None:
+    def note(self: ResultLayers, done: TileDone) -> None:
         shown.append(done.exact)
-        show_tile(self, done, classes)
+        show_tile(self, done)
 
     monkeypatch.setattr(ResultLayers, "show_tile", note)
-    at.dock.controller.store.changed.connect(lambda session: sketched.append(session.sketched))
+    at.dock.controller.changed.connect(lambda session: sketched.append(session.sketched))
     train_on_textures(at)
     at.wait(lambda: shown[-1] and not at.session.sketched)
     at.qtbot.wait(500)
@@ -114,9 +117,9 @@ def test_what_was_computed_ahead_is_shown_without_a_sketch(
         prepared.append(prepare(self, *args))
         return prepared[-1]
 
-    def note_shown(self: ResultLayers, done: TileDone, classes: Any) -> None:
+    def note_shown(self: ResultLayers, done: TileDone) -> None:
         exact.append(done.exact)
-        show_tile(self, done, classes)
+        show_tile(self, done)
 
     monkeypatch.setattr(Predictor, "prepare", note_ahead)
     monkeypatch.setattr(ResultLayers, "show_tile", note_shown)
@@ -327,6 +330,103 @@ def test_correcting_a_result_by_hand_makes_it_the_users(desk: Callable[..., Desk
     assert at.has_layer("textures segmentation [1]")
 
 
+def test_a_segmentation_that_was_removed_comes_back_whole(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    at.viewer.layers.remove("textures segmentation")
+    assert not at.session.complete
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    assert (at.layer("textures segmentation").data > 0).all()
+    at.viewer.layers.remove("textures segmentation")
+    save_as(monkeypatch, tmp_path / "out.ome.tif")
+    at.click("export_button")
+    at.wait(lambda: "saved as" in at.status)
+    assert (np.asarray(read_image(tmp_path / "out.ome.tif").data) > 0).all()
+
+
+def test_painting_while_a_file_is_written_does_not_reach_the_file(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    result = at.layer("textures segmentation")
+    meant = result.data.copy()
+    write, may_write = file_thread.export_labels, threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Path:
+        assert may_write.wait(30)
+        return write(*args, **kwargs)
+
+    monkeypatch.setattr(file_thread, "export_labels", slow)
+    save_as(monkeypatch, tmp_path / "out.ome.tif")
+    at.click("export_button")
+    result.data[:] = 0
+    may_write.set()
+    at.wait(lambda: "saved as" in at.status)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.ome.tif"), meant)
+
+
+def test_two_classes_of_one_name_have_a_probability_each(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.find("probabilities_check").setChecked(True)
+    train_on_textures(at)
+    at.wait(lambda: at.has_layer("textures probability object"))
+    one, other = (at.layer(f"textures probability {name}") for name in ("background", "object"))
+    table = at.find("class_table")
+    for row in (0, 1):
+        table.item(row, NAME).setText("cell")
+    assert one.name == "textures probability cell"
+    assert other.name == "textures probability cell [1]"
+    at.paint(at.layer("textures strokes"), 1, (50.0, 20.0), (60.0, 30.0))
+    at.wait(lambda: at.session.progress is not None and at.session.progress.strokes == 5)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    np.testing.assert_allclose(one.data + other.data, 1, atol=1e-5)
+    assert len([layer for layer in at.viewer.layers if "probability" in layer.name]) == 2
+
+
+def test_a_third_class_and_two_again(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.find("probabilities_check").setChecked(True)
+    strokes = train_on_textures(at)
+    at.click("add_class_button")
+    at.paint(strokes, 3, (10.0, 60.0), (80.0, 66.0))
+    at.wait(lambda: at.has_layer("textures probability class 3"))
+    at.wait(lambda: at.session.training is Training.STEADY)
+    color = at.layer("textures segmentation").get_color(3)
+    np.testing.assert_allclose(color, strokes.get_color(3))
+    strokes.undo()
+    at.wait(lambda: at.session.counts[2][1] == 0)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    assert at.session.problem is None
+
+
+def test_threads_and_memory_of_an_emptied_viewer_go(desk: Callable[..., Desk]) -> None:
+    at = desk()
+    threads: list[weakref.ref[Any]] = []
+    for seed in range(3):
+        at.viewer.add_layer(Image(two_textures(seed=seed), name="textures"))
+        train_on_textures(at)
+        workers = at.dock.controller._workers
+        threads += [weakref.ref(thread) for thread in (workers._trainer, workers._predictor)]
+        at.viewer.layers.clear()
+        at.wait(lambda: not working_threads())
+    at.viewer.add_layer(Image(two_textures(), name="textures"))
+    train_on_textures(at)
+    gc.collect()
+    assert len(at.dock.controller._workers._ending) <= 2
+    assert sum(thread() is not None for thread in threads) <= 2, "ended threads are let go of"
+    at.viewer.layers.clear()
+
+
 def test_new_results_leave_the_brush_in_the_users_hand(desk: Callable[..., Desk]) -> None:
     at = desk(Image(two_textures(), name="textures"))
     strokes = train_on_textures(at)
@@ -398,7 +498,7 @@ def test_train_pressed_again_takes_a_round_of_steps(desk: Callable[..., Desk]) -
 def test_live_painting_takes_no_steps(desk: Callable[..., Desk]) -> None:
     at = desk(Image(two_textures(), name="textures"))
     steps: list[int] = []
-    at.dock.controller.store.changed.connect(
+    at.dock.controller.changed.connect(
         lambda session: steps.append(session.progress.step if session.progress else 0)
     )
     strokes = train_on_textures(at)
@@ -441,8 +541,8 @@ def test_the_whole_image_asked_for_while_learning_is_segmented_by_the_finished_m
     assert "The whole image is next" in at.status
     at.wait(lambda: at.session.complete)
     assert at.session.training is Training.STEADY
-    assert at.dock.controller.segmenting.classifier is not None
-    assert at.dock.controller.segmenting.classifier.record.steps == 30
+    assert at.session.model is not None
+    assert at.session.model.classifier.record.steps == 30
     assert (at.layer("textures segmentation").data > 0).all()
 
 

@@ -6,9 +6,9 @@ import gc
 from dataclasses import replace
 
 from napari_dsparse.gui.garbage import CollectorHold
-from napari_dsparse.gui.session import Session, Training
+from napari_dsparse.live.state import LiveState, Training
 
-RESTING = Session(image="nuclei")
+RESTING = LiveState()
 BUSY = replace(RESTING, training=Training.LEARNING)
 
 

@@ -12,8 +12,8 @@ from napari.layers import Image, Labels
 
 from gui_session import Desk, desk, two_textures
 from napari_dsparse.errors import ImageError
-from napari_dsparse.gui.image_frame import channel_choices, check_labels_fit, frame_of
-from napari_dsparse.gui.session import Training
+from napari_dsparse.gui.layers.image_frame import channel_choices, check_labels_fit, frame_of
+from napari_dsparse.live.state import Training
 
 __all__ = ["desk"]
 
@@ -117,7 +117,7 @@ def test_channels_chosen_by_the_user_are_all_learned_from(desk: Callable[..., De
     assert strokes.data.shape == (96, 128)
     at.paint_two_classes(strokes)
     at.wait(lambda: at.has_layer("pair segmentation"))
-    classifier = at.dock.controller.segmenting.classifier
+    classifier = at.session.model and at.session.model.classifier
     assert classifier is not None
     assert classifier.spec.channels == 2
 

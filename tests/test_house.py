@@ -26,6 +26,7 @@ STOREYS = (
     ("training", "prediction", "files", "samples"),
     ("model",),
     ("__init__",),
+    ("live",),
     ("gui",),
     ("cli",),
     ("__main__",),

@@ -2,13 +2,8 @@
 
 A brush stroke walks through it like this::
 
-    Labels layer -> paint_watch -> controller -> trainer_thread (strokes, steps, snapshots)
-                 -> controller -> predictor_thread (tiles) -> controller -> result_layers
+    Labels layer -> layers.paint_watch -> controller -> live.loop (trainer, predictor)
+                 -> controller -> layers.result_layers
 """
 
-import os
-
-# In a window, cores are shared with drawing and with the user's other programs. OpenMP's threads by default
-# spin while they wait for each other, and a training step then takes many times as long as it should. Read
-# once, when torch is first loaded; who has set it keeps their setting.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import napari_dsparse.live  # noqa: F401 (says how torch's threads wait, before anything here loads torch)

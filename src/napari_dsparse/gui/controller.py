@@ -1,25 +1,33 @@
-"""Where Qt and the engine meet: user actions become jobs, the threads' events become layers and a session."""
+"""Where napari and the live loop meet: layers become events, the loop's effects become layers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.gui import messages as msg
-from napari_dsparse.gui.exporting import export_job
 from napari_dsparse.gui.garbage import CollectorHold
-from napari_dsparse.gui.image_frame import ChannelChoice, ImageFrame, frame_of
-from napari_dsparse.gui.learning import Learning
-from napari_dsparse.gui.segmenting import Segmenting
-from napari_dsparse.gui.session import Training
-from napari_dsparse.gui.session_store import SessionStore
-from napari_dsparse.gui.strokes_layer import new_strokes_layer
-from napari_dsparse.gui.workers import Workers
+from napari_dsparse.gui.layers.exporting import labels_to_export
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.result_layers import ResultLayers
+from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
+from napari_dsparse.gui.layers.strokes_layer import new_strokes_layer
+from napari_dsparse.gui.layers.view_watch import ViewWatch
+from napari_dsparse.gui.layers.viewer import center_on, field_of_view
+from napari_dsparse.gui.relay import EventRelay
+from napari_dsparse.live import actions as act
+from napari_dsparse.live import events as ev
+from napari_dsparse.live.loop import LiveLoop
+from napari_dsparse.live.messages import TileDone
+from napari_dsparse.live.schedule import Event
+from napari_dsparse.live.state import LiveState, named_classes
+from napari_dsparse.live.workers import Workers
 from napari_dsparse.network.trained import ClassInfo, default_class, default_classes
+from napari_dsparse.prediction.tiles import FieldOfView
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Controller(QObject):
-    """Runs one session: an image, its strokes, the newest model and what it has segmented.
+    """Runs one live loop on the layers of a viewer.
 
     Parameters
     ----------
@@ -35,198 +43,184 @@ class Controller(QObject):
     parent : QObject
     """
 
+    #: The new `LiveState`.
+    changed = Signal(object)
+
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.store = SessionStore(self)
         self.frame: ImageFrame | None = None
+        self.strokes = StrokesBinding(viewer, self)
         self._viewer = viewer
-        self._epoch = 0  # events of earlier generations belong to another image
-        self._loaded = 0  # models of generations up to this one gave way to one from a file
-        self._export_next: tuple[Path, bool] | None = None
+        self._results: ResultLayers | None = None
+        self._keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
         self._collector = CollectorHold(self)
-        self.store.changed.connect(self._collector.follow)
-        self._workers = Workers(self._hear, self)
-        self.learning = Learning(viewer, self.store, self._workers, self)
-        self.segmenting = Segmenting(viewer, self.store, self._workers, self)
-        self.learning.repainted.connect(self.segmenting.forget_spots)
-        self.learning.repainted.connect(self.segmenting.hurry)
-        self.learning.rested.connect(self.segmenting.settle)
+        self._relay = EventRelay()
+        self._relay.posted.connect(self.send)  # queued by Qt itself: it is emitted in another thread
+        self._workers = Workers(self._relay.posted.emit)
+        self._loop = LiveLoop(self._workers, self._show, self._on_changed)
+        self._resting_after = 0
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.timeout.connect(lambda: self.send(ev.RestOver(self._resting_after)))
+        self._watch = ViewWatch(viewer, self)
+        self._watch.changed.connect(self._on_view_changed)
+        self.strokes.painted.connect(lambda labels: self.send(ev.Painted(labels)))
+        self.strokes.brush_changed.connect(lambda number: self.send(ev.BrushChanged(number)))
+
+    @property
+    def state(self) -> LiveState:
+        """All that is known of the session."""
+        return self._loop.state
+
+    def send(self, event: Event) -> None:
+        """Let the loop know of `event`, and before it of what is on screen."""
+        if not isinstance(event, TileDone | ev.ImageChosen | ev.ImageLeft):
+            view = self._view()
+            if view is not None and view != self.state.view:
+                self._loop.handle(ev.ViewRead(view))
+        self._loop.handle(event)
 
     # -- choosing -------------------------------------------------------------------------------------------
 
     def choose_image(self, layer: Image | None, choice: ChannelChoice | None) -> None:
         """Work on `layer`, with its axes read as `choice` says."""
         self._leave_image()
-        self.store.set(image=None, problem=None, note=None)
         if layer is None or choice is None:
-            self._workers.dismiss()  # nothing to work on, perhaps for good: napari empties a viewer it closes
+            self.send(ev.ImageLeft())  # perhaps for good: napari empties a viewer that it closes
             return
         try:
             self.frame = frame_of(layer, choice)
         except DsparseError as error:
-            self.store.set(problem=str(error))
+            self.send(ev.ImageLeft(str(error)))
             return
-        self.store.set(image=layer.name)
-        self.segmenting.choose(layer, self.frame)
+        self._results = ResultLayers(self._viewer, layer, self.frame, self)
+        self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
+        self._results.taken.connect(lambda name: self.send(ev.SegmentationTaken(name)))
+        key = self._keys.setdefault(layer, len(self._keys)), choice.axis
+        view = field_of_view(self._viewer, self.frame, None)
+        self.send(ev.ImageChosen(key, layer.name, self.frame.source, view))
 
     def choose_strokes(self, layer: Labels | None) -> None:
         """Learn from the paint on `layer`."""
-        self.learning.choose(layer, self.frame)
-        self.segmenting.look_through(self.learning.layer)
+        frame = self.frame
+        if layer is not None and layer is self.strokes.layer:
+            return
+        self.strokes.release()
+        if layer is None or frame is None:
+            self.send(ev.StrokesLeft())
+            return
+        try:
+            check_labels_fit(frame, layer.data.shape, layer.name)
+        except DsparseError as error:
+            self.send(ev.StrokesLeft(str(error)))
+            return
+        self.send(self.strokes.bind(layer, frame))
 
     def new_strokes(self) -> Labels | None:
         """Make a strokes layer for the image and choose it; None without an image."""
         if self.frame is None:
             return None
-        model = self.segmenting.classifier
-        classes = default_classes(2) if model is None else self.segmenting.named(model)
+        state = self.state
+        use_model = state.model is not None and state.applied and state.has_model
+        classes = (
+            named_classes(state, state.model.classifier)
+            if state.model is not None and use_model
+            else default_classes(2)
+        )
         layer = new_strokes_layer(self._viewer, self.frame, classes)
         self.choose_strokes(layer)
         return layer
-
-    def set_device(self, name: str) -> None:
-        """Compute on the device called `name` from now on."""
-        self.learning.device = self.segmenting.device = name
 
     # -- classes --------------------------------------------------------------------------------------------
 
     def set_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Take over names and colours, and show them everywhere."""
-        self.store.set(classes=tuple(classes))
-        self.learning.recolor()
-        self.segmenting.recolor()
+        self.send(ev.ClassesEdited(tuple(classes)))
 
     def add_class(self) -> None:
         """One class more, with a name and colour of its own, and the brush set to it."""
-        number = len(self.store.now.classes) + 1
-        self.set_classes((*self.store.now.classes, default_class(number)))
-        self.learning.pick_class(number)
+        number = len(self.state.classes) + 1
+        self.set_classes((*self.state.classes, default_class(number)))
+        self.strokes.pick_class(number)
 
-    # -- running --------------------------------------------------------------------------------------------
+    # -- files and the end ----------------------------------------------------------------------------------
 
-    def stop(self) -> None:
-        """End training and prediction; the last model stays."""
-        self.learning.stop()
-        self.cancel()
-
-    def cancel(self) -> None:
-        """Give up the whole-image prediction, and what was to follow it."""
-        self._export_next = None
-        self.segmenting.cancel()
+    def load_model(self, path: Path) -> None:
+        """Read a model and segment what is on screen with it."""
+        self.send(ev.LoadModelPressed(path))
 
     def rest(self) -> None:
         """End the threads until there is something to do again."""
-        self.stop()
-        self._workers.shutdown()
+        self.send(ev.WindowHidden())
+        self._workers.join()
 
     def shutdown(self) -> None:
         """End the threads and let go of the viewer; the layers stay as they are."""
         self._leave_image()
-        self.segmenting.close()
+        self._loop.handle(ev.ImageLeft())
+        self._watch.close()
+        self._rest.stop()
         self._workers.shutdown()
         self._collector.release()
 
-    # -- files ----------------------------------------------------------------------------------------------
-
-    def export(self, path: Path, overwrite: bool) -> None:
-        """Write the segmentation of the whole image; what is still missing is segmented first."""
-        self.store.set(problem=None, note=None)
-        if self.store.now.complete:
-            self._write(path, overwrite)
-        else:
-            self._export_next = (path, overwrite)
-            self.segmenting.predict_whole()
-
-    def save_model(self, path: Path, overwrite: bool) -> None:
-        """Save the newest model, with the class names as they are now."""
-        model = self.segmenting.to_save()
-        if model is not None:
-            self.store.set(writing=True, problem=None, note=None)
-            self._workers.predict(msg.SaveModelJob(path, model, overwrite))
-
-    def load_model(self, path: Path) -> None:
-        """Read a model and segment what is on screen with it."""
-        self.store.set(writing=True, problem=None, note=None)
-        self._workers.predict(msg.LoadModelJob(path))
-
-    def _write(self, path: Path, overwrite: bool) -> None:
-        labels = self.segmenting.labels
-        if self.frame is None or labels is None:
-            self.store.set(problem="The segmentation layer is gone; press Segment whole image for a new one.")
-            return
-        self.store.set(writing=True)
-        self._workers.predict(export_job(path, labels, self.store.now.classes, self.frame, overwrite))
-
-    # -- events ---------------------------------------------------------------------------------------------
-
-    def _hear(self, event: msg.Event) -> None:
-        if isinstance(event, msg.TileDone):
-            self._workers.tile_taken()
-        if getattr(event, "generation", self._epoch) < self._epoch:
-            return
-        match event:
-            case msg.StrokesCounted():
-                self.learning.on_counted(event)
-            case msg.StepTaken():
-                self.learning.on_step(event)
-            case msg.SnapshotTaken():
-                if event.generation > self._loaded:
-                    self.segmenting.use(event.classifier)
-            case msg.TrainingEnded():
-                if event.generation > self._loaded:
-                    self.segmenting.take_record(event.record)
-                self.learning.on_ended(event)
-            case msg.TileDone():
-                self.segmenting.on_tile(event)
-            case msg.PredictionEnded():
-                self._on_prediction_ended(event)
-            case msg.ExposureDiffers():
-                self.segmenting.on_exposure(event)
-            case msg.SpotFound():
-                self.segmenting.on_spot(event)
-            case msg.FileWritten():
-                self.store.set(writing=False, note=f"{event.what} saved as {event.path.name}.")
-                self.segmenting.catch_up()
-            case msg.ModelLoaded():
-                self._on_model_loaded(event)
-            case msg.JobFailed():
-                self._on_failed(event)
-
-    def _on_prediction_ended(self, event: msg.PredictionEnded) -> None:
-        if self.segmenting.on_ended(event) and self._export_next is not None:
-            path, overwrite = self._export_next
-            self._export_next = None
-            self._write(path, overwrite)
-        self.segmenting.catch_up()
-
-    def _on_model_loaded(self, event: msg.ModelLoaded) -> None:
-        model, name = event.classifier, event.path.name
-        self.store.set(writing=False)
-        if self.frame is not None and model.spec.channels != self.frame.source.channels:
-            self.store.set(
-                problem=f"Model {name} reads {model.spec.channels} channels, the image has "
-                f"{self.frame.source.channels}; choose another image or other channels."
-            )
-            return
-        self.stop()
-        self._loaded = self._workers.generation
-        self.store.set(training=Training.IDLE, note=f"Model {name} loaded.")
-        if len(model.classes) >= len(self.store.now.classes):
-            self.set_classes(model.classes)
-        self.segmenting.use(model, foreign=True)
-
-    def _on_failed(self, event: msg.JobFailed) -> None:
-        if event.job == "trainer":
-            self.segmenting.cancel()
-            self.store.set(training=Training.IDLE, stopping=False, problem=event.sentence)
-        else:
-            self._export_next = None
-            self.store.set(whole=None, writing=False, problem=event.sentence)
-
     def _leave_image(self) -> None:
-        self._export_next = None
-        self.learning.leave()
-        self.segmenting.leave()
-        self.store.set(strokes=None, counts=(), writing=False)
+        self.strokes.release()
         self.frame = None
-        self._epoch = self._workers.next_generation()
+        if self._results is not None:
+            self._results.close()
+            self._results.deleteLater()
+            self._results = None
+
+    # -- view -----------------------------------------------------------------------------------------------
+
+    def _view(self) -> FieldOfView | None:
+        return None if self.frame is None else field_of_view(self._viewer, self.frame, self._on_pixels())
+
+    def _on_pixels(self) -> Labels | None:
+        """A layer of the frame's shape: it knows which of its pixels are on screen."""
+        if self.strokes.layer is not None:
+            return self.strokes.layer
+        return None if self._results is None else self._results.segmentation
+
+    def _on_view_changed(self) -> None:
+        view = self._view()
+        if view is not None:
+            self._loop.handle(ev.ViewChanged(view))
+
+    # -- the loop's side ------------------------------------------------------------------------------------
+
+    def _on_changed(self, state: LiveState) -> None:
+        self._collector.follow(state)
+        if self._results is not None:
+            self._results.show_maps(uncertainty=state.uncertainty, probabilities=state.probabilities)
+        self.changed.emit(state)
+
+    def _show(self, effect: act.Effect) -> None:
+        """Carry out what concerns layers and view."""
+        if isinstance(effect, act.Wake):
+            self._resting_after = effect.job
+            self._rest.start(int(1000 * effect.seconds) + 1)
+            return
+        if self._results is None or self.frame is None:
+            return
+        match effect:
+            case act.ShowTile():
+                self._results.show_tile(effect.tile)
+            case act.FinishDrawing():
+                self._results.finish()
+            case act.ShowClasses():
+                self.strokes.show_classes(effect.classes)
+                self._results.show_classes(effect.classes)
+            case act.GoTo():
+                self._go_to(effect.position, self.frame)
+            case act.ReadLabels():
+                labels = self._results.labels
+                self.send(labels_to_export(effect.path, effect.overwrite, labels, self.frame))
+
+    def _go_to(self, position: Sequence[int], frame: ImageFrame) -> None:
+        layer = self._on_pixels()
+        if layer is not None:
+            index = [0.0] * len(frame.layer_shape)
+            for axis, where in zip(frame.spatial_axes, position, strict=True):
+                index[axis] = float(where)
+            center_on(self._viewer, layer, tuple(index))

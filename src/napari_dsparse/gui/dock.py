@@ -1,26 +1,39 @@
-"""The dock widget: draws a session and passes on what the user does."""
+"""The dock widget: draws a state and passes on what the user does."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.controller import Controller
-from napari_dsparse.gui.dialogs import ask_open_path, ask_save_path
-from napari_dsparse.gui.expected_iou import NOT_AFTER_STEPS, NOTHING_YET, WHAT_IT_IS
-from napari_dsparse.gui.exporting import DEFAULT_SUFFIX, EXPORT_FILTERS, MODEL_FILTER, MODEL_SUFFIX
-from napari_dsparse.gui.image_frame import ChannelChoice, channel_choices
-from napari_dsparse.gui.layer_choice import images_of, likely_strokes, strokes_of
-from napari_dsparse.gui.panel import Panel
-from napari_dsparse.gui.session import Session, Training, describe, progress_text
+from napari_dsparse.gui.layers.exporting import DEFAULT_SUFFIX, EXPORT_FILTERS, MODEL_FILTER, MODEL_SUFFIX
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
+from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
+from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
+from napari_dsparse.gui.widgets.panel import Panel
+from napari_dsparse.live import events as ev
+from napari_dsparse.live.expected_iou import NOT_AFTER_STEPS, NOTHING_YET, WHAT_IT_IS
+from napari_dsparse.live.sentences import describe, describe_model, progress_text
+from napari_dsparse.live.state import LiveState, Training
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image
+    from napari.layers import Image, Labels
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How an image was read, by axis of its channels, and where it was painted."""
+
+    axis: int | None
+    strokes: weakref.ref[Labels] | None
 
 
 class SegmentationDock(QWidget):
@@ -38,7 +51,8 @@ class SegmentationDock(QWidget):
         self._closed = False
         self._docked = False
         self._choices: tuple[ChannelChoice, ...] = ()
-        self._shown = Session()
+        self._shown = LiveState()
+        self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
 
@@ -53,10 +67,10 @@ class SegmentationDock(QWidget):
         self.setMinimumWidth(264)
 
         self._connect()
-        self.controller.store.changed.connect(self._render)
+        self.controller.changed.connect(self._render)
         self._viewer.events.theme.connect(self._on_theme)
         self._on_theme()
-        self._render(self.controller.store.now)
+        self._render(self.controller.state)
         self.reset_choices()
 
     # -- layers ---------------------------------------------------------------------------------------------
@@ -80,10 +94,14 @@ class SegmentationDock(QWidget):
 
     def _choose_image(self, image: Image | None) -> None:
         self._choices = () if image is None else channel_choices(image)
+        before = None if image is None else self._remembered.get(image)
+        axes = [choice.axis for choice in self._choices]
         combo = self.panel.channels_combo
         combo.blockSignals(True)
         combo.clear()
         combo.addItems([choice.text for choice in self._choices])
+        if before is not None and before.axis in axes:
+            combo.setCurrentIndex(axes.index(before.axis))
         combo.blockSignals(False)
         self.panel.show_channels(len(self._choices) > 1)
         self._choose_channels()
@@ -91,68 +109,106 @@ class SegmentationDock(QWidget):
     def _choose_channels(self) -> None:
         index = self.panel.channels_combo.currentIndex()
         choice = self._choices[index] if 0 <= index < len(self._choices) else None
-        self.controller.choose_image(self.panel.image_combo.layer, choice)
+        image = self.panel.image_combo.layer
+        self.controller.choose_image(image, choice)
         self.panel.curves.clear_curves()
         self._offer_strokes(anew=True)
+        self._remember()
 
     def _offer_strokes(self, *, anew: bool = False) -> None:
         combo, frame = self.panel.labels_combo, self.controller.frame
         layers = strokes_of(self._viewer)
-        before = combo.layer
-        chosen = before if not anew and any(one is before for one in layers) else None
+        wanted = self._remembered_strokes() if anew else combo.layer
+        chosen = wanted if any(one is wanted for one in layers) else None
         if chosen is None and frame is not None:
             chosen = likely_strokes(layers, frame)
         combo.offer([(one.name, one) for one in layers], chosen)
         self.controller.choose_strokes(chosen)
 
+    def _remembered_strokes(self) -> Labels | None:
+        image = self.panel.image_combo.layer
+        before = None if image is None else self._remembered.get(image)
+        return None if before is None or before.strokes is None else before.strokes()
+
+    def _remember(self) -> None:
+        """Note how the image is read and where it is painted, for when it is chosen again."""
+        image, index = self.panel.image_combo.layer, self.panel.channels_combo.currentIndex()
+        if image is not None and 0 <= index < len(self._choices):
+            strokes = self.controller.strokes.layer
+            self._remembered[image] = _Choice(
+                self._choices[index].axis, None if strokes is None else weakref.ref(strokes)
+            )
+
     def _new_strokes(self) -> None:
         layer = self.controller.new_strokes()
         layers = strokes_of(self._viewer)
         self.panel.labels_combo.offer([(one.name, one) for one in layers], layer)
+        self._remember()
 
     # -- user actions ---------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        panel, controller = self.panel, self.controller
+        panel, controller, send = self.panel, self.controller, self.controller.send
         panel.image_combo.currentIndexChanged.connect(self._on_image_picked)
         panel.channels_combo.currentIndexChanged.connect(self._choose_channels)
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
         panel.new_labels_button.clicked.connect(self._new_strokes)
         panel.class_table.edited.connect(controller.set_classes)
-        panel.class_table.picked.connect(controller.learning.pick_class)
+        panel.class_table.picked.connect(self._on_class_picked)
         panel.add_class_button.clicked.connect(controller.add_class)
-        panel.live_check.toggled.connect(controller.learning.set_live)
-        panel.train_button.clicked.connect(controller.learning.train)
-        panel.pause_button.toggled.connect(controller.learning.pause)
-        panel.stop_button.clicked.connect(controller.stop)
-        panel.predict_button.clicked.connect(controller.segmenting.predict_whole)
-        panel.cancel_button.clicked.connect(controller.cancel)
-        panel.uncertainty_check.toggled.connect(controller.segmenting.show_uncertainty)
-        panel.probabilities_check.toggled.connect(controller.segmenting.show_probabilities)
-        panel.exposure_check.toggled.connect(controller.segmenting.match_exposure)
-        panel.next_spot_button.clicked.connect(controller.segmenting.next_spot)
+        panel.live_check.toggled.connect(lambda live: send(ev.LiveSwitched(live)))
+        panel.train_button.clicked.connect(lambda: send(ev.TrainPressed()))
+        panel.pause_button.toggled.connect(lambda paused: send(ev.PausePressed(paused)))
+        panel.stop_button.clicked.connect(lambda: send(ev.StopPressed()))
+        panel.predict_button.clicked.connect(lambda: send(ev.WholePressed()))
+        panel.cancel_button.clicked.connect(lambda: send(ev.CancelPressed()))
+        for check in (panel.uncertainty_check, panel.probabilities_check):
+            check.toggled.connect(self._on_maps)
+        panel.exposure_check.toggled.connect(lambda matched: send(ev.ExposureMatched(matched)))
+        panel.next_spot_button.clicked.connect(lambda: send(ev.NextSpotPressed()))
         panel.export_button.clicked.connect(self._export)
         panel.save_model_button.clicked.connect(self._save_model)
         panel.load_model_button.clicked.connect(self._load_model)
-        panel.device_combo.currentTextChanged.connect(controller.set_device)
+        panel.reset_button.clicked.connect(self._reset)
+        panel.device_combo.currentTextChanged.connect(lambda name: send(ev.DeviceChosen(name)))
+
+    def _on_class_picked(self, number: int) -> None:
+        self.controller.strokes.pick_class(number)
+        self.panel.class_table.show_brush(self.controller.state.brush)  # also where it could not be picked
+
+    def _on_maps(self) -> None:
+        panel = self.panel
+        self.controller.send(
+            ev.MapsWanted(panel.uncertainty_check.isChecked(), panel.probabilities_check.isChecked())
+        )
+
+    def _reset(self) -> None:
+        self.controller.send(ev.ResetPressed())
+        self.panel.curves.clear_curves()
 
     def _on_image_picked(self) -> None:
         self._choose_image(self.panel.image_combo.layer)
 
     def _on_strokes_picked(self) -> None:
         self.controller.choose_strokes(self.panel.labels_combo.layer)
+        self._remember()
 
     def _export(self) -> None:
         self._save(
             "Export segmentation",
             f"{self._shown.image} segmentation{DEFAULT_SUFFIX}",
             EXPORT_FILTERS,
-            self.controller.export,
+            lambda path, overwrite: self.controller.send(ev.ExportPressed(path, overwrite)),
         )
 
     def _save_model(self) -> None:
+        model = self._shown.model
+        origin = self._shown.image if model is None else model.origin.removesuffix(MODEL_SUFFIX)
         self._save(
-            "Save model", f"{self._shown.image}{MODEL_SUFFIX}", MODEL_FILTER, self.controller.save_model
+            "Save model",
+            f"{origin}{MODEL_SUFFIX}",
+            MODEL_FILTER,
+            lambda path, overwrite: self.controller.send(ev.SaveModelPressed(path, overwrite)),
         )
 
     def _save(self, title: str, suggestion: str, filters: str, save: Callable[[Path, bool], None]) -> None:
@@ -167,47 +223,50 @@ class SegmentationDock(QWidget):
 
     # -- drawing --------------------------------------------------------------------------------------------
 
-    def _render(self, session: Session) -> None:
-        before, self._shown = self._shown, session
+    def _render(self, state: LiveState) -> None:
+        before, self._shown = self._shown, state
         panel = self.panel
-        tip = WHAT_IT_IS if session.expected else ""
-        panel.status_label.say(describe(session), tip=tip, failed=session.problem is not None)
-        shown = (session.classes, session.counts, session.brush, session.expected)
+        tip = WHAT_IT_IS if state.expected else ""
+        panel.status_label.say(describe(state), tip=tip, failed=state.problem is not None)
+        shown = (state.classes, state.counts, state.brush, state.expected)
         if shown != (before.classes, before.counts, before.brush, before.expected):
             panel.class_table.show_classes(*shown)
-            panel.curves.set_classes(session.classes)
-            panel.confusion_table.show_classes(session.classes)
-        if session.progress is not None and session.progress is not before.progress:
-            panel.curves.add(session.progress)
-        elif session.progress is None and before.progress is not None:
+            panel.curves.set_classes(state.classes)
+            panel.confusion_table.show_classes(state.classes)
+        if state.progress is not None and state.progress is not before.progress:
+            panel.curves.add(state.progress)
+        elif state.progress is None and before.progress is not None:
             panel.curves.clear_curves()
-        stepped = session.progress is not None and session.progress.step > 0
+        stepped = state.progress is not None and state.progress.step > 0
         panel.confusion_table.show_progress(
-            session.judged if session.expected else None, instead=NOT_AFTER_STEPS if stepped else NOTHING_YET
+            state.judged if state.expected else None, instead=NOT_AFTER_STEPS if stepped else NOTHING_YET
         )
-        if session.whole != before.whole:
-            panel.show_progress(session.whole.fraction if session.whole else None)
-            panel.progress_bar.setFormat(progress_text(session.whole) if session.whole else "")
-        self._enable(session)
+        if state.whole != before.whole:
+            panel.show_progress(state.whole.fraction if state.whole else None)
+            panel.progress_bar.setFormat(progress_text(state.whole) if state.whole else "")
+        panel.model_label.setText(describe_model(state))
+        panel.model_label.setToolTip(describe_model(state))
+        self._enable(state)
 
-    def _enable(self, session: Session) -> None:
+    def _enable(self, state: LiveState) -> None:
         panel = self.panel
-        has_image, has_strokes = session.image is not None, session.strokes is not None
+        has_image, has_strokes = state.image is not None, state.strokes is not None
         panel.new_labels_button.setEnabled(has_image)
-        panel.invite(panel.new_labels_button, has_image and not has_strokes and not session.has_model)
-        panel.class_table.setEnabled(has_strokes or session.has_model)
+        panel.invite(panel.new_labels_button, has_image and not has_strokes and not state.has_model)
+        panel.class_table.setEnabled(has_strokes or state.has_model)
         panel.add_class_button.setEnabled(has_strokes)
-        panel.train_button.setEnabled(has_strokes and session.painted_classes >= 2)
-        panel.pause_button.setEnabled(session.stepping)
+        panel.train_button.setEnabled(has_strokes and state.painted_classes >= 2)
+        panel.pause_button.setEnabled(state.stepping)
         panel.pause_button.blockSignals(True)
-        panel.pause_button.setChecked(session.training is Training.PAUSED)
+        panel.pause_button.setChecked(state.training is Training.PAUSED)
         panel.pause_button.blockSignals(False)
-        panel.stop_button.setEnabled(session.busy)
-        ready = has_image and session.has_model
-        panel.predict_button.setEnabled(ready and session.whole is None and not session.writing)
-        panel.export_button.setEnabled(ready and session.whole is None and not session.writing)
-        panel.save_model_button.setEnabled(session.has_model and not session.writing)
-        panel.load_model_button.setEnabled(not session.writing)
+        panel.stop_button.setEnabled(state.busy)
+        ready = has_image and state.has_model
+        panel.predict_button.setEnabled(ready and state.whole is None and not state.writing)
+        panel.export_button.setEnabled(ready and state.whole is None and not state.writing)
+        panel.save_model_button.setEnabled(state.model is not None and not state.writing)
+        panel.load_model_button.setEnabled(not state.writing)
+        panel.reset_button.setEnabled(state.model is not None or state.learning)
         panel.next_spot_button.setEnabled(ready)
 
     def _on_theme(self, event: Any = None) -> None:
@@ -222,7 +281,7 @@ class SegmentationDock(QWidget):
         if self._closed:
             return
         self._closed = True
-        self.controller.store.changed.disconnect(self._render)
+        self.controller.changed.disconnect(self._render)
         self._viewer.events.theme.disconnect(self._on_theme)
         self.controller.shutdown()
 

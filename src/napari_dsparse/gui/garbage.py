@@ -6,7 +6,7 @@ import gc
 
 from qtpy.QtCore import QObject
 
-from napari_dsparse.gui.session import Session
+from napari_dsparse.live.state import LiveState
 
 
 class CollectorHold(QObject):
@@ -25,9 +25,9 @@ class CollectorHold(QObject):
         super().__init__(parent)
         self._held = False
 
-    def follow(self, session: Session) -> None:
-        """Hold while `session` learns or segments."""
-        busy = session.learning or session.busy
+    def follow(self, state: LiveState) -> None:
+        """Hold while `state` learns or segments."""
+        busy = state.learning or state.busy
         if busy and not self._held:
             self._held = True
             CollectorHold._holds += 1

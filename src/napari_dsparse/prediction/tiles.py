@@ -58,6 +58,25 @@ class Tile:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class FieldOfView:
+    """What is on screen: one plane and a half-open range of its rows and columns, in pixels."""
+
+    plane: tuple[int, ...]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def touches(self, tile: Tile) -> bool:
+        """Whether any of `tile` is on screen."""
+        return (
+            tile.plane == self.plane
+            and tile.rows[0] < self.rows[1]
+            and tile.rows[1] > self.rows[0]
+            and tile.columns[0] < self.columns[1]
+            and tile.columns[1] > self.columns[0]
+        )
+
+
 def plan_tiles(shape: Sequence[int], spec: NetworkSpec) -> tuple[Tile, ...]:
     """Tiles that cover an image, from its shape and the model's patch alone.
 

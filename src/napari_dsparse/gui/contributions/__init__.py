@@ -1,0 +1,1 @@
+"""What napari offers in its menus on our behalf: sample data and a writer."""

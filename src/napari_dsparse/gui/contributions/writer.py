@@ -1,0 +1,65 @@
+"""Labels layers through napari's own File > Save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_dsparse.files.export import export_labels
+from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
+from napari_dsparse.gui.layers.exporting import axis_letters
+from napari_dsparse.network.trained import ClassInfo, default_class
+
+
+def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write one Labels layer as OME-TIFF or indexed-colour PNG, by the suffix of `path`.
+
+    napari has asked before it lets a file be replaced, so an existing one is.
+
+    Parameters
+    ----------
+    path : str
+    data : array of int, shape (..., Y, X)
+    attributes : dict
+        The layer's attributes as napari hands them to writers: scale, units, axis_labels, features, colormap.
+
+    Returns
+    -------
+    list of str
+        The path written.
+    """
+    scale, units = attributes.get("scale"), attributes.get("units")
+    names = [str(label) for label in attributes.get("axis_labels") or ()]
+    written = export_labels(
+        Path(path),
+        data,
+        classes=_classes(attributes, data),
+        scale=None if scale is None else tuple(float(step) for step in scale),
+        units=None if units is None else tuple(str(unit) for unit in units),
+        axes=axis_letters(names),
+        overwrite=True,
+    )
+    return [str(written)]
+
+
+def _classes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
+    """Names from the layer's features, colours from its colormap, defaults for the rest."""
+    features, colormap = attributes.get("features", {}), attributes.get("colormap")
+    names: dict[int, str] = {}
+    if CLASS_COLUMN in features and "index" in features:
+        pairs = zip(features["index"], features[CLASS_COLUMN], strict=True)
+        names = {int(number): str(name) for number, name in pairs}
+    colors = getattr(colormap, "color_dict", {})
+    count = max([int(np.max(data)), *names]) if data.size else 0
+    return tuple(
+        ClassInfo(names.get(number, default_class(number).name), _hex(colors.get(number), number))
+        for number in range(1, count + 1)
+    )
+
+
+def _hex(color: Any, number: int) -> str:
+    if color is None:
+        return default_class(number).color
+    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in color[:3])

@@ -1,0 +1,59 @@
+"""Which layers can be chosen as image and as strokes, and which are likely meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_dsparse.gui.layers.viewer import layers_of, our_role
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Labels
+
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
+
+#: Strokes cover less of an image than this; a layer with more is a finished annotation.
+MOST_PAINT = 0.2
+#: Pixels looked at to find that out.
+LOOKED_AT = 1 << 20
+
+
+def images_of(viewer: Viewer) -> list[Image]:
+    """Image layers, without those that show our results."""
+    from napari.layers import Image
+
+    return [layer for layer in layers_of(viewer, Image) if our_role(layer) is None]
+
+
+def strokes_of(viewer: Viewer) -> list[Labels]:
+    """Labels layers that could hold strokes: all but our segmentations."""
+    from napari.layers import Labels
+
+    return [layer for layer in layers_of(viewer, Labels) if our_role(layer) in (None, "strokes")]
+
+
+def likely_strokes(layers: Sequence[Labels], frame: ImageFrame) -> Labels | None:
+    """The layer that is likely meant for strokes on the image; None rather than a bad guess.
+
+    A layer made for strokes comes first, by the image's name if there are several; then the topmost one that
+    fits and is not a finished annotation, on which training would start unasked.
+    """
+    fitting = [layer for layer in layers if _fits(layer, frame)]
+    made = [layer for layer in fitting if our_role(layer) == "strokes"]
+    named = [layer for layer in made if layer.name.startswith(frame.source.name)]
+    if named or made:
+        return (named or made)[-1]
+    return next((layer for layer in reversed(fitting) if _is_sparse(layer)), None)
+
+
+def _fits(layer: Labels, frame: ImageFrame) -> bool:
+    return not layer.multiscale and tuple(layer.data.shape) == frame.layer_shape
+
+
+def _is_sparse(layer: Labels) -> bool:
+    step = max(1, int(np.ceil((np.prod(layer.data.shape) / LOOKED_AT) ** (1 / layer.ndim))))
+    sample = np.asarray(layer.data[(slice(None, None, step),) * layer.ndim])
+    return bool(np.count_nonzero(sample) < MOST_PAINT * sample.size)

@@ -1,0 +1,258 @@
+"""The layers that show results: made once, filled tile by tile, never confused with the user's own."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.viewer import disown, in_viewer, layers_of, mark_ours, our_role, unwrapped
+from napari_dsparse.live.messages import TileDone
+from napari_dsparse.network.trained import ClassInfo
+from napari_dsparse.prediction.predictor import label_dtype
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image, Labels, Layer
+
+#: How strongly the segmentation covers the image.
+SEGMENTATION_OPACITY = 0.4
+#: Stands where the probability maps have the number of their class.
+UNCERTAINTY = 0
+#: A whole layer is redrawn at most this often (seconds), and never more than a twentieth of the time.
+REDRAW_SECONDS, REDRAW_SHARE = 0.25, 0.05
+
+
+class ResultLayers(QObject):
+    """Segmentation, uncertainty and probabilities of one image.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    image_layer : Image
+        Names the results, which go right above it.
+    frame : ImageFrame
+    parent : QObject
+    """
+
+    #: The user painted on the segmentation: it is theirs now, and the next result makes a new layer.
+    taken = Signal(str)
+    #: The user removed the segmentation.
+    removed = Signal()
+
+    def __init__(
+        self, viewer: Viewer, image_layer: Image, frame: ImageFrame, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._image = image_layer
+        self._frame = frame
+        self._segmentation: Labels | None = None
+        self._maps: dict[int, Image] = {}  # by number of the class; uncertainty under one of its own
+        self._maps_shown = (False, False)
+        self._classes: tuple[ClassInfo, ...] = ()
+        self._stale: dict[str, Layer] = {}
+        self._redraw = QTimer(self)
+        self._redraw.setSingleShot(True)
+        self._redraw.timeout.connect(self._redraw_stale)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    @property
+    def segmentation(self) -> Labels | None:
+        """The segmentation layer, if there is one in the viewer."""
+        layer = self._segmentation
+        return layer if layer is not None and in_viewer(self._viewer, layer) else None
+
+    @property
+    def labels(self) -> npt.NDArray[Any] | None:
+        """The segmentation as the engine shapes it: (..., Y, X)."""
+        layer = self.segmentation
+        return None if layer is None else self._frame.engine_view(layer.data)
+
+    def show_tile(self, done: TileDone) -> None:
+        """Put a tile where it belongs, making the layers it needs."""
+        layer = self._segmentation_for(done.classes)
+        if len(done.classes) > len(self._classes):
+            self.show_classes(done.classes)
+        index = self._frame.layer_index(done.tile.slices)
+        layer.data[index] = done.labels.reshape(layer.data[index].shape)
+        self._redraw_part(layer, index, done.labels)
+        if done.uncertainty is not None:
+            self._fill_map(UNCERTAINTY, "uncertainty", index, done.uncertainty)
+        if done.probabilities is not None:
+            for number, (info, probability) in enumerate(
+                zip(done.classes, done.probabilities, strict=True), start=1
+            ):
+                self._fill_map(number, f"probability {info.name}", index, probability)
+
+    def show_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Show new class names and colours on the segmentation, and names on the probabilities."""
+        self._classes = tuple(classes)
+        if (layer := self.segmentation) is not None:
+            show_classes(layer, classes)
+        for number, info in enumerate(classes, start=1):
+            shown = self._maps.get(number)
+            name = f"{self._image.name} probability {info.name}"
+            if shown is not None and in_viewer(self._viewer, shown) and not _is_named(shown, name):
+                shown.name = name
+
+    def finish(self) -> None:
+        """Redraw what is still to be redrawn, thumbnails included."""
+        if (layer := self.segmentation) is not None:
+            layer.refresh(extent=False, highlight=False)
+        self._redraw_stale()
+
+    def show_maps(self, *, uncertainty: bool, probabilities: bool) -> None:
+        """Show or hide the maps, once for every change of what is wanted; in between they are the user's."""
+        wanted = uncertainty, probabilities
+        if wanted == self._maps_shown:
+            return
+        changed = [one != other for one, other in zip(wanted, self._maps_shown, strict=True)]
+        self._maps_shown = wanted
+        for number, layer in self._maps.items():
+            kind = 0 if number == UNCERTAINTY else 1
+            if changed[kind] and in_viewer(self._viewer, layer):
+                layer.visible = wanted[kind]
+
+    def close(self) -> None:
+        """Stop redrawing and listening; the layers stay."""
+        self._redraw.stop()
+        self._stale.clear()
+        self._let_go()
+        self._maps.clear()
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+
+    # -- segmentation ---------------------------------------------------------------------------------------
+
+    def _segmentation_for(self, classes: Sequence[ClassInfo]) -> Labels:
+        from napari.layers import Labels
+
+        dtype = label_dtype(len(classes))
+        layer = self.segmentation
+        if layer is not None and layer.data.dtype == dtype:
+            return layer
+        self._let_go()
+        name = f"{self._image.name} segmentation"
+        found = self._ours(Labels, name, "segmentation")
+        if found is not None and found.data.dtype == dtype and isinstance(found.data, np.ndarray):
+            layer = found
+        else:
+            if found is not None:
+                disown(found)
+            data = np.zeros(self._frame.layer_shape, dtype)
+            layer = Labels(data, name=name, opacity=SEGMENTATION_OPACITY, **self._frame.placement)
+            self._add(layer, "segmentation")
+        self._segmentation = layer
+        self.show_classes(classes)
+        layer.events.paint.connect(self._on_paint)
+        return layer
+
+    def _on_paint(self, event: Any = None) -> None:
+        layer = self._segmentation
+        if layer is not None:
+            disown(layer)
+            self._let_go()
+            self.taken.emit(layer.name)
+
+    def _on_removed(self, event: Any) -> None:
+        if self._segmentation is not None and unwrapped(event.value) is self._segmentation:
+            self._let_go()
+            self.removed.emit()
+
+    def _let_go(self) -> None:
+        if self._segmentation is not None:
+            self._segmentation.events.paint.disconnect(self._on_paint)
+            self._segmentation = None
+
+    def _redraw_part(self, layer: Labels, index: tuple[int | slice, ...], labels: npt.NDArray[Any]) -> None:
+        """Send only the tile to the graphics card, as napari's brush does; redrawing all takes too long."""
+        dims = self._viewer.dims
+        offset = dims.ndim - layer.ndim
+        shown = [axis - offset for axis in dims.displayed]
+        if not layer.visible or dims.ndisplay != 2 or shown != list(self._frame.spatial_axes[-2:]):
+            self._mark_stale("segmentation", layer)
+            return
+        point = np.round(layer.world_to_data(dims.point)).astype(int)
+        for axis, where in enumerate(index):
+            if isinstance(where, int) and where != point[axis]:
+                return  # another slice than the one on screen
+        corner = [where.start for where in (index[axis] for axis in shown) if isinstance(where, slice)]
+        layer.events.labels_update(data=np.ascontiguousarray(labels), offset=corner)
+
+    # -- maps -----------------------------------------------------------------------------------------------
+
+    def _fill_map(
+        self, number: int, words: str, index: tuple[int | slice, ...], values: npt.NDArray[np.float32]
+    ) -> None:
+        layer = self._map_for(number, words)
+        layer.data[index] = values.reshape(layer.data[index].shape)
+        self._mark_stale(f"map {number}", layer)
+
+    def _map_for(self, number: int, words: str) -> Image:
+        from napari.layers import Image
+
+        layer = self._maps.get(number)
+        if layer is not None and in_viewer(self._viewer, layer):
+            return layer
+        name, role = f"{self._image.name} {words}", f"map {number}"
+        layer = self._ours(Image, name, role)
+        if layer is None:
+            layer = Image(
+                np.zeros(self._frame.layer_shape, np.float32),
+                name=name,
+                colormap="inferno" if number == UNCERTAINTY else "gray",
+                contrast_limits=(0, 1),
+                blending="additive",  # certain pixels leave the image as it is
+                **self._frame.placement,
+            )
+            self._add(layer, role)
+        self._maps[number] = layer
+        return layer
+
+    # -- both -----------------------------------------------------------------------------------------------
+
+    def _ours(self, kind: type[Any], name: str, role: str) -> Any:
+        """A layer we made earlier for this image, perhaps before the dock was closed and opened again."""
+        for layer in layers_of(self._viewer, kind):
+            fits = tuple(layer.data.shape) == self._frame.layer_shape
+            if _is_named(layer, name) and our_role(layer) == role and fits:
+                return layer
+        return None
+
+    def _add(self, layer: Layer, role: str) -> None:
+        """Insert right above the image, under the strokes, leaving the brush where it is."""
+        mark_ours(layer, role)
+        layers = self._viewer.layers
+        selected = [unwrapped(one) for one in layers.selection]
+        active = unwrapped(layers.selection.active)
+        place = next((i for i, one in enumerate(layers) if unwrapped(one) is self._image), len(layers) - 1)
+        layers.insert(place + 1, layer)
+        layers.selection = set(selected)
+        layers.selection.active = active
+
+    def _mark_stale(self, key: str, layer: Layer) -> None:
+        self._stale[key] = layer
+        if not self._redraw.isActive():
+            self._redraw.start(int(REDRAW_SECONDS * 1000))
+
+    def _redraw_stale(self) -> None:
+        started = time.perf_counter()
+        redraws: list[Callable[..., None]] = [layer.refresh for layer in self._stale.values()]
+        self._stale.clear()
+        for refresh in redraws:
+            refresh(thumbnail=False, highlight=False, extent=False)
+        cost = time.perf_counter() - started
+        if cost > REDRAW_SECONDS * REDRAW_SHARE:  # a large layer: keep the window free in between
+            self._redraw.start(int(cost / REDRAW_SHARE * 1000))
+
+
+def _is_named(layer: Layer, name: str) -> bool:
+    """Whether a layer was given this name, to which napari may have added a number."""
+    return re.fullmatch(re.escape(name) + r"( \[\d+\])?", layer.name) is not None

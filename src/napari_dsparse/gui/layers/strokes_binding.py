@@ -1,0 +1,101 @@
+"""The strokes layer under the dock's hand: what is painted, the brush, the keys, names and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+from qtpy.QtCore import QObject, Signal
+
+from napari_dsparse.gui.layers.class_look import classes_of, more_classes, show_classes
+from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.paint_watch import PaintWatch
+from napari_dsparse.gui.layers.strokes_layer import ClassKeys, explain_keys, take_brush
+from napari_dsparse.live.events import StrokesChosen
+from napari_dsparse.live.trainer_thread import MOST_CLASSES
+from napari_dsparse.network.trained import ClassInfo
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Labels
+
+
+class StrokesBinding(QObject):
+    """Watches one strokes layer at a time.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    parent : QObject
+    """
+
+    #: A copy of all labels, a moment after they may have changed.
+    painted = Signal(object)
+    #: The class that the brush paints by now; 0 erases.
+    brush_changed = Signal(int)
+
+    def __init__(self, viewer: Viewer, parent: QObject) -> None:
+        super().__init__(parent)
+        self.layer: Labels | None = None
+        self._viewer = viewer
+        self._frame: ImageFrame | None = None
+        self._watch = PaintWatch(self)
+        self._watch.changed.connect(self._on_paint)
+        self._keys = ClassKeys(self.pick_class)
+
+    def bind(self, layer: Labels, frame: ImageFrame) -> StrokesChosen:
+        """Watch `layer`, which lies on the pixels of `frame`, and no other; what there is to know of it."""
+        self.release()
+        self.layer, self._frame = layer, frame
+        self._watch.watch(layer)
+        self._keys.bind(layer)
+        layer.events.selected_label.connect(self._on_brush)
+        layer.events.mode.connect(self._on_mode, position="last")  # napari's own words come first
+        self._on_mode()
+        return StrokesChosen(
+            name=layer.name,
+            labels=copy_of(frame, layer),
+            classes=classes_of(layer),
+            palette=more_classes(layer, (), MOST_CLASSES),
+            brush=int(layer.selected_label),
+        )
+
+    def release(self) -> None:
+        """Watch nothing."""
+        if self.layer is not None:
+            self.layer.events.selected_label.disconnect(self._on_brush)
+            self.layer.events.mode.disconnect(self._on_mode)
+        self.layer = self._frame = None
+        self._watch.watch(None)
+        self._keys.bind(None)
+
+    def pick_class(self, number: int) -> None:
+        """Paint class `number` from now on."""
+        if self.layer is not None:
+            take_brush(self._viewer, self.layer)
+            self.layer.selected_label = number
+
+    def show_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Give the layer these names and colours."""
+        if self.layer is not None:
+            show_classes(self.layer, classes)
+
+    def _on_paint(self) -> None:
+        if self.layer is not None and self._frame is not None:
+            self.painted.emit(copy_of(self._frame, self.layer))
+
+    def _on_brush(self, event: Any = None) -> None:
+        if self.layer is not None:
+            self.brush_changed.emit(int(self.layer.selected_label))
+
+    def _on_mode(self, event: Any = None) -> None:
+        if self.layer is not None:
+            explain_keys(self._viewer, self.layer)
+
+
+def copy_of(frame: ImageFrame, layer: Labels) -> npt.NDArray[Any]:
+    """The layer's labels as the engine shapes them, which no one writes to any more."""
+    labels = frame.engine_view(layer.data).copy()
+    labels.flags.writeable = False
+    return labels

@@ -1,0 +1,106 @@
+"""Small facts about napari's layers and viewer that several parts of this room need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_dsparse.prediction.tiles import FieldOfView
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Layer
+
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
+
+T = TypeVar("T")
+
+#: Where a layer of ours says so, in its metadata.
+METADATA_KEY = "napari_dsparse"
+
+
+def unwrapped(thing: T) -> T:
+    """The object itself where napari handed out a proxy of it: proxies have no identity to compare."""
+    return getattr(thing, "__wrapped__", thing)
+
+
+def layers_of(viewer: Viewer, kind: type[T]) -> list[T]:
+    """The viewer's layers of exactly `kind`, topmost last."""
+    return [unwrapped(layer) for layer in viewer.layers if type(unwrapped(layer)) is kind]
+
+
+def in_viewer(viewer: Viewer, layer: Layer) -> bool:
+    """Whether `layer` is still one of the viewer's."""
+    return any(unwrapped(other) is layer for other in viewer.layers)
+
+
+def mark_ours(layer: Layer, role: str) -> None:
+    """Remember that we made `layer`, and as what."""
+    layer.metadata = {**layer.metadata, METADATA_KEY: {"role": role}}
+
+
+def our_role(layer: Layer) -> str | None:
+    """What we made `layer` as; None if it is the user's own."""
+    role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
+    return role
+
+
+def disown(layer: Layer) -> None:
+    """Leave `layer` to the user."""
+    layer.metadata = {key: value for key, value in layer.metadata.items() if key != METADATA_KEY}
+
+
+def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) -> FieldOfView:
+    """What of the image is on screen.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    frame : ImageFrame
+    on_pixels : Layer or None
+        A single-scale layer on the frame's pixels, which knows its visible corners; without one, or in 3-D,
+        the whole plane counts as visible.
+
+    Returns
+    -------
+    FieldOfView
+    """
+    shape = frame.source.shape
+    if on_pixels is None:
+        return FieldOfView((0,) * (len(shape) - 2), (0, shape[-2]), (0, shape[-1]))
+    axes = frame.spatial_axes
+    point = on_pixels.world_to_data(viewer.dims.point)
+    plane = tuple(
+        int(np.clip(round(float(point[axis])), 0, size - 1))
+        for axis, size in zip(axes[:-2], shape[:-2], strict=True)
+    )
+    shown = {axis - viewer.dims.ndim + on_pixels.ndim for axis in viewer.dims.displayed}
+    if viewer.dims.ndisplay != 2 or shown != set(axes[-2:]):
+        return FieldOfView(plane, (0, shape[-2]), (0, shape[-1]))
+    low, high = (np.asarray(corner) for corner in on_pixels.corner_pixels)
+    ranges = [
+        (int(np.clip(low[axis], 0, size - 1)), int(np.clip(high[axis] + 1, 1, size)))
+        for axis, size in zip(axes[-2:], shape[-2:], strict=True)
+    ]
+    return FieldOfView(plane, ranges[0], ranges[1])
+
+
+def center_on(viewer: Viewer, layer: Layer, index: tuple[float, ...]) -> None:
+    """Bring the pixel `index` of `layer` to the middle of the view, without changing the zoom."""
+    world = np.asarray(layer.data_to_world(index), dtype=float)
+    ndim = viewer.dims.ndim
+    for axis, position in zip(range(ndim - layer.ndim, ndim), world, strict=True):
+        if axis not in viewer.dims.displayed:
+            viewer.dims.set_point(axis, position)
+    camera = camera_of(viewer)
+    center = list(camera.center)
+    for slot, axis in zip(range(-len(viewer.dims.displayed), 0), viewer.dims.displayed, strict=True):
+        center[slot] = world[axis - ndim + layer.ndim]
+    camera.center = tuple(center)
+
+
+def camera_of(viewer: Viewer) -> Any:
+    """The viewer's camera; it moved under `scene` in napari 0.9."""
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera

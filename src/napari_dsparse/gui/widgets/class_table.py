@@ -1,0 +1,181 @@
+"""The table of classes: key, colour, name, paint; a click picks what the brush paints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from qtpy.QtCore import QEvent, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QColorDialog,
+    QHeaderView,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from napari_dsparse.gui.layers.strokes_layer import KEYED_CLASSES
+from napari_dsparse.gui.widgets.swatch import swatch
+from napari_dsparse.live.expected_iou import WHAT_IT_IS, range_text
+from napari_dsparse.network.trained import ClassInfo
+
+KEY, COLOR, NAME, STROKES, PIXELS, IOU = range(6)
+#: Rows shown before the table scrolls.
+MOST_ROWS_SHOWN = 6
+
+
+class ClassTable(QTableWidget):
+    """Names, colours and paint of the classes, and how well they are likely to be found.
+
+    Click a row to paint that class, double-click its name to rename it, double-click its colour to change it.
+    """
+
+    #: The user renamed or recoloured a class: the new tuple of `ClassInfo`.
+    edited = Signal(object)
+    #: The user picked a class to paint, by number from 1.
+    picked = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 6, parent)
+        self._classes: tuple[ClassInfo, ...] = ()
+        self.setHorizontalHeaderLabels(["", "", "Class", "Strokes", "Pixels", "IoU"])
+        self.horizontalHeaderItem(IOU).setToolTip(WHAT_IT_IS)
+        self.setColumnHidden(IOU, True)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(26)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(
+            QAbstractItemView.EditTrigger.DoubleClicked | QAbstractItemView.EditTrigger.EditKeyPressed
+        )
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setIconSize(QSize(14, 14))
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(20)
+        for column in (KEY, COLOR, STROKES, PIXELS, IOU):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        self.itemChanged.connect(self._on_item_changed)
+        self.cellClicked.connect(lambda row, column: self.picked.emit(row + 1))
+        self.cellDoubleClicked.connect(self._on_double_click)
+        self._fit_height()
+
+    def show_classes(
+        self,
+        classes: Sequence[ClassInfo],
+        counts: Sequence[tuple[int, int]],
+        brush: int,
+        expected: Mapping[int, tuple[float, float]] | None = None,
+    ) -> None:
+        """Show these classes, and the row of the brush selected.
+
+        Parameters
+        ----------
+        classes : sequence of ClassInfo
+        counts : sequence of (strokes, pixels)
+            By class.
+        brush : int
+            Class that is painted, from 1.
+        expected : mapping of int to pair of float, optional
+            Range of IoU by class; there is no column for it while it is empty.
+        """
+        self._classes = tuple(classes)
+        self.blockSignals(True)
+        self.setRowCount(len(classes))
+        for row, info in enumerate(classes):
+            strokes, pixels = counts[row] if row < len(counts) else (0, 0)
+            self._show_row(row, info, strokes, pixels)
+            span = (expected or {}).get(row + 1)
+            self._item(row, IOU).setText("" if span is None else range_text(*span))
+        self.setColumnHidden(IOU, not expected)
+        self.blockSignals(False)
+        self.show_brush(brush)
+        self._fit_height()
+
+    def show_brush(self, brush: int) -> None:
+        """Select the row of the class that is painted; none while the brush erases."""
+        if 1 <= brush <= self.rowCount():
+            self.selectRow(brush - 1)
+        else:
+            self.clearSelection()
+
+    def _show_row(self, row: int, info: ClassInfo, strokes: int, pixels: int) -> None:
+        key = self._item(row, KEY)
+        key.setText(str(row + 1) if row < KEYED_CLASSES else "")
+        key.setToolTip(f"Press {row + 1} to paint this class." if row < KEYED_CLASSES else "")
+        color = self._item(row, COLOR)
+        color.setIcon(swatch(info.color))
+        color.setToolTip("Double-click to change the colour.")
+        color.setData(Qt.ItemDataRole.AccessibleTextRole, info.color)
+        name = self._item(row, NAME)
+        if name.text() != info.name:
+            name.setText(info.name)
+        name.setToolTip(f"{info.name}: double-click to rename.")
+        self._item(row, STROKES).setText(f"{strokes:,}")
+        self._item(row, PIXELS).setText(f"{pixels:,}")
+
+    def _item(self, row: int, column: int) -> QTableWidgetItem:
+        item = self.item(row, column)
+        if item is None:
+            item = QTableWidgetItem()
+            flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+            item.setFlags(flags | Qt.ItemFlag.ItemIsEditable if column == NAME else flags)
+            if column == IOU:
+                item.setToolTip(WHAT_IT_IS)
+            if column in (STROKES, PIXELS, IOU):
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            self.setItem(row, column, item)
+        return item
+
+    def _on_item_changed(self, item: QTableWidgetItem) -> None:
+        if item.column() != NAME:
+            return
+        row, name = item.row(), item.text().strip()
+        if not name:  # a class without a name would be lost in files
+            self.blockSignals(True)
+            item.setText(self._classes[row].name)
+            self.blockSignals(False)
+        elif name != self._classes[row].name:
+            self._edit(row, replace(self._classes[row], name=name))
+
+    def _on_double_click(self, row: int, column: int) -> None:
+        if column != COLOR:
+            return
+        before = self._classes[row]
+        color = QColorDialog.getColor(QColor(before.color), self, f"Colour of {before.name}")
+        if color.isValid():
+            self._edit(row, replace(before, color=color.name()))
+
+    def _edit(self, row: int, info: ClassInfo) -> None:
+        self.edited.emit((*self._classes[:row], info, *self._classes[row + 1 :]))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """A number picks its class here as on the canvas."""
+        text = event.text()
+        if len(text) == 1 and text in "123456789" and int(text) <= self.rowCount():
+            self.picked.emit(int(text))
+        else:
+            super().keyPressEvent(event)
+
+    def _fit_height(self) -> None:
+        """As tall as the rows it has, up to a point."""
+        rows = min(max(self.rowCount(), 2), MOST_ROWS_SHOWN)
+        rows_height = rows * self.verticalHeader().defaultSectionSize()
+        header_height = self.horizontalHeader().sizeHint().height()
+        self.setFixedHeight(header_height + rows_height + 2 * self.frameWidth() + 2)
+        more = self.rowCount() > MOST_ROWS_SHOWN
+        policy = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if more else policy.ScrollBarAlwaysOff)
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
+        """A theme brings its own height of the header."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self._fit_height()

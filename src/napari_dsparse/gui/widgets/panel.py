@@ -1,0 +1,224 @@
+"""The controls of the dock, laid out; they know nothing of napari or the engine's threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_dsparse.gui.widgets.class_table import ClassTable
+from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
+from napari_dsparse.gui.widgets.curves import LearningCurves
+from napari_dsparse.gui.widgets.layer_combo import LayerCombo
+from napari_dsparse.gui.widgets.status_label import StatusLabel
+from napari_dsparse.gui.widgets.swatch import arrow
+from napari_dsparse.ops.devices import available_devices
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+
+#: A section's title is a quiet line to fold it by, not a button that looks pressed.
+SECTION_STYLE = """
+    QPushButton, QPushButton:checked { background: transparent; text-align: left; }
+    QPushButton { font-weight: bold; padding: 2px; }
+    QPushButton:hover { text-decoration: underline; }
+"""
+
+
+class Panel(QWidget):
+    """Every control, under the object names that scripts and tests rely on."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._make_controls()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(5)
+        layout.addLayout(self._layers())
+        layout.addWidget(self.class_table)
+        layout.addLayout(_row(self.add_class_button, None, self.next_spot_button))
+        layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
+        layout.addWidget(self.status_label)
+        layout.addWidget(_section("Learning", self.curves))
+        layout.addWidget(_section("Held-out mistakes, %", self.confusion_table, opened=False))
+        layout.addWidget(_section("Segmentation", self._segmentation()))
+        layout.addWidget(_section("Model", self._model()))
+        layout.addStretch(1)
+        self.show_channels(False)
+        self.show_progress(None)
+
+    def show_progress(self, fraction: float | None) -> None:
+        """Move the bar; None takes it away."""
+        for control in (self.progress_bar, self.cancel_button):
+            control.setVisible(fraction is not None)
+        if fraction is not None:
+            self.progress_bar.setValue(round(fraction * self.progress_bar.maximum()))
+
+    def show_channels(self, shown: bool) -> None:
+        """Offer the choice of channels only where there is one."""
+        self._channels_label.setVisible(shown)
+        self.channels_combo.setVisible(shown)
+
+    def invite(self, button: QPushButton, inviting: bool) -> None:
+        """Let `button` stand out as the next thing to press."""
+        font = button.font()
+        if font.bold() != inviting:
+            font.setBold(inviting)
+            button.setFont(font)
+
+    # -- making ---------------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> None:
+        self.image_combo: LayerCombo[Image] = LayerCombo("open an image")
+        self.channels_combo = QComboBox()
+        self.labels_combo: LayerCombo[Labels] = LayerCombo("press New")
+        self.new_labels_button = _button("New", "Make a layer to paint on, with the image's scale and place.")
+        self.class_table = ClassTable()
+        self.add_class_button = _button("Add class", "One class more; at least two are needed.")
+        self.live_check = _check("Live", "Learn from every stroke as soon as it is painted.")
+        self.live_check.setChecked(True)
+        self.train_button = _button(
+            "Train",
+            "Learn from the strokes there are. Pressed again, it takes a round of gradient steps through all "
+            "layers, which seldom helps.",
+        )
+        self.pause_button = _button("Pause", "Hold the gradient steps; press again to go on.")
+        self.pause_button.setCheckable(True)
+        self.stop_button = _button("Stop", "End gradient steps and segmenting; the last model stays.")
+        self.status_label = StatusLabel()
+        self.curves = LearningCurves()
+        self.confusion_table = ConfusionTable()
+        self.predict_button = _button("Segment whole image", "Segment every pixel with the newest model.")
+        self.uncertainty_check = _check("uncertainty", "Show where the model is unsure, as a layer.")
+        self.probabilities_check = _check("probabilities", "Show the probability of every class, as layers.")
+        self.next_spot_button = _button("Next spot", "Go where a stroke would help most.")
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setRange(0, 1000)
+        self.cancel_button = _button("Cancel", "Stop segmenting; what is done stays.")
+        self.export_button = _button("Export…", "Write the whole segmentation as OME-TIFF or PNG.")
+        self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
+        self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
+        self.reset_button = _button("Reset", "Forget the model and begin anew; strokes and results stay.")
+        self.model_label = QLabel()
+        self.model_label.setMinimumWidth(80)  # a long name is cut off rather than widen the dock
+        self.exposure_check = _check(
+            "match exposure",
+            "Normalise by this image's own grey values: where only the exposure differs from the images that "
+            "a loaded model learned from. Not for empty images.",
+        )
+        self.device_combo = QComboBox()
+        self.device_combo.addItems(["auto", *available_devices()])
+        self.device_combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.device_combo.setMinimumContentsLength(4)
+        self.device_combo.setToolTip("What computes; auto is the fastest there is.")
+        self.channels_combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.channels_combo.setMinimumContentsLength(8)
+        self.channels_combo.setToolTip("Which axis holds the channels; the others are slices.")
+        self.image_combo.setToolTip("The image to segment.")
+        for name, control in vars(self).items():
+            if isinstance(control, QWidget):
+                control.setObjectName(name)
+        self.curves.setObjectName("loss_plot")
+
+    def _layers(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setSpacing(5)
+        grid.setColumnStretch(1, 1)
+        self._channels_label = QLabel("Channels")
+        grid.addWidget(QLabel("Image"), 0, 0)
+        grid.addWidget(self.image_combo, 0, 1, 1, 2)
+        grid.addWidget(self._channels_label, 1, 0)
+        grid.addWidget(self.channels_combo, 1, 1, 1, 2)
+        grid.addWidget(QLabel("Strokes"), 2, 0)
+        grid.addWidget(self.labels_combo, 2, 1)
+        grid.addWidget(self.new_labels_button, 2, 2)
+        return grid
+
+    def _segmentation(self) -> QWidget:
+        return _column(
+            _row(self.predict_button, self.export_button),
+            _row(self.progress_bar, self.cancel_button),
+            _row(self.uncertainty_check, self.probabilities_check, None),
+        )
+
+    def _model(self) -> QWidget:
+        return _column(
+            _row(self.model_label),
+            _row(self.save_model_button, self.load_model_button, self.reset_button, None),
+            _row(self.exposure_check, None),
+            _row(QLabel("Device"), self.device_combo, None),
+        )
+
+    def set_foreground(self, color: str) -> None:
+        """Colours of axes, arrows and failures, to suit a theme whose text has this colour."""
+        self.curves.set_foreground(color)
+        self.status_label.set_foreground(color)
+        for section in self.findChildren(QCollapsible):
+            section.setExpandedIcon(arrow(color, down=True))
+            section.setCollapsedIcon(arrow(color, down=False))
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _check(text: str, tip: str) -> QCheckBox:
+    check = QCheckBox(text)
+    check.setToolTip(tip)
+    return check
+
+
+def _row(*widgets: QWidget | None) -> QHBoxLayout:
+    """Widgets side by side; None is a gap that stretches."""
+    row = QHBoxLayout()
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(5)
+    for widget in widgets:
+        if widget is None:
+            row.addStretch(1)
+        else:
+            row.addWidget(widget)
+    return row
+
+
+def _column(*rows: QHBoxLayout) -> QWidget:
+    box = QWidget()
+    column = QVBoxLayout(box)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(5)
+    for row in rows:
+        column.addLayout(row)
+    return box
+
+
+def _section(title: str, content: QWidget, *, opened: bool = True) -> QCollapsible:
+    """A part that can be folded away."""
+    section = QCollapsible(title)
+    section.setDuration(0)
+    section.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
+    section.toggleButton().setStyleSheet(SECTION_STYLE)
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    section.content().layout().setContentsMargins(0, 2, 0, 2)
+    section.addWidget(content)
+    if opened:
+        section.expand(animate=False)
+    return section

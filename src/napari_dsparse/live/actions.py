@@ -1,0 +1,95 @@
+"""What the schedule asks for besides jobs: of the threads, and of whoever shows the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from napari_dsparse.live.messages import Job, TileDone
+from napari_dsparse.network.trained import ClassInfo
+
+# -- of the threads -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTraining:
+    """Hold the gradient steps after the one at hand, or go on."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopTraining:
+    """End the training of `job` and all before it; its last snapshot still comes."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseTrainer:
+    """Training `job` need not wait for the preview of its snapshot any longer."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopPredicting:
+    """End the prediction of `job` and all before it."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class DismissThreads:
+    """Let trainer and predictor end, without waiting; what they still say is dropped."""
+
+
+# -- of whoever shows the results ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShowTile:
+    """Put the tile into the result layers."""
+
+    tile: TileDone
+
+
+@dataclass(frozen=True, slots=True)
+class ShowClasses:
+    """Show these names and colours on strokes and results."""
+
+    classes: tuple[ClassInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDrawing:
+    """No tile is on its way: redraw what has been put off."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoTo:
+    """Bring this pixel, (..., row, column), to the middle of the view."""
+
+    position: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLabels:
+    """Answer with `events.LabelsRead`: the whole segmentation is about to be written."""
+
+    path: Path
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Answer with `events.RestOver` of that job after so many seconds."""
+
+    job: int
+    seconds: float
+
+
+Control: TypeAlias = PauseTraining | StopTraining | ReleaseTrainer | StopPredicting | DismissThreads
+Effect: TypeAlias = ShowTile | ShowClasses | FinishDrawing | GoTo | ReadLabels | Wake
+Action: TypeAlias = Job | Control | Effect

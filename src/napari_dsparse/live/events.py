@@ -1,0 +1,293 @@
+"""What a user or the window does, as the schedule hears of it: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from napari_dsparse.images.source import ImageSource
+from napari_dsparse.network.trained import ClassInfo
+from napari_dsparse.prediction.tiles import FieldOfView
+
+# -- image, strokes, view -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageChosen:
+    """Work on this image from now on.
+
+    Parameters
+    ----------
+    key : hashable
+        The same for the same image read in the same way.
+    name : str
+    source : ImageSource
+    view : FieldOfView
+        What of it is on screen.
+    """
+
+    key: Hashable
+    name: str
+    source: ImageSource
+    view: FieldOfView
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLeft:
+    """There is no image to work on; `problem` says why if there should be one."""
+
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StrokesChosen:
+    """Learn from this layer from now on; see `state.ChosenStrokes`.
+
+    Parameters
+    ----------
+    name : str
+    labels : ndarray of int, shape of the image's source
+        A copy.
+    classes : tuple of ClassInfo
+        Those that the layer names.
+    palette : tuple of ClassInfo
+    brush : int
+    """
+
+    name: str
+    labels: npt.NDArray[Any]
+    classes: tuple[ClassInfo, ...]
+    palette: tuple[ClassInfo, ...]
+    brush: int
+
+
+@dataclass(frozen=True, slots=True)
+class StrokesLeft:
+    """There is no strokes layer; `problem` says why if one was chosen."""
+
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """The strokes may have changed.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape of the image's source
+        A copy of all of them.
+    """
+
+    labels: npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """What is on screen at the moment; nothing is asked for."""
+
+    view: FieldOfView
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChanged:
+    """The user moved to other pixels and rests there."""
+
+    view: FieldOfView
+
+
+# -- classes ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BrushChanged:
+    """The brush paints this class; 0 erases."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassesEdited:
+    """Classes have these names and colours from now on."""
+
+    classes: tuple[ClassInfo, ...]
+
+
+# -- learning -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSwitched:
+    """Learn from every stroke, or only when told."""
+
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPressed:
+    """Learn from the strokes there are; those that are known already, by a round of gradient steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausePressed:
+    """Hold the gradient steps after the one at hand, or go on."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopPressed:
+    """End gradient steps and segmenting; the last model stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPressed:
+    """Forget the model; strokes, layers and files stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChosen:
+    """Compute there from now on."""
+
+    name: str
+
+
+# -- segmenting ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WholePressed:
+    """Segment the whole image."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPressed:
+    """Give up the whole image and what was to follow it; what is segmented stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapsWanted:
+    """Which maps are shown beside the labels."""
+
+    uncertainty: bool
+    probabilities: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureMatched:
+    """Normalise images by their own grey values, or as the model learned."""
+
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationRemoved:
+    """The user removed the segmentation layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentationTaken:
+    """The user painted on the segmentation layer of this name, so it is theirs."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextSpotPressed:
+    """Go where a stroke would help most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestOver:
+    """The pause after prediction `job` has passed."""
+
+    job: int
+
+
+# -- files --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPressed:
+    """Write the segmentation of the whole image."""
+
+    path: Path
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelsRead:
+    """The segmentation that `actions.ReadLabels` asked for; None if the layer is gone.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+    labels : ndarray of int or None
+        A copy, of the source's shape.
+    scale, units : tuple
+        Per axis of `labels`.
+    axes : str or None
+    """
+
+    path: Path
+    overwrite: bool
+    labels: npt.NDArray[Any] | None
+    scale: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    axes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveModelPressed:
+    """Write the newest model."""
+
+    path: Path
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModelPressed:
+    """Read a model and segment with it."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class WindowHidden:
+    """The window was closed, perhaps to be shown again: end the threads until there is something to do."""
+
+
+UserEvent: TypeAlias = (
+    ImageChosen
+    | ImageLeft
+    | StrokesChosen
+    | StrokesLeft
+    | Painted
+    | ViewRead
+    | ViewChanged
+    | BrushChanged
+    | ClassesEdited
+    | LiveSwitched
+    | TrainPressed
+    | PausePressed
+    | StopPressed
+    | ResetPressed
+    | DeviceChosen
+    | WholePressed
+    | CancelPressed
+    | MapsWanted
+    | ExposureMatched
+    | SegmentationRemoved
+    | SegmentationTaken
+    | NextSpotPressed
+    | RestOver
+    | ExportPressed
+    | LabelsRead
+    | SaveModelPressed
+    | LoadModelPressed
+    | WindowHidden
+)

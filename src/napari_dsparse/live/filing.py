@@ -1,0 +1,91 @@
+"""The part of the schedule that has files written and read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from napari_dsparse.live import events as ev
+from napari_dsparse.live import learning, segmenting
+from napari_dsparse.live import messages as msg
+from napari_dsparse.live.actions import ReadLabels, ShowClasses
+from napari_dsparse.live.state import CurrentModel, ExportRequest, Training, named_classes
+from napari_dsparse.live.turn import Turn
+
+
+def export(turn: Turn, event: ev.ExportPressed) -> None:
+    """Write the segmentation of the whole image; what is still missing is segmented first."""
+    turn.set(problem=None, note=None)
+    if turn.state.complete:
+        turn.do(ReadLabels(event.path, event.overwrite))
+    else:
+        segmenting.ask_for_whole(turn)
+        if turn.state.whole is not None:
+            turn.set(export=ExportRequest(event.path, event.overwrite))
+
+
+def write_labels(turn: Turn, event: ev.LabelsRead) -> None:
+    """The segmentation has been read from its layer."""
+    if event.labels is None:
+        segmenting.forget_tiles(turn)
+        turn.set(problem="The segmentation layer is gone; press Segment whole image for a new one.")
+        return
+    turn.set(writing=True)
+    turn.do(
+        msg.ExportJob(
+            envelope=turn.envelope(of_image=False),
+            path=event.path,
+            labels=event.labels,
+            classes=turn.state.classes,
+            scale=event.scale,
+            units=event.units,
+            axes=event.axes,
+            overwrite=event.overwrite,
+        )
+    )
+
+
+def save_model(turn: Turn, event: ev.SaveModelPressed) -> None:
+    """Save the newest model, with names as they are now and all that is known of how it came to be."""
+    model = turn.state.model
+    if model is None:
+        return
+    classifier = replace(
+        model.classifier,
+        classes=named_classes(turn.state, model.classifier),
+        record=model.record or model.classifier.record,
+    )
+    turn.set(writing=True, problem=None, note=None)
+    turn.do(msg.SaveModelJob(turn.envelope(of_image=False), event.path, classifier, event.overwrite))
+
+
+def load_model(turn: Turn, path: Path) -> None:
+    """Read a model."""
+    turn.set(writing=True, problem=None, note=None)
+    turn.do(msg.LoadModelJob(turn.envelope(of_image=False), path))
+
+
+def on_model_loaded(turn: Turn, event: msg.ModelLoaded) -> None:
+    """Segment what is on screen with the model, if it reads as many channels."""
+    classifier, name = event.classifier, event.path.name
+    turn.set(writing=False)
+    chosen = turn.state.chosen
+    if chosen is not None and classifier.spec.channels != chosen.source.channels:
+        turn.set(
+            problem=f"Model {name} reads {classifier.spec.channels} channels, the image has "
+            f"{chosen.source.channels}; choose another image or other channels."
+        )
+        return
+    learning.stop(turn)
+    segmenting.cancel(turn)
+    turn.set(
+        superseded_job=turn.state.jobs,
+        training=Training.IDLE,
+        stopping=False,
+        problem=None,
+        note=f"Model {name} loaded.",
+    )
+    if len(classifier.classes) >= len(turn.state.classes):
+        turn.set(classes=classifier.classes)
+        turn.do(ShowClasses(classifier.classes))
+    segmenting.use(turn, CurrentModel(classifier, name))

@@ -1,0 +1,199 @@
+"""The half of the schedule that learns: when to train, and what the trainer's answers mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_dsparse.live import messages as msg
+from napari_dsparse.live import segmenting
+from napari_dsparse.live.actions import PauseTraining, StopTraining
+from napari_dsparse.live.events import StrokesChosen
+from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
+from napari_dsparse.live.turn import Turn
+from napari_dsparse.network.trained import default_classes
+
+# -- strokes ------------------------------------------------------------------------------------------------
+
+
+def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
+    """Learn from another layer."""
+    if turn.state.chosen is None:
+        return
+    leave_strokes(turn)
+    turn.set(
+        strokes_layer=ChosenStrokes(event.name, event.labels, event.palette),
+        classes=event.classes,
+        brush=event.brush,
+        problem=None,
+        note=None,
+    )
+    submit(turn, learn=turn.state.live)
+    segmenting.forget_spots(turn)
+    segmenting.look_ahead(turn)
+
+
+def leave_strokes(turn: Turn, problem: str | None = None) -> None:
+    """Let go of the strokes layer; its training ends."""
+    stop(turn)
+    turn.set(
+        left_job=turn.state.jobs,
+        strokes_layer=None,
+        counts=(),
+        fitted=(),
+        classes=turn.state.classes or default_classes(2),
+        training=Training.IDLE,
+        stopping=False,
+        progress=None,
+        judged=None,
+    )
+    if problem is not None:
+        turn.set(problem=problem)
+
+
+def on_paint(turn: Turn, labels: Any) -> None:
+    """The strokes may have changed; whoever counts them will tell."""
+    strokes = turn.state.strokes_layer
+    if strokes is not None:
+        turn.set(strokes_layer=ChosenStrokes(strokes.name, labels, strokes.palette))
+        submit(turn, learn=turn.state.live)
+
+
+# -- buttons ------------------------------------------------------------------------------------------------
+
+
+def switch_live(turn: Turn, live: bool) -> None:
+    """Learn from every stroke, or only when told."""
+    turn.set(live=live)
+    if live:
+        submit(turn, learn=True)
+
+
+def train(turn: Turn) -> None:
+    """Learn from the strokes there are; those that are known already, by a round of gradient steps."""
+    if turn.state.strokes_layer is None:
+        return
+    pause(turn, False)
+    asked = not turn.state.learning  # a round at hand goes on
+    if turn.state.painted_classes >= 2:
+        turn.set(problem=None, note=None)
+        _expect_fit(turn)
+    submit(turn, learn=True, asked=asked)
+
+
+def pause(turn: Turn, paused: bool) -> None:
+    """Hold the gradient steps after the one at hand, or go on."""
+    training = turn.state.training
+    if paused and training is Training.LEARNING:
+        turn.do(PauseTraining(True))
+        turn.set(training=Training.PAUSED)
+        segmenting.on_model_rests(turn)
+    elif not paused:
+        turn.do(PauseTraining(False))
+        if training is Training.PAUSED:
+            turn.set(training=Training.LEARNING)
+
+
+def stop(turn: Turn) -> None:
+    """End the training after the step at hand; its last snapshot still comes."""
+    state = turn.state
+    turn.set(stopped_job=state.jobs)
+    turn.do(StopTraining(state.jobs), PauseTraining(False))
+    if state.stepping:
+        turn.set(training=Training.STOPPED, stopping=True)
+    elif state.learning:
+        turn.set(training=Training.IDLE, stopping=True)
+
+
+def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
+    """Have the strokes counted and, if asked, learned."""
+    state = turn.state
+    if state.chosen is None or state.strokes_layer is None:
+        return
+    turn.do(
+        msg.TrainingJob(
+            envelope=turn.envelope(),
+            source=state.chosen.source,
+            labels=state.strokes_layer.labels,
+            classes=state.classes,
+            network=state.network,
+            device=state.device,
+            learn=learn or state.learning or state.training is Training.PAUSED,
+            asked=asked,
+            lineage=state.lineage,
+        )
+    )
+
+
+def _expect_fit(turn: Turn) -> None:
+    """New paint is being learned, unless all of it is known."""
+    if turn.state.counts != turn.state.fitted:
+        turn.set(training=Training.FITTING)
+
+
+# -- the trainer's answers ----------------------------------------------------------------------------------
+
+
+def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
+    """Show how much paint there is; paint of a class that has no name yet gives it one."""
+    state = turn.state
+    repainted = event.counts != state.counts
+    turn.set(counts=event.counts)
+    if repainted:
+        segmenting.forget_spots(turn)
+        segmenting.expire_preview_delay(turn)
+    if len(event.counts) > len(state.classes) and state.strokes_layer is not None:
+        more = state.strokes_layer.palette[len(state.classes) : len(event.counts)]
+        turn.set(classes=(*state.classes, *more))
+        submit(turn, learn=state.live)
+    elif event.learning and event.envelope.job > state.stopped_job:
+        _expect_fit(turn)
+    if state.stopping and event.envelope.job > state.stopped_job:
+        turn.set(stopping=False)  # what was stopped made way for this
+        if not event.learning:
+            segmenting.on_model_rests(turn)
+
+
+def on_step(turn: Turn, event: msg.StepTaken) -> None:
+    """Show how the training goes."""
+    state, progress = turn.state, event.progress
+    if event.envelope.job <= state.stopped_job:
+        return
+    changes: dict[str, Any] = {"progress": progress, "seconds_left": event.seconds_left}
+    if event.judged:
+        changes["judged"] = progress
+    elif progress.step == 0:  # a new fit, with which any round of steps is over
+        turn.do(PauseTraining(False))
+        changes |= {
+            "fitted": state.counts,
+            "fit_seconds": progress.seconds,
+            "problem": None,
+            "note": None,
+        }
+    held = state.training is Training.PAUSED and (event.judged or progress.step > 0)
+    turn.set(training=Training.PAUSED if held else Training.LEARNING, **changes)
+
+
+def on_snapshot(turn: Turn, event: msg.SnapshotTaken) -> None:
+    """There is a newer model."""
+    chosen, job = turn.state.chosen, event.envelope.job
+    if job <= turn.state.superseded_job or chosen is None:
+        return
+    segmenting.use(turn, CurrentModel(event.classifier, chosen.name, chosen.key), waiting=job * event.waits)
+
+
+def on_ended(turn: Turn, event: msg.TrainingEnded) -> None:
+    """The trainer rests."""
+    job = event.envelope.job
+    if job > turn.state.superseded_job:
+        segmenting.take_record(turn, event.record)
+    turn.set(stopping=False)
+    if job > turn.state.stopped_job:
+        turn.do(PauseTraining(False))
+        turn.set(training=Training.STEADY if event.steady else Training.IDLE)
+    segmenting.on_model_rests(turn)
+
+
+def on_failed(turn: Turn, event: msg.JobFailed) -> None:
+    """Training failed; the newest model stays."""
+    segmenting.cancel(turn)
+    turn.set(training=Training.IDLE, stopping=False, problem=event.sentence)

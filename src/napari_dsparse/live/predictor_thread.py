@@ -1,0 +1,298 @@
+"""The thread that segments, tile by tile, and knows where it was unsure."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dsparse.errors import ImageError
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.live.cores import CoreShare
+from napari_dsparse.live.messages import (
+    ExposureDiffers,
+    ForgetImageJob,
+    LookAheadJob,
+    PredictionEnded,
+    PredictionJob,
+    PredictorJob,
+    SpotFound,
+    SpotJob,
+    TileDone,
+    WorkerEvent,
+)
+from napari_dsparse.live.worker import Worker
+from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
+from napari_dsparse.prediction.predictor import Predictor, TilePrediction
+from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
+from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
+
+#: Tiles that may wait for the window; more would only pile up in memory.
+TILES_IN_FLIGHT = 4
+
+
+class PredictorThread(Worker[PredictorJob]):
+    """Segments what is on screen, or the whole image, with the newest classifier it was given.
+
+    A view job gives way to a better one; a whole-image job goes on until done or stopped, so that the image
+    is segmented by one classifier throughout.
+
+    Parameters
+    ----------
+    post : callable
+        Takes this thread's events.
+    cores : CoreShare
+    """
+
+    def __init__(self, post: Callable[[WorkerEvent], None], cores: CoreShare) -> None:
+        super().__init__("predictor", post)
+        self._cores = cores
+        self._stopped_job = -1
+        self._in_flight = threading.Semaphore(TILES_IN_FLIGHT)
+        self._predictor: Predictor | None = None
+        self._predicts_with: tuple[object, ...] | None = None
+        self._compared: tuple[Normalisation, ImageSource] | None = None
+        self._memory = ViewMemory()
+        self._ahead: tuple[ImageSource, str, Predictor] | None = None
+        self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
+
+    # -- called by the window's thread ----------------------------------------------------------------------
+
+    def stop(self, job: int) -> None:
+        """End the prediction of `job` and all before it, in the middle of a tile if need be."""
+        self._stopped_job = max(self._stopped_job, job)
+
+    def tile_taken(self) -> None:
+        """The window has put a tile in place; another may come."""
+        self._in_flight.release()
+
+    # -- the thread -----------------------------------------------------------------------------------------
+
+    def _supersedes(self, job: PredictorJob, waiting: PredictorJob) -> bool:
+        if isinstance(waiting, LookAheadJob):
+            return isinstance(job, LookAheadJob)
+        return (
+            isinstance(job, PredictionJob)
+            and isinstance(waiting, PredictionJob)
+            and (job.whole or not waiting.whole)
+        )
+
+    def _work(self, job: PredictorJob) -> None:
+        match job:
+            case PredictionJob():
+                with self._cores.working():
+                    self._predict(job)
+            case LookAheadJob():
+                with self._cores.working():
+                    self._look_ahead(job)
+            case ForgetImageJob():
+                self._let_go()
+            case SpotJob():
+                self._find_spot(job)
+
+    def _let_go(self) -> None:
+        self._memory.clear()
+        self._predictor = self._predicts_with = self._compared = self._ahead = self._unsure = None
+
+    def _find_spot(self, job: SpotJob) -> None:
+        unsure = self._unsure
+        known = unsure is not None and unsure[0] == job.envelope.image
+        spot = find_spot(unsure[1], job.labels, job.visited) if unsure is not None and known else None
+        self._post(SpotFound(job.envelope, spot))
+
+    def _remember_doubt(self, job: PredictionJob, prediction: TilePrediction) -> float:
+        """Note where the predictions of a tile are uncertain; the mean of that over the tile."""
+        tile = prediction.tile
+        uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
+        means = block_means(uncertainty, tile.rows, tile.columns)
+        if self._unsure is None or self._unsure[0] != job.envelope.image:
+            self._unsure = job.envelope.image, empty_grid(job.source.shape)
+        store_blocks(self._unsure[1], means, tile.plane, tile.rows, tile.columns)
+        return float(means.mean())
+
+    def _predict(self, job: PredictionJob) -> None:
+        started = time.monotonic()
+        self._cores.settle()
+        predictor = self._predictor_for(job)
+        tiles = _tiles_of(job)
+        if tiles:
+            predictor.begin(job.source, tiles)
+            if job.quick:
+                self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
+        pixels = sum(tile.pixels for tile in tiles)
+        done = 0
+        for tile in self._in_order(job, predictor, tiles):
+            if self._is_over(job):
+                break
+            prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_unwanted(job))
+            if prediction is None:
+                break
+            done += tile.pixels
+            self._remember_doubt(job, prediction)
+            seconds = max(time.monotonic() - started, 1e-6)
+            speed = done / seconds
+            if not self._hand_over(_describe(job, prediction, done / pixels, speed, (pixels - done) / speed)):
+                break
+            self._cores.settle()
+        complete = done == pixels
+        self._post(PredictionEnded(job.envelope, complete, time.monotonic() - started))
+        if complete and job.foreign:
+            self._compare_exposure(job)
+
+    def _in_order(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> Iterator[Tile]:
+        """Tiles that are remembered; then a sketch of the others, and those first that it leaves in doubt."""
+        yield from (tile for tile in tiles if predictor.remembers(tile))
+        others = [tile for tile in tiles if not predictor.remembers(tile)]
+        if job.sketch and predictor.stride != (1, 1):  # else a sketch would be all there is to compute
+            doubts = self._sketch(job, predictor, others)
+            others = sorted(others, key=lambda tile: -doubts.get(tile, 0.0))
+        yield from others
+
+    def _look_ahead(self, job: LookAheadJob) -> None:
+        if self._ahead is None or self._ahead[:2] != (job.source, job.device):
+            try:
+                classifier = before_paint(job.source)
+            except ImageError:  # no finite pixel: training will say so
+                return
+            self._ahead = job.source, job.device, Predictor(classifier, job.device, memory=self._memory)
+        predictor = self._ahead[2]
+        tiles = _on_screen(job.source, job.view)
+        if not tiles:
+            return
+        predictor.begin(job.source, tiles)
+        self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
+
+        def stopped() -> bool:
+            self._cores.settle()
+            self._answer_spots()
+            return self._is_waiting or self._is_unwanted(job)
+
+        for tile in tiles:
+            if not predictor.prepare(job.source, tile, stopped):
+                return
+
+    def _compare_exposure(self, job: PredictionJob) -> None:
+        """Say, once for an image and what a classifier learned from, if they were exposed otherwise."""
+        compared = job.classifier.normalisation, job.source
+        if self._compared is not None and all(a is b for a, b in zip(self._compared, compared, strict=True)):
+            return
+        self._compared = compared
+        try:
+            ratio = range_ratio(job.classifier, job.source)
+        except ImageError:  # no finite pixel to measure: nothing to say of its exposure
+            return
+        if is_notable(ratio):
+            self._post(ExposureDiffers(job.envelope, ratio))
+
+    def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> dict[Tile, float]:
+        """Show a coarse form of all tiles; how much doubt each leaves, in tenths, until the job is over.
+
+        Doubt is the mean uncertainty: large where classes are near a tie, and where neighbours on the lattice
+        disagree, since between them the interpolated probabilities pass a tie.
+        """
+        doubts: dict[Tile, float] = {}
+        for tile in tiles:
+            if self._is_over(job):
+                break
+            prediction = predictor.sketch(job.source, tile)
+            if not self._hand_over(_describe(job, prediction, 0.0, 0.0, math.inf, exact=False)):
+                break
+            doubts[tile] = round(self._remember_doubt(job, prediction), 1)
+        return doubts
+
+    def _hand_over(self, event: TileDone) -> bool:
+        """Post a tile once the window has room for it; False if the thread is to close."""
+        while not self._in_flight.acquire(timeout=0.1):
+            if self._closing.is_set():
+                return False
+        self._post(event)
+        return True
+
+    def _is_over(self, job: PredictionJob) -> bool:
+        if self._is_unwanted(job):
+            return True
+        self._answer_spots()
+        return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
+
+    def _is_unwanted(self, job: PredictionJob | LookAheadJob) -> bool:
+        """Whether the user wants no more of `job`; a newer job lets a tile come to its end."""
+        return self._closing.is_set() or job.envelope.job <= self._stopped_job
+
+    def _answer_spots(self) -> None:
+        """Answer what takes no time without waiting for the last tile."""
+        with self._changed:
+            spots = [job for job in self._jobs if isinstance(job, SpotJob)]
+            for job in spots:
+                self._jobs.remove(job)
+        for job in spots:
+            self._work(job)
+
+    def _predictor_for(self, job: PredictionJob) -> Predictor:
+        wanted = (job.classifier, job.device, job.quick, job.source if job.match_exposure else None)
+        if self._predictor is None or self._predicts_with != wanted:
+            classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
+            memory = self._memory if job.quick and self._memory.serves(classifier) else None
+            flips = 1 if job.quick else None
+            self._predictor = Predictor(classifier, device=job.device, flips=flips, memory=memory)
+            self._predicts_with = wanted
+        return self._predictor
+
+
+def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
+    """Whether to leave `job` unfinished for `waiting`.
+
+    A preview is not left for the next one of the same view: with a new one every half second, the tiles at
+    the edge of the screen would never get their turn.
+    """
+    if not isinstance(waiting, PredictionJob):
+        return False
+    both_quick = waiting.quick and job.quick
+    return waiting.whole or not both_quick or waiting.view != job.view or waiting.source is not job.source
+
+
+def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:
+    """The tiles still to do, what is on screen first."""
+    if job.quick and not job.whole:
+        return _on_screen(job.source, job.view)
+    view = job.view
+    tiles = [tile for tile in plan_tiles(job.source.shape, job.classifier.spec) if tile not in job.done]
+    if not job.whole:
+        tiles = [tile for tile in tiles if view.touches(tile)]
+    return nearest_first(tiles, view.plane, view.rows, view.columns)
+
+
+def _on_screen(source: ImageSource, view: FieldOfView) -> tuple[Tile, ...]:
+    """Tiles of a preview, from the middle of the screen outwards."""
+    tiles = tiles_of_view(source.shape, view.plane, view.rows, view.columns)
+    return nearest_first(tiles, view.plane, view.rows, view.columns)
+
+
+def _describe(
+    job: PredictionJob,
+    prediction: TilePrediction,
+    fraction: float,
+    speed: float,
+    seconds_left: float,
+    *,
+    exact: bool = True,
+) -> TileDone:
+    tile = prediction.tile
+    uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
+    return TileDone(
+        envelope=job.envelope,
+        classes=job.classes,
+        quick=job.quick,
+        exact=exact,
+        tile=tile,
+        labels=prediction.labels,
+        uncertainty=uncertainty if job.uncertainty else None,
+        probabilities=prediction.probabilities if job.probabilities else None,
+        fraction=fraction,
+        pixels_per_second=speed,
+        seconds_left=seconds_left,
+    )

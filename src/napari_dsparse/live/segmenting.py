@@ -1,0 +1,323 @@
+"""The half of the schedule that segments: what to predict when, and what the predictor's answers mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from napari_dsparse.live import messages as msg
+from napari_dsparse.live.actions import (
+    FinishDrawing,
+    GoTo,
+    ReadLabels,
+    ReleaseTrainer,
+    ShowTile,
+    StopPredicting,
+    Wake,
+)
+from napari_dsparse.live.events import MapsWanted
+from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_classes
+from napari_dsparse.live.turn import Turn
+from napari_dsparse.network.trained import TrainingRecord
+from napari_dsparse.prediction.exposure import in_words
+
+#: A preview is followed by a pause of this many times its own length: what it takes, training lacks.
+REST_SHARE = 1.0
+
+# -- the model ----------------------------------------------------------------------------------------------
+
+
+def use(turn: Turn, model: CurrentModel, *, waiting: int = 0) -> None:
+    """Segment with `model` from now on; training job `waiting` waits until its preview is over."""
+    release_trainer(turn)  # a model that came before is not waited for
+    turn.set(model=model, applied=True, trainer_waits=waiting)
+    forget_tiles(turn)
+    if turn.state.learning and turn.state.resting:
+        turn.set(view_due=True)
+    else:
+        predict_view(turn)
+    if not turn.state.predicting:
+        release_trainer(turn)
+
+
+def take_record(turn: Turn, record: TrainingRecord | None) -> None:
+    """The trainer's model has been judged since it was handed out."""
+    model = turn.state.model
+    if model is not None and record is not None and not turn.state.foreign:
+        turn.set(model=replace(model, record=record))
+
+
+def release_trainer(turn: Turn) -> None:
+    """The trainer need not wait for a preview any longer."""
+    if turn.state.trainer_waits:
+        turn.do(ReleaseTrainer(turn.state.trainer_waits))
+        turn.set(trainer_waits=0)
+
+
+# -- what is on screen --------------------------------------------------------------------------------------
+
+
+def predict_view(turn: Turn) -> None:
+    """Segment what is on screen and not segmented yet, unless the whole image is being done."""
+    state = turn.state
+    if state.whole is not None and not state.whole_due:
+        turn.set(view_due=True)
+        return
+    if not state.complete:
+        _submit(turn, whole=False)
+    if state.complete or not _can_predict(turn):
+        look_ahead(turn)
+
+
+def on_view_changed(turn: Turn) -> None:
+    """Other pixels are on screen."""
+    turn.set(sketch_due=True)
+    predict_view(turn)
+
+
+def look_ahead(turn: Turn) -> None:
+    """There may be a stroke on what is on screen: have ready what its first preview needs."""
+    state = turn.state
+    if state.strokes_layer is not None and state.chosen is not None and state.view is not None:
+        turn.do(msg.LookAheadJob(turn.envelope(), state.chosen.source, state.view, state.device))
+
+
+def on_model_rests(turn: Turn) -> None:
+    """Segment the whole image if that was asked, else what no preview has made final."""
+    state = turn.state
+    if state.whole is not None and not state.whole_due:
+        predict_view(turn)  # once the whole image is done, if that was by an older model
+    elif state.whole_due or not _preview_is_final(turn):
+        predict_final(turn)
+    else:
+        turn.do(FinishDrawing())
+        look_ahead(turn)
+
+
+def predict_final(turn: Turn) -> None:
+    """Segment the whole image anew if that was asked, else what is on screen."""
+    forget_tiles(turn)
+    if turn.state.whole_due:
+        predict_whole(turn)
+    else:
+        predict_view(turn)
+
+
+def run_deferred(turn: Turn) -> None:
+    """Segment the view if that had to wait."""
+    if turn.state.view_due:
+        turn.set(view_due=False)
+        predict_view(turn)
+
+
+def expire_preview_delay(turn: Turn) -> None:
+    """There is new paint: show what it changes as soon as it has been learned."""
+    turn.set(resting=0, sketch_due=True)
+
+
+def on_rest_over(turn: Turn, job: int) -> None:
+    """The pause after a preview has passed."""
+    if job == turn.state.resting:
+        turn.set(resting=0)
+    if not turn.state.resting:
+        run_deferred(turn)
+
+
+def forget_tiles(turn: Turn) -> None:
+    """What is segmented so far is by an older model, or lacks a map that is wanted now."""
+    turn.set(done=frozenset(), preview=None, complete=False, done_since=turn.number_job())
+
+
+def want_maps(turn: Turn, event: MapsWanted) -> None:
+    """Compute and show other maps beside the labels."""
+    state = turn.state
+    more = (event.uncertainty and not state.uncertainty) or (event.probabilities and not state.probabilities)
+    turn.set(uncertainty=event.uncertainty, probabilities=event.probabilities)
+    if more:
+        predict_final(turn)
+
+
+def match_exposure(turn: Turn, matched: bool) -> None:
+    """Normalise images by their own grey values, or as the model learned."""
+    turn.set(match_exposure=matched, note=None, sketch_due=True)
+    predict_final(turn)
+
+
+def _can_predict(turn: Turn) -> bool:
+    state = turn.state
+    return state.chosen is not None and state.view is not None and state.applied and state.has_model
+
+
+def _preview_is_final(turn: Turn) -> bool:
+    """Whether the preview shown or on its way is what the newest model says: with one symmetry, it is."""
+    preview, model, view = turn.state.preview, turn.state.model, turn.state.view
+    if preview is None or model is None:
+        return False
+    same = preview.classifier is model.classifier and preview.view == view
+    return same and model.classifier.flips == 1
+
+
+def _submit(turn: Turn, *, whole: bool) -> None:
+    state = turn.state
+    if state.chosen is None or state.view is None or state.model is None or not _can_predict(turn):
+        return
+    classifier, envelope = state.model.classifier, turn.envelope()
+    turn.set(predicting=envelope.job, view_due=state.view_due and whole)
+    if whole:
+        turn.set(whole_job=envelope.job)
+    else:
+        turn.set(preview=Preview(classifier, state.view))
+    turn.do(
+        msg.PredictionJob(
+            envelope=envelope,
+            classifier=classifier,
+            classes=named_classes(state, classifier),
+            source=state.chosen.source,
+            view=state.view,
+            whole=whole,
+            done=state.done,
+            device=state.device,
+            quick=not whole and state.learning,
+            sketch=state.sketch_due and not whole,
+            foreign=state.foreign,
+            match_exposure=state.match_exposure,
+            uncertainty=state.uncertainty,
+            probabilities=state.probabilities,
+        )
+    )
+
+
+# -- the whole image ----------------------------------------------------------------------------------------
+
+
+def ask_for_whole(turn: Turn) -> None:
+    """The user wants the whole image, which is under way already or begins now."""
+    if turn.state.whole is None:
+        predict_whole(turn)
+
+
+def predict_whole(turn: Turn) -> None:
+    """Segment the whole image, what is on screen first; a model that is still to come is waited for.
+
+    A model from elsewhere that was not applied to this image yet is applied with that.
+    """
+    state = turn.state
+    waits = state.learning or state.stopping
+    if state.chosen is None or not (state.has_model or waits):
+        turn.set(whole=None, whole_due=False, export=None)
+        return
+    turn.set(whole=WholeImage(), problem=None, note=None, whole_due=waits, applied=True)
+    if not waits:
+        _submit(turn, whole=True)
+
+
+def cancel(turn: Turn) -> None:
+    """Give up the whole image and what was to follow it; what is segmented stays."""
+    jobs = turn.state.jobs
+    turn.do(StopPredicting(jobs))
+    turn.set(cancelled_job=jobs, whole=None, whole_due=False, preview=None, export=None, predicting=0)
+    release_trainer(turn)
+
+
+def on_segmentation_removed(turn: Turn) -> None:
+    """The user removed the layer: nothing is segmented any more, and nothing is until it is asked for."""
+    asked = turn.state.whole is not None
+    cancel(turn)
+    forget_tiles(turn)
+    turn.set(sketch_due=True, sketched=False, view_due=False)
+    if asked:
+        turn.set(note="The segmentation layer is gone; press Segment whole image for a new one.")
+
+
+def on_segmentation_taken(turn: Turn, name: str) -> None:
+    """The user painted on the layer: results go to a new one, which lacks what was done."""
+    running = turn.state.whole is not None and not turn.state.whole_due
+    forget_tiles(turn)
+    turn.set(sketch_due=True)
+    if running:
+        turn.do(StopPredicting(turn.state.jobs))
+        turn.set(whole=WholeImage())
+        _submit(turn, whole=True)
+    turn.set(note=f"You painted on '{name}', so it is yours now; new results go to a new layer.")
+
+
+# -- the predictor's answers --------------------------------------------------------------------------------
+
+
+def on_tile(turn: Turn, event: msg.TileDone) -> None:
+    """Have a tile shown and remembered."""
+    state, job = turn.state, event.envelope.job
+    turn.do(ShowTile(event))
+    if not event.exact:
+        turn.set(sketch_due=False, sketched=True)
+    elif job >= state.done_since and not event.quick:
+        turn.set(done=state.done | {event.tile})
+    if job == state.whole_job and state.whole is not None:
+        turn.set(whole=WholeImage(event.fraction, event.pixels_per_second, event.seconds_left))
+
+
+def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
+    """A prediction came to its end; the whole image may be segmented, and be written."""
+    state, job = turn.state, event.envelope.job
+    if job == state.predicting:
+        turn.set(predicting=0)
+        release_trainer(turn)
+    if not state.learning:
+        turn.do(FinishDrawing())
+    if job != state.whole_job:
+        turn.set(resting=job)
+        turn.do(Wake(job, REST_SHARE * event.seconds))
+    if event.complete:
+        turn.set(sketch_due=False, sketched=False)
+        if not state.learning:
+            look_ahead(turn)
+    if job == state.whole_job and state.whole is not None and not state.whole_due:
+        newest = job >= state.done_since
+        note = f"Segmented the whole image in {event.seconds:.1f} s." if event.complete else None
+        turn.set(whole=None, complete=event.complete and newest, note=note)
+        export = state.export
+        turn.set(export=None)
+        if event.complete and export is not None:
+            turn.do(ReadLabels(export.path, export.overwrite))
+    if not (state.learning and turn.state.resting):
+        run_deferred(turn)
+
+
+def on_exposure(turn: Turn, event: msg.ExposureDiffers) -> None:
+    """Say that the image may have been exposed otherwise, and what to do then."""
+    if not turn.state.match_exposure:
+        spread = f"Grey values here spread {in_words(event.ratio)} where the model learned."
+        turn.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")
+
+
+def on_failed(turn: Turn, event: msg.JobFailed) -> None:
+    """A prediction failed; what is segmented stays."""
+    turn.set(whole=None, whole_due=False, export=None, predicting=0, problem=event.sentence)
+    release_trainer(turn)
+
+
+# -- next spot ----------------------------------------------------------------------------------------------
+
+
+def next_spot(turn: Turn) -> None:
+    """Look for the most uncertain place away from the paint."""
+    state = turn.state
+    if state.chosen is not None:
+        labels = None if state.strokes_layer is None else state.strokes_layer.labels
+        turn.do(msg.SpotJob(turn.envelope(), labels, state.visited))
+
+
+def forget_spots(turn: Turn) -> None:
+    """Spots shown before may be shown again."""
+    turn.set(visited=())
+
+
+def on_spot(turn: Turn, event: msg.SpotFound) -> None:
+    """Go where the spot is."""
+    if event.position is None:
+        turn.set(note="Nothing uncertain is left in what has been segmented.")
+    else:
+        turn.set(
+            visited=(*turn.state.visited, event.position),
+            note="The model is unsure in the middle of the view; paint a stroke there.",
+        )
+        turn.do(GoTo(event.position))

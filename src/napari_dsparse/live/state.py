@@ -1,0 +1,328 @@
+"""All that is known of a live session, as one frozen value; a window draws it and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from napari_dsparse.images.source import ImageSource
+from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
+from napari_dsparse.prediction.tiles import FieldOfView, Tile
+from napari_dsparse.training.progress import TrainingProgress
+
+
+class Training(Enum):
+    """What the trainer is at: fitting the last layer, judging the fit or taking steps, or resting."""
+
+    IDLE = "idle"
+    FITTING = "fitting"
+    LEARNING = "learning"
+    PAUSED = "paused"
+    STEADY = "steady"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeImage:
+    """How far the whole image has been segmented.
+
+    Parameters
+    ----------
+    fraction : float
+        0..1.
+    pixels_per_second, seconds_left : float
+    """
+
+    fraction: float = 0.0
+    pixels_per_second: float = 0.0
+    seconds_left: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenImage:
+    """The image in front.
+
+    Parameters
+    ----------
+    number : int
+        Counted up at every choice; what answers to another number is about an image that was left.
+    key : hashable
+        The same for the same layer read in the same way, whenever it is chosen.
+    name : str
+    source : ImageSource
+    """
+
+    number: int
+    key: Hashable
+    name: str
+    source: ImageSource
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenStrokes:
+    """The strokes layer in front.
+
+    Parameters
+    ----------
+    name : str
+    labels : ndarray of int, shape of the image's source
+        A copy of what is painted; never written.
+    palette : tuple of ClassInfo
+        Names and colours for labels that no class has been named for yet, from label 1 on.
+    """
+
+    name: str
+    labels: npt.NDArray[Any]
+    palette: tuple[ClassInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CurrentModel:
+    """The newest classifier and where it came from.
+
+    Parameters
+    ----------
+    classifier : TrainedClassifier
+    origin : str
+        For the user: the name of a file, or of the image whose strokes it learned from.
+    key : hashable
+        Of the image whose strokes it learned from; None if it came from a file.
+    record : TrainingRecord or None
+        What has been found out about it since it was handed out.
+    """
+
+    classifier: TrainedClassifier
+    origin: str
+    key: Hashable = None
+    record: TrainingRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """What the view was last asked to be segmented with."""
+
+    classifier: TrainedClassifier
+    view: FieldOfView
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """A file that is to be written as soon as the whole image is segmented."""
+
+    path: Path
+    overwrite: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveState:
+    """Everything that a window draws from and the schedule decides by.
+
+    Parameters
+    ----------
+    chosen : ChosenImage or None
+    strokes_layer : ChosenStrokes or None
+    view : FieldOfView or None
+        What is on screen; the schedule needs it from the choice of an image on.
+    classes : tuple of ClassInfo
+    counts : tuple of (strokes, pixels)
+        Paint by class.
+    brush : int
+        Class that the brush paints, from 1; 0 is the eraser.
+    live : bool
+        Learn from every stroke as soon as it is painted.
+    device, network : str
+    uncertainty, probabilities, match_exposure : bool
+        What is wanted of a prediction besides labels, and how it reads the image.
+    training : Training
+    progress : TrainingProgress or None
+        Of the newest fit or step.
+    judged : TrainingProgress or None
+        With the newest held-out figures; while a fit is judged, those of the one before.
+    fit_seconds : float
+        What the newest fit took.
+    seconds_left : float or None
+        Until the round of gradient steps ends, where that can be told.
+    stopping : bool
+        Learning was stopped and its last model, by the step at hand, is still to come.
+    fitted : tuple of (strokes, pixels)
+        What was painted when the newest model was fitted.
+    model : CurrentModel or None
+    applied : bool
+        The model segments the image in front: it learned from its strokes, or the user asked for it.
+    whole : WholeImage or None
+        None while no whole-image prediction runs or waits.
+    whole_job : int
+        Number of the newest whole-image prediction.
+    whole_due : bool
+        The whole image waits for a model that is still to come.
+    complete : bool
+        The whole image was segmented by the newest model.
+    done : frozenset of Tile
+        Exact tiles on screen by the newest model, with all maps that are wanted.
+    done_since : int
+        Tiles of jobs before this number are by an older model.
+    predicting : int
+        Number of the prediction whose end is awaited; 0 if there is none.
+    trainer_waits : int
+        Number of the training that waits for the preview; 0 if none does.
+    preview : Preview or None
+    view_due : bool
+        The view is to be segmented once the whole image is done.
+    sketch_due : bool
+        What is on screen is out of date throughout.
+    sketched : bool
+        On screen, pixels are interpolated that will be computed in a moment.
+    resting : int
+        Number of the prediction after which previews pause, for training to get its share; 0 in no pause.
+    visited : tuple of pixel indices
+        Spots already shown.
+    export : ExportRequest or None
+    writing : bool
+        A file is being written or read.
+    problem : str or None
+        What went wrong last, until something goes right.
+    note : str or None
+        What went right last, worth a sentence.
+    jobs, images : int
+        Numbers given out so far.
+    worker : int
+        Number of the threads that are meant by now; events of earlier ones are dropped.
+    lineage : int
+        How often the model was reset.
+    stopped_job, superseded_job : int
+        Training up to the first was stopped; models of training up to the second gave way to another.
+    cancelled_job : int
+        Tiles of predictions up to this one are not wanted any more.
+    left_job : int
+        Training up to this one was of a strokes layer that was left.
+    dropped : int
+        Events that did not match the state when they came.
+    """
+
+    chosen: ChosenImage | None = None
+    strokes_layer: ChosenStrokes | None = None
+    view: FieldOfView | None = None
+    classes: tuple[ClassInfo, ...] = ()
+    counts: tuple[tuple[int, int], ...] = ()
+    brush: int = 1
+    live: bool = True
+    device: str = "auto"
+    network: str = "auto"
+    uncertainty: bool = False
+    probabilities: bool = False
+    match_exposure: bool = False
+    # training
+    training: Training = Training.IDLE
+    progress: TrainingProgress | None = None
+    judged: TrainingProgress | None = None
+    fit_seconds: float = 0.0
+    seconds_left: float | None = None
+    stopping: bool = False
+    fitted: tuple[tuple[int, int], ...] = ()
+    # model and what it has segmented
+    model: CurrentModel | None = None
+    applied: bool = False
+    whole: WholeImage | None = None
+    whole_job: int = 0
+    whole_due: bool = False
+    complete: bool = False
+    done: frozenset[Tile] = field(default_factory=frozenset)
+    done_since: int = 0
+    predicting: int = 0
+    trainer_waits: int = 0
+    preview: Preview | None = None
+    view_due: bool = False
+    sketch_due: bool = True
+    sketched: bool = False
+    resting: int = 0
+    visited: tuple[tuple[int, ...], ...] = ()
+    # files and words
+    export: ExportRequest | None = None
+    writing: bool = False
+    problem: str | None = None
+    note: str | None = None
+    # numbers
+    jobs: int = 0
+    images: int = 0
+    worker: int = 1
+    lineage: int = 0
+    stopped_job: int = 0
+    superseded_job: int = 0
+    cancelled_job: int = 0
+    left_job: int = 0
+    dropped: int = 0
+
+    @property
+    def image(self) -> str | None:
+        """Name of the image in front."""
+        return None if self.chosen is None else self.chosen.name
+
+    @property
+    def strokes(self) -> str | None:
+        """Name of the strokes layer in front."""
+        return None if self.strokes_layer is None else self.strokes_layer.name
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model that can segment the image in front, or any image if there is none."""
+        if self.model is None:
+            return False
+        return self.chosen is None or self.model.classifier.spec.channels == self.chosen.source.channels
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the model learned from something else than strokes on the image in front."""
+        return self.model is not None and (self.chosen is None or self.model.key != self.chosen.key)
+
+    @property
+    def painted_classes(self) -> int:
+        """How many classes have paint."""
+        return sum(pixels > 0 for _, pixels in self.counts)
+
+    @property
+    def learning(self) -> bool:
+        """Whether the model is about to change by itself."""
+        return self.training in (Training.FITTING, Training.LEARNING)
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a round of gradient steps is under way, or held."""
+        at_it = self.training in (Training.LEARNING, Training.PAUSED)
+        return at_it and self.progress is not None and not self.progress.steady
+
+    @property
+    def expected(self) -> Mapping[int, tuple[float, float]]:
+        """By class that is painted, the range of IoU to expect where nothing is.
+
+        Gradient steps change the model that was judged, so nothing is known of it after them.
+        """
+        if self.judged is None or self.progress is None or self.progress.step > 0:
+            return {}
+        painted = {number for number, (_, pixels) in enumerate(self.counts, start=1) if pixels}
+        ranges = {n: span for n, span in self.judged.held_out_range.items() if n in painted}
+        return ranges if len(painted) > 1 else {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether Stop has anything to stop."""
+        return self.stepping or self.whole is not None
+
+
+def named_classes(state: LiveState, classifier: TrainedClassifier) -> tuple[ClassInfo, ...]:
+    """The classifier's classes under the names and colours that they have by now."""
+    now = state.classes
+    return tuple(now[i] if i < len(now) else info for i, info in enumerate(classifier.classes))
+
+
+def differ(one: LiveState, other: LiveState) -> bool:
+    """Whether any field differs; values that hold arrays are the same only if they are identical."""
+    for entry in fields(LiveState):
+        before, after = getattr(one, entry.name), getattr(other, entry.name)
+        if before is not after and before != after:
+            return True
+    return False

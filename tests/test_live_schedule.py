@@ -1,0 +1,593 @@
+"""The schedule: every event in any order leaves a state that is true, and a way forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from napari_dsparse.images import ImageSource
+from napari_dsparse.live import actions as act
+from napari_dsparse.live import events as ev
+from napari_dsparse.live import messages as msg
+from napari_dsparse.live.schedule import Event, advance
+from napari_dsparse.live.sentences import describe, describe_model
+from napari_dsparse.live.state import LiveState, Training, WholeImage, differ
+from napari_dsparse.network.trained import TrainedClassifier, default_classes
+from napari_dsparse.prediction.tiles import FieldOfView, Tile
+from napari_dsparse.prediction.view_memory import before_paint
+from napari_dsparse.training import TrainingProgress
+
+GREY = ImageSource(np.arange(64, dtype=np.uint8).reshape(8, 8))
+COLOUR = ImageSource(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), channel_axis=2)
+STACK = ImageSource(np.arange(128, dtype=np.uint8).reshape(2, 8, 8))
+SOURCES = {"grey": GREY, "colour": COLOUR, "stack": STACK}
+CLASSIFIERS = {channels: before_paint(source) for channels, source in ((1, GREY), (3, COLOUR))}
+FIT = TrainingProgress(0, 0, float("nan"), {}, 0, 0.1, True, 4)
+VIEW = FieldOfView((), (0, 8), (0, 8))
+
+
+def classifier_of(channels: int, classes: int = 2) -> TrainedClassifier:
+    return replace(CLASSIFIERS[channels], classes=default_classes(classes))
+
+
+def chosen(name: str) -> ev.ImageChosen:
+    source = SOURCES[name]
+    return ev.ImageChosen(name, name, source, replace(VIEW, plane=(0,) * (len(source.shape) - 2)))
+
+
+def strokes_on(name: str) -> ev.StrokesChosen:
+    labels = np.zeros(SOURCES[name].shape, np.uint8)
+    return ev.StrokesChosen(f"{name} strokes", labels, default_classes(2), default_classes(64), 1)
+
+
+class World:
+    """The state, and the jobs that nobody has answered yet."""
+
+    def __init__(self) -> None:
+        self.state = LiveState()
+        self.jobs: list[Any] = []  # all ever asked for
+        self.open: list[Any] = []
+        self.actions: list[Any] = []
+        self.stopped_prediction = 0
+        self.counts: tuple[tuple[int, int], ...] = ()
+
+    def tell(self, *events: Event) -> tuple[Any, ...]:
+        """Hand in events; the actions that the last one led to."""
+        actions: tuple[Any, ...] = ()
+        for event in events:
+            self.state, actions = advance(self.state, event)
+            self.actions.extend(actions)
+            for action in actions:
+                self._take(action)
+        return actions
+
+    def _take(self, action: Any) -> None:
+        match action:
+            case msg.TrainingJob():
+                self._queue(action, msg.TrainingJob)
+            case msg.PredictionJob():
+                waiting = [job for job in self.open if isinstance(job, msg.PredictionJob) and not job.whole]
+                self.open = [job for job in self.open if job not in waiting or job.whole]
+                self._queue(action)
+            case msg.LookAheadJob() | msg.ForgetImageJob():
+                pass
+            case msg.SpotJob() | msg.ExportJob() | msg.SaveModelJob() | msg.LoadModelJob():
+                self._queue(action)
+            case act.StopPredicting():
+                self.stopped_prediction = max(self.stopped_prediction, action.job)
+            case act.DismissThreads():
+                kept = msg.ExportJob | msg.SaveModelJob | msg.LoadModelJob
+                self.open = [job for job in self.open if isinstance(job, kept)]
+
+    def _queue(self, job: Any, instead_of: type | None = None) -> None:
+        if instead_of is not None:
+            self.open = [waiting for waiting in self.open if not isinstance(waiting, instead_of)]
+        self.jobs.append(job)
+        self.open.append(job)
+
+    def asked(self, kind: type) -> list[Any]:
+        return [job for job in self.jobs if isinstance(job, kind)]
+
+    # -- honest threads -------------------------------------------------------------------------------------
+
+    def answers(self, job: Any) -> Iterator[Event]:
+        """What an honest thread says to `job`."""
+        envelope = job.envelope
+        match job:
+            case msg.TrainingJob():
+                yield from self._train(job)
+            case msg.PredictionJob():
+                if envelope.job <= self.stopped_prediction:
+                    yield msg.PredictionEnded(envelope, False, 0.1)
+                else:
+                    yield tile_of(job)
+                    yield msg.PredictionEnded(envelope, True, 0.1)
+            case msg.SpotJob():
+                yield msg.SpotFound(envelope, None)
+            case msg.ExportJob() | msg.SaveModelJob():
+                yield msg.FileWritten(envelope, job.path, "It")
+            case msg.LoadModelJob():
+                yield msg.JobFailed(envelope, "files", "No such file.")
+
+    def _train(self, job: msg.TrainingJob) -> Iterator[Event]:
+        painted = np.unique(job.labels[job.labels > 0])
+        highest = max([len(job.classes), *painted.tolist()])
+        counts = tuple((1, int((job.labels == n).sum())) for n in range(1, highest + 1))
+        named = len(counts) <= len(job.classes)
+        learning = job.learn and named and len(painted) >= 2
+        stopped = job.envelope.job <= self.state.stopped_job
+        yield msg.StrokesCounted(job.envelope, counts, learning)
+        if learning and not stopped:
+            yield msg.StepTaken(job.envelope, FIT)
+            yield msg.SnapshotTaken(job.envelope, classifier_of(job.source.channels, highest), waits=True)
+            yield msg.StepTaken(job.envelope, FIT, judged=True)
+        if job.learn and named:
+            yield msg.TrainingEnded(job.envelope, steady=learning and not stopped)
+
+    def settle(self) -> None:
+        """Let honest threads answer all that is open, as long as that leads to more."""
+        if self.state.training is Training.PAUSED:
+            self.tell(ev.PausePressed(False))
+        for _ in range(200):
+            effects, self.actions = self.actions, []
+            for effect in effects:
+                match effect:
+                    case act.ReadLabels():
+                        self.tell(ev.LabelsRead(effect.path, effect.overwrite, GREY.data, (1, 1), ("", "")))
+                    case act.Wake():
+                        self.tell(ev.RestOver(effect.job))
+            if not self.open:
+                if not self.actions:
+                    return
+                continue
+            self.tell(*self.answers(self.open.pop(0)))
+        pytest.fail("the jobs never end")
+
+
+def tile_of(job: msg.PredictionJob, *, exact: bool = True) -> msg.TileDone:
+    return msg.TileDone(
+        envelope=job.envelope, classes=job.classes, quick=job.quick, exact=exact,
+        tile=Tile(job.view.plane, (0, 8), (0, 8)), labels=np.ones((8, 8), np.uint8), uncertainty=None,
+        probabilities=None, fraction=1.0, pixels_per_second=1.0, seconds_left=0.0,
+    )  # fmt: skip
+
+
+def painted(world: World, *labels: int) -> ev.Painted:
+    paint = np.zeros(world.state.chosen.source.shape if world.state.chosen else (8, 8), np.uint8)
+    for number in labels:
+        paint[..., number % 8, :3] = number
+    return ev.Painted(paint)
+
+
+def trained(name: str = "grey", *labels: int) -> World:
+    """A world in which a model has learned from two strokes on an image, and segmented the view."""
+    world = World()
+    world.tell(chosen(name), strokes_on(name))
+    world.tell(painted(world, *(labels or (1, 2))))
+    world.settle()
+    assert world.state.training is Training.STEADY
+    assert world.state.has_model
+    return world
+
+
+def test_paint_becomes_a_model_and_a_view() -> None:
+    world = trained()
+    assert world.asked(msg.PredictionJob)
+    assert world.state.counts == ((1, 3), (1, 3))
+    assert not world.state.complete
+    world.tell(ev.WholePressed())
+    assert world.state.whole is not None
+    world.settle()
+    assert world.state.complete
+    assert "Segmented the whole image" in describe(world.state)
+
+
+def test_after_the_segmentation_is_removed_the_whole_image_is_segmented_anew() -> None:
+    world = trained()
+    world.tell(ev.WholePressed())
+    world.settle()
+    world.tell(ev.SegmentationRemoved())
+    assert not world.state.complete
+    world.tell(ev.WholePressed())
+    (job,) = [one for one in world.open if isinstance(one, msg.PredictionJob)]
+    assert job.whole
+    assert not job.done, "nothing is left of what was done"
+    world.settle()
+    world.tell(ev.ExportPressed(Path("out.tif"), False))
+    world.settle()
+    assert world.asked(msg.ExportJob)
+
+
+def test_a_segmentation_that_is_removed_while_it_is_made_is_given_up() -> None:
+    world = trained()
+    world.tell(ev.ExportPressed(Path("out.tif"), False))
+    world.tell(ev.SegmentationRemoved())
+    assert world.state.whole is None
+    assert "gone" in describe(world.state)
+    world.settle()
+    assert not world.asked(msg.ExportJob)
+
+
+def test_a_segmentation_that_is_painted_on_while_it_is_made_begins_anew() -> None:
+    world = trained()
+    world.tell(ev.ExportPressed(Path("out.tif"), False))
+    first = world.asked(msg.PredictionJob)[-1]
+    world.tell(ev.SegmentationTaken("grey segmentation"))
+    second = world.asked(msg.PredictionJob)[-1]
+    assert second.whole
+    assert second is not first
+    assert not second.done
+    world.settle()
+    assert world.state.complete
+    assert len(world.asked(msg.ExportJob)) == 1
+
+
+@pytest.mark.parametrize("kind", ["spot", "tile", "failure", "end"])
+def test_answers_about_an_image_that_was_left_are_dropped(kind: str) -> None:
+    world = trained("stack")
+    world.tell(ev.NextSpotPressed())
+    spot = world.asked(msg.SpotJob)[-1]
+    job = world.asked(msg.PredictionJob)[-1]
+    world.tell(chosen("grey"))
+    answer = {
+        "spot": msg.SpotFound(spot.envelope, (1, 4, 4)),
+        "tile": tile_of(job),
+        "failure": msg.JobFailed(job.envelope, "predictor", "The other image broke."),
+        "end": msg.PredictionEnded(job.envelope, True, 1.0),
+    }[kind]
+    before = world.state
+    assert not world.tell(answer)
+    assert world.state.dropped == before.dropped + 1
+    assert not differ(replace(world.state, dropped=before.dropped), before)
+
+
+def test_a_tile_carries_the_classes_it_was_made_with() -> None:
+    world = trained("grey", 1, 2, 3)
+    old = world.asked(msg.PredictionJob)[-1]
+    assert len(old.classes) == 3
+    world.tell(painted(world, 1, 2))
+    world.settle()
+    shown = [action for action in world.tell(tile_of(old)) if isinstance(action, act.ShowTile)]
+    assert not shown or len(shown[0].tile.classes) == 3
+
+
+def test_a_model_is_not_applied_unasked_to_another_image() -> None:
+    world = trained("grey")
+    predictions = len(world.asked(msg.PredictionJob))
+    world.tell(chosen("stack"))
+    world.settle()
+    assert world.state.has_model
+    assert len(world.asked(msg.PredictionJob)) == predictions
+    assert "the model from grey" in describe(world.state)
+    assert "Not applied" in describe_model(world.state)
+    world.tell(ev.WholePressed())
+    world.settle()
+    assert world.asked(msg.PredictionJob)[-1].foreign
+    assert world.state.complete
+    world.tell(chosen("grey"))
+    assert world.state.applied, "here it learned"
+
+
+def test_a_model_of_other_channels_is_kept_and_not_applied() -> None:
+    world = trained("grey")
+    world.tell(chosen("colour"), ev.WholePressed())
+    assert not world.state.has_model
+    assert world.state.whole is None
+    assert world.state.model is not None
+
+
+def test_reset_forgets_the_model_and_nothing_else() -> None:
+    world = trained()
+    before = world.state
+    late = world.asked(msg.TrainingJob)[-1]
+    world.tell(ev.ResetPressed())
+    assert world.state.model is None
+    assert world.state.strokes_layer is before.strokes_layer
+    assert world.state.counts == before.counts
+    world.tell(msg.SnapshotTaken(late.envelope, classifier_of(1)))
+    assert world.state.model is None, "a model that was on its way is of before"
+    assert "Press Train" in describe(world.state)
+    world.tell(ev.TrainPressed())
+    assert world.asked(msg.TrainingJob)[-1].lineage == late.lineage + 1
+    world.settle()
+    assert world.state.has_model
+
+
+def test_live_paint_never_asks_to_press_train() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"))
+    said = []
+    for labels in ((1,), (1, 2)):
+        world.tell(painted(world, *labels))
+        for job in list(world.open):
+            for answer in world.answers(job):
+                world.tell(answer)
+                said.append(describe(world.state))
+    assert not [sentence for sentence in said if "Press Train" in sentence]
+
+
+def test_the_trainer_is_told_when_no_preview_will_come() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), painted(World(), 1, 2))
+    job = world.asked(msg.TrainingJob)[-1]
+    answers = list(world.answers(job))
+    world.tell(*answers[:2])
+    actions = world.tell(answers[2])
+    assert isinstance(answers[2], msg.SnapshotTaken)
+    assert not [one for one in actions if isinstance(one, act.ReleaseTrainer)], "the preview comes first"
+    preview = world.asked(msg.PredictionJob)[-1]
+    actions = world.tell(msg.PredictionEnded(preview.envelope, True, 0.1))
+    assert act.ReleaseTrainer(job.envelope.job) in actions
+
+    world.tell(painted(world, 1, 2, 3), ev.WholePressed())
+    assert world.state.whole is not None
+    second = world.asked(msg.TrainingJob)[-1]
+    actions = world.tell(msg.SnapshotTaken(second.envelope, classifier_of(1, 3), waits=True))
+    waits = world.state.predicting > 0
+    assert waits or act.ReleaseTrainer(second.envelope.job) in actions
+
+
+def test_a_whole_image_that_waits_for_a_model_in_vain_is_given_up() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), painted(world, 1, 2))
+    first = world.asked(msg.TrainingJob)[-1]
+    world.tell(next(iter(world.answers(first))))
+    assert world.state.training is Training.FITTING
+    world.tell(ev.WholePressed())
+    assert world.state.whole_due
+    world.tell(painted(world, 1))  # undone before it was learned
+    world.settle()
+    assert world.state.whole is None
+    assert not world.state.whole_due
+
+
+def test_the_end_of_a_cancelled_whole_image_is_not_that_of_the_next() -> None:
+    world = trained()
+    world.tell(ev.WholePressed())
+    first = world.asked(msg.PredictionJob)[-1]
+    world.tell(ev.CancelPressed(), painted(world, 1, 2))
+    counted = world.asked(msg.TrainingJob)[-1]
+    world.tell(msg.StrokesCounted(counted.envelope, ((1, 4), (1, 3)), learning=True), ev.WholePressed())
+    assert world.state.whole_due
+    world.tell(msg.PredictionEnded(first.envelope, False, 0.1))
+    assert world.state.whole is not None
+    world.settle()
+    assert world.state.complete
+
+
+def test_counts_of_strokes_that_were_left_are_dropped() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), painted(world, 1, 2))
+    job = world.asked(msg.TrainingJob)[-1]
+    world.tell(ev.StrokesLeft(), *world.answers(job))
+    assert world.state.counts == ()
+    assert world.state.model is None
+
+
+def test_a_file_is_reported_whatever_image_is_in_front() -> None:
+    world = trained()
+    world.tell(ev.SaveModelPressed(Path("a.safetensors"), False), ev.ImageLeft())
+    assert world.state.writing
+    world.settle()
+    assert not world.state.writing
+    assert "saved as a.safetensors" in str(world.state.note)
+
+
+def test_events_of_dismissed_threads_are_dropped() -> None:
+    world = trained()
+    job = world.asked(msg.PredictionJob)[-1]
+    world.tell(ev.WindowHidden())
+    assert not world.tell(tile_of(job))
+    assert world.state.dropped == 1
+
+
+NAMES = st.sampled_from(sorted(SOURCES))
+LABELS = st.lists(st.integers(1, 4), max_size=4).map(tuple)
+PLAIN = st.sampled_from([
+    ev.TrainPressed(), ev.StopPressed(), ev.ResetPressed(), ev.WholePressed(), ev.CancelPressed(),
+    ev.SegmentationRemoved(), ev.SegmentationTaken("it"), ev.NextSpotPressed(), ev.WindowHidden(),
+    ev.ExportPressed(Path("out.tif"), False), ev.SaveModelPressed(Path("m.safetensors"), False),
+    ev.LoadModelPressed(Path("m.safetensors")), ev.ImageLeft(), ev.ImageLeft("It cannot be read."),
+    ev.StrokesLeft(), ev.StrokesLeft("It does not fit."), ev.DeviceChosen("cpu"),
+    ev.ViewChanged(FieldOfView((), (0, 4), (0, 8))), ev.ViewRead(VIEW),
+    *(ev.LiveSwitched(on) for on in (True, False)), *(ev.PausePressed(on) for on in (True, False)),
+    *(ev.ExposureMatched(on) for on in (True, False)), *(ev.BrushChanged(n) for n in (0, 1, 9)),
+    *(ev.MapsWanted(one, other) for one in (True, False) for other in (True, False)),
+    *(ev.ClassesEdited(default_classes(n)) for n in (2, 3, 4)),
+])  # fmt: skip
+
+
+#: After one of these a thread says no more of the job.
+ENDS = (
+    msg.TrainingEnded, msg.PredictionEnded, msg.JobFailed, msg.SpotFound, msg.FileWritten, msg.ModelLoaded,
+)  # fmt: skip
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Everything may happen at any time, and every answer may come late or never.
+
+    A thread speaks of its jobs in their order, and no more of one that has ended; what it said may arrive
+    after whatever the user did in the meantime.
+    """
+
+    events = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.ended: set[int] = set()
+        self.newest: dict[str, int] = {}  # job by thread that was spoken of last
+
+    def may_speak(self, job: Any) -> bool:
+        """Whether a thread may still say something of `job`."""
+        number = job.envelope.job
+        return number not in self.ended and number >= self.newest.get(worker_of(job), 0)
+
+    def tell(self, event: Event) -> None:
+        AnyOrder.events += 1
+        before = self.world.state
+        dropped = isinstance(event, msg.WorkerEvent) and is_stale(before, event.envelope)
+        actions = self.world.tell(event)
+        after = self.world.state
+        if dropped:
+            assert not actions
+            assert not differ(replace(after, dropped=before.dropped), before)
+        for action in actions:
+            if isinstance(action, act.ShowTile):
+                assert after.chosen is not None
+                assert action.tile.envelope.image == after.chosen.number
+                assert action.tile.envelope.worker == after.worker
+            if isinstance(action, msg.Job):
+                assert action.envelope.image in (0, 0 if after.chosen is None else after.chosen.number) or (
+                    isinstance(action, msg.ForgetImageJob)
+                )
+            if isinstance(action, msg.PredictionJob):
+                assert action.classifier.spec.channels == action.source.channels
+                assert len(action.classes) == len(action.classifier.classes)
+
+    @initialize(name=NAMES, labels=st.sampled_from([(), (1, 2), (1, 2, 3)]))
+    def begin(self, name: str, labels: tuple[int, ...]) -> None:
+        """Mostly in the middle of work: there is a model."""
+        if labels:
+            self.world = trained(name, *labels)
+            self.ended = {job.envelope.job for job in self.world.jobs}
+
+    @rule(event=st.sampled_from([ev.WholePressed(), ev.TrainPressed(), ev.StopPressed(), ev.CancelPressed()]))
+    def press(self, event: Event) -> None:
+        self.tell(event)
+
+    @rule(name=NAMES)
+    def choose_image(self, name: str) -> None:
+        self.tell(chosen(name))
+
+    @precondition(lambda self: self.world.state.chosen is not None)
+    @rule()
+    def choose_strokes(self) -> None:
+        assert self.world.state.chosen is not None
+        self.tell(strokes_on(self.world.state.chosen.name))
+
+    @precondition(lambda self: self.world.state.strokes_layer is not None)
+    @rule(labels=LABELS)
+    def paint(self, labels: tuple[int, ...]) -> None:
+        event = painted(self.world, *labels)
+        self.tell(event)
+        assert self.world.state.strokes_layer is not None
+        assert self.world.state.strokes_layer.labels is event.labels
+        assert self.world.asked(msg.TrainingJob)[-1].labels is event.labels, "no stroke is lost"
+
+    @rule(event=PLAIN)
+    def act(self, event: Event) -> None:
+        self.tell(event)
+
+    @precondition(lambda self: self.world.open)
+    @rule(data=st.data())
+    def answer_honestly(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(self.world.open))
+        if not self.may_speak(job):
+            return
+        self.world.open.remove(job)
+        self.ended.add(job.envelope.job)
+        self.newest[worker_of(job)] = job.envelope.job
+        for event in self.world.answers(job):
+            self.tell(event)
+
+    @precondition(lambda self: any(map(self.may_speak, self.world.jobs)))
+    @rule(data=st.data())
+    def answer_late(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from([job for job in self.world.jobs if self.may_speak(job)]))
+        self.newest[worker_of(job)] = job.envelope.job
+        events = [*self.world.answers(job), msg.JobFailed(job.envelope, worker_of(job), "It broke.")]
+        if isinstance(job, msg.PredictionJob):
+            events += [tile_of(job, exact=False), msg.ExposureDiffers(job.envelope, 0.2)]
+        if isinstance(job, msg.LoadModelJob):
+            events.append(msg.ModelLoaded(job.envelope, job.path, classifier_of(1, 3)))
+        if isinstance(job, msg.SpotJob):
+            events.append(msg.SpotFound(job.envelope, (4, 4)))
+        event = data.draw(st.sampled_from(events))
+        if isinstance(event, ENDS):
+            self.ended.add(job.envelope.job)
+            self.world.open = [one for one in self.world.open if one is not job]
+        self.tell(event)
+
+    @precondition(lambda self: self.world.actions)
+    @rule(there=st.booleans())
+    def answer_effects(self, there: bool) -> None:
+        effects, self.world.actions = self.world.actions, []
+        for effect in effects:
+            if isinstance(effect, act.ReadLabels):
+                labels = GREY.data if there else None
+                self.tell(ev.LabelsRead(effect.path, effect.overwrite, labels, (1, 1), ("", "")))
+            elif isinstance(effect, act.Wake):
+                self.tell(ev.RestOver(effect.job))
+
+    @invariant()
+    def one_whole_image_at_most(self) -> None:
+        whole = [
+            job for job in self.world.open if isinstance(job, msg.PredictionJob) and job.whole
+            and job.envelope.job > self.world.stopped_prediction
+        ]  # fmt: skip
+        assert len(whole) <= 1
+
+    @invariant()
+    def words_for_every_state(self) -> None:
+        state = self.world.state
+        assert describe(state)
+        assert describe_model(state)
+
+    @invariant()
+    def nothing_is_held_without_an_image(self) -> None:
+        state = self.world.state
+        if state.chosen is None:
+            assert state.strokes_layer is None
+            assert state.preview is None
+            assert not state.done
+            assert state.whole is None
+
+    def teardown(self) -> None:
+        """Whatever happened, honest answers lead to rest."""
+        self.world.settle()
+        state = self.world.state
+        assert not state.learning, state.training
+        assert not state.stopping
+        assert state.whole is None
+        assert not state.writing
+        assert not state.predicting
+        assert not state.trainer_waits
+        assert state.export is None
+
+
+AnyOrder.TestCase.settings = settings(
+    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestAnyOrder = AnyOrder.TestCase
+
+
+def is_stale(state: LiveState, envelope: msg.Envelope) -> bool:
+    """Whether an answer is of an image that was left or of a thread that was dismissed."""
+    number = 0 if state.chosen is None else state.chosen.number
+    return envelope.image != 0 and (envelope.image, envelope.worker) != (number, state.worker)
+
+
+def worker_of(job: Any) -> str:
+    if isinstance(job, msg.SpotJob):
+        return "spots"  # answered in between by the predictor
+    if isinstance(job, msg.TrainingJob):
+        return "trainer"
+    return "files" if isinstance(job, msg.ExportJob | msg.SaveModelJob | msg.LoadModelJob) else "predictor"
+
+
+def test_states_differ_by_value_and_by_identity() -> None:
+    state = LiveState()
+    assert not differ(state, LiveState())
+    assert differ(state, replace(state, whole=WholeImage(0.5)))
+    world = trained()
+    assert not differ(world.state, replace(world.state))
+    assert differ(world.state, replace(world.state, view=FieldOfView((), (1, 2), (1, 2))))
