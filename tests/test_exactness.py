@@ -85,8 +85,10 @@ def test_isolated_clicks_run_as_patches_and_equal_the_whole_image(network, seed,
         for y, x in yx.tolist()
     ])  # fmt: skip
     clicks = join([click] * count)
-    assert clicks.alone
-    assert not join([click, dependency_closure(dense.geometry.windows, np.arange(2), columns + 1)]).alone
+    assert clicks.is_disjoint
+    assert not join(
+        [click, dependency_closure(dense.geometry.windows, np.arange(2), columns + 1)]
+    ).is_disjoint
     with pytest.MonkeyPatch.context() as few:
         few.setattr(dense_network, "PATCH_PIXELS", 200)
         alone = dense.on_sites(pixels, clicks)

@@ -123,7 +123,7 @@ def test_isolated_clicks_run_as_patches_where_these_are_read_whole(made, seed, c
         for y, x in yx.tolist()
     ])  # fmt: skip
     clicks = join([click] * count)
-    assert clicks.alone
+    assert clicks.is_disjoint
     whole = dense(image[None])[0][:, yx[:, 0], yx[:, 1]].t()
     assert_equal(dense.on_sites(pixels, clicks), whole, [image, *network.parameters()])
 

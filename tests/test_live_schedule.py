@@ -22,14 +22,14 @@ from napari_dsparse.live.sentences import describe, describe_model
 from napari_dsparse.live.state import LiveState, Training, WholeImage, differ
 from napari_dsparse.network.trained import TrainedClassifier, default_classes
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
-from napari_dsparse.prediction.view_memory import before_paint
+from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training import TrainingProgress
 
 GREY = ImageSource(np.arange(64, dtype=np.uint8).reshape(8, 8))
 COLOUR = ImageSource(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), channel_axis=2)
 STACK = ImageSource(np.arange(128, dtype=np.uint8).reshape(2, 8, 8))
 SOURCES = {"grey": GREY, "colour": COLOUR, "stack": STACK}
-CLASSIFIERS = {channels: before_paint(source) for channels, source in ((1, GREY), (3, COLOUR))}
+CLASSIFIERS = {channels: warm_start_classifier(source) for channels, source in ((1, GREY), (3, COLOUR))}
 FIT = TrainingProgress(0, 0, float("nan"), {}, 0, 0.1, True, 4)
 VIEW = FieldOfView((), (0, 8), (0, 8))
 

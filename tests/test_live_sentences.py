@@ -19,7 +19,7 @@ from napari_dsparse.live.state import (
     WholeImage,
 )
 from napari_dsparse.network.trained import default_classes
-from napari_dsparse.prediction.view_memory import before_paint
+from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training.progress import TrainingProgress
 
 FIT = TrainingProgress(0, 0, float("nan"), {}, 0, 0.42, True, 5)
@@ -31,7 +31,7 @@ PIXELS = np.zeros((8, 8), np.uint8)
 OPEN = LiveState(chosen=ChosenImage(1, 1, "nuclei", ImageSource(PIXELS)))
 STROKES = ChosenStrokes("nuclei strokes", PIXELS, default_classes(9))
 READY = replace(OPEN, strokes_layer=STROKES, classes=default_classes(2))
-CLASSIFIER = before_paint(ImageSource(np.eye(8, dtype=np.uint8)))
+CLASSIFIER = warm_start_classifier(ImageSource(np.eye(8, dtype=np.uint8)))
 MINE = CurrentModel(CLASSIFIER, "nuclei", 1)
 OTHERS = CurrentModel(CLASSIFIER, "worms", 2)
 PAINTED = replace(READY, counts=((3, 100), (2, 90)))

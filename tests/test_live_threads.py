@@ -515,10 +515,10 @@ def test_the_cores_are_shared_among_those_that_work() -> None:
 
     def measure() -> None:
         with cores.working():
-            cores.settle()
+            cores.apply_thread_limit()
             shares.append(torch.get_num_threads())
             with cores.working():  # as if another thread had begun
-                cores.settle()
+                cores.apply_thread_limit()
                 shares.append(torch.get_num_threads())
 
     thread = threading.Thread(target=measure)

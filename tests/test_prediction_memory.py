@@ -14,7 +14,7 @@ from napari_dsparse.network import default_classes
 from napari_dsparse.network.warm import warm_start
 from napari_dsparse.prediction import Predictor, predict_labels, tiles_of_view
 from napari_dsparse.prediction.tiles import Tile
-from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
+from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier
 from napari_dsparse.training import Trainer, find_strokes
 from test_prediction import classifier_for
 
@@ -52,7 +52,7 @@ def remembering(classifier, memory: ViewMemory, source: ImageSource, tiles) -> P
     """A predictor of these tiles, and a memory that has turned to them."""
     predictor = Predictor(classifier, "cpu", flips=1, memory=memory)
     predictor.begin(source, tiles)
-    memory.turn_to(classifier, source, predictor.blocks_of(tiles))
+    memory.retain(classifier, source, predictor.blocks_of(tiles))
     return predictor
 
 
@@ -93,20 +93,20 @@ def test_what_is_computed_ahead_is_what_the_next_preview_reads():
     strokes[100, 100:120], strokes[200, 300:320] = 1, 2
     trainer = Trainer([source], default_classes(2), device="cpu", hold_out=False)
     trainer.update(find_strokes(strokes))
-    ahead = remembering(before_paint(source), memory, source, tiles)
+    ahead = remembering(warm_start_classifier(source), memory, source, tiles)
     assert all(ahead.prepare(source, tile) for tile in tiles)
     reads = pixels.reads
     assert all(ahead.prepare(source, tile) for tile in tiles)
     assert pixels.reads == reads
     classifier = trainer.snapshot()
-    assert memory.serves(classifier)
+    assert memory.is_valid_for(classifier)
     reads = pixels.reads
     quick = labels_of(remembering(classifier, memory, source, tiles), source, tiles)
     assert pixels.reads == reads
     assert_array_equal(quick, labels_of(Predictor(classifier, "cpu"), source, tiles))
     trainer.train_more()
     trainer.step()
-    assert not memory.serves(trainer.snapshot())
+    assert not memory.is_valid_for(trainer.snapshot())
 
 
 def test_overlapping_tiles_are_remembered_once():
@@ -151,7 +151,7 @@ def test_another_image_view_or_normalisation_is_not_mixed_up():
 
     def remembered_after(*turn) -> set[Tile]:
         labels_of(remembering(classifier, memory, source, tiles), source, tiles)
-        memory.turn_to(*turn)
+        memory.retain(*turn)
         return {block for block in blocks if memory.find(block) is not None}
 
     assert fewer < blocks
@@ -163,11 +163,11 @@ def test_another_image_view_or_normalisation_is_not_mixed_up():
 
 def test_only_features_of_the_warm_start_are_remembered():
     memory = ViewMemory()
-    assert memory.serves(fitted(0))
+    assert memory.is_valid_for(fitted(0))
     stepped = fitted(0)
     name = next(iter(warm_start(stepped.spec).weights))
     stepped = replace(stepped, weights={**stepped.weights, name: stepped.weights[name] * (1 + 1e-6)})
-    assert not memory.serves(stepped)
+    assert not memory.is_valid_for(stepped)
 
 
 def test_memory_has_an_end():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from napari_dsparse import ops
 from napari_dsparse.errors import ShapeError
 from napari_dsparse.ops.reference import sites as reference
-from napari_dsparse.sites import Closure, Room, Window, closure, dependency_closure, join
+from napari_dsparse.sites import Closure, MapBuffers, Window, closure, dependency_closure, join
 
 WINDOWS = (Window((3, 2), (1, 1)), Window((2, 2), (1, 2)), Window((3, 3), (2, 2)))
 WIDTH = 40
@@ -48,7 +48,7 @@ def test_joined_closures_compute_each_its_own_whatever_room_held_before(
     batches: list[list[set[int]]],
 ) -> None:
     torch.manual_seed(0)
-    room = Room()
+    buffers = MapBuffers()
     weights = [torch.randn(2, 2, *window.kernel, dtype=torch.float64) for window in WINDOWS]
 
     def run(found: Closure, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,7 +63,7 @@ def test_joined_closures_compute_each_its_own_whatever_room_held_before(
         own = [dependency_closure(WINDOWS, np.array(sorted(sites), np.int64), WIDTH) for sites in batch]
         pixels = [torch.randn(len(found.pixels), 2, dtype=torch.float64) for found in own]
         apart = [run(found, x) for found, x in zip(own, pixels, strict=True)]
-        together = run(join(own, room), torch.cat(pixels))
+        together = run(join(own, buffers), torch.cat(pixels))
         for joined, parts in zip(together, zip(*apart, strict=True), strict=True):
             torch.testing.assert_close(joined, torch.cat(parts), rtol=1e-12, atol=1e-12)
 

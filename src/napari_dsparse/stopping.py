@@ -13,7 +13,7 @@ class StopFlag(Protocol):
         """Whether to stop before the next piece of work."""
 
 
-def asked_by(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
+def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
     """A question whether to stop, from whatever the caller gave; None never stops."""
     if stop is None:
         return lambda: False

@@ -22,7 +22,7 @@ from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.cluster import ClusterPredictor
-from napari_dsparse.prediction.exposure import in_words, is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 
@@ -91,8 +91,9 @@ def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: 
         return
     if is_notable(ratio):
         report.say(
-            f"Grey values of {image.source.name} spread {in_words(ratio)} where the model learned; if it "
-            "was exposed otherwise, and is not just empty or overfull, --normalise image takes that out."
+            f"Grey values of {image.source.name} spread {describe_ratio(ratio)} where the model learned; "
+            "if it was exposed otherwise, and is not just empty or overfull, "
+            "--normalise image takes that out."
         )
 
 

@@ -14,7 +14,7 @@ class CoreShare:
     """Divides the cores among the worker threads that compute at the moment.
 
     Two threads that each open as many torch threads as there are cores slow each other down; one alone should
-    have them all. A thread joins with `working` and calls `settle` before each piece of work.
+    have them all. A thread joins with `working` and calls `apply_thread_limit` before each piece of work.
     """
 
     def __init__(self, cores: int | None = None) -> None:
@@ -50,7 +50,7 @@ class CoreShare:
         """Whether any thread computes that is not resting."""
         return self._working > 0
 
-    def settle(self) -> None:
+    def apply_thread_limit(self) -> None:
         """Give the calling thread's torch its present share."""
         share = max(1, self._cores // max(1, self._working))
         if getattr(self._mine, "share", None) != share:  # OpenMP's setting is the thread's own

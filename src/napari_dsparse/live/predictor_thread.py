@@ -30,7 +30,7 @@ from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
-from napari_dsparse.prediction.view_memory import ViewMemory, before_paint
+from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier
 
 #: Tiles that may wait for the window; more would only pile up in memory.
 TILES_IN_FLIGHT = 4
@@ -117,13 +117,13 @@ class PredictorThread(Worker[PredictorJob]):
 
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()
-        self._cores.settle()
+        self._cores.apply_thread_limit()
         predictor = self._predictor_for(job)
         tiles = _tiles_of(job)
         if tiles:
             predictor.begin(job.source, tiles)
             if job.quick:
-                self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
+                self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
         for tile in self._in_order(job, predictor, tiles):
@@ -138,7 +138,7 @@ class PredictorThread(Worker[PredictorJob]):
             speed = done / seconds
             if not self._hand_over(_describe(job, prediction, done / pixels, speed, (pixels - done) / speed)):
                 break
-            self._cores.settle()
+            self._cores.apply_thread_limit()
         complete = done == pixels
         self._post(PredictionEnded(job.envelope, complete, time.monotonic() - started))
         if complete and job.foreign:
@@ -156,7 +156,7 @@ class PredictorThread(Worker[PredictorJob]):
     def _look_ahead(self, job: LookAheadJob) -> None:
         if self._ahead is None or self._ahead[:2] != (job.source, job.device):
             try:
-                classifier = before_paint(job.source)
+                classifier = warm_start_classifier(job.source)
             except ImageError:  # no finite pixel: training will say so
                 return
             self._ahead = job.source, job.device, Predictor(classifier, job.device, memory=self._memory)
@@ -165,10 +165,10 @@ class PredictorThread(Worker[PredictorJob]):
         if not tiles:
             return
         predictor.begin(job.source, tiles)
-        self._memory.turn_to(predictor.classifier, job.source, predictor.blocks_of(tiles))
+        self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
 
         def stopped() -> bool:
-            self._cores.settle()
+            self._cores.apply_thread_limit()
             self._answer_spots()
             return self._is_waiting or self._is_unwanted(job)
 
@@ -236,7 +236,7 @@ class PredictorThread(Worker[PredictorJob]):
         wanted = (job.classifier, job.device, job.quick, job.source if job.match_exposure else None)
         if self._predictor is None or self._predicts_with != wanted:
             classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
-            memory = self._memory if job.quick and self._memory.serves(classifier) else None
+            memory = self._memory if job.quick and self._memory.is_valid_for(classifier) else None
             flips = 1 if job.quick else None
             self._predictor = Predictor(classifier, device=job.device, flips=flips, memory=memory)
             self._predicts_with = wanted

@@ -18,7 +18,7 @@ from napari_dsparse.live.events import MapsWanted
 from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_classes
 from napari_dsparse.live.turn import Turn
 from napari_dsparse.network.trained import TrainingRecord
-from napari_dsparse.prediction.exposure import in_words
+from napari_dsparse.prediction.exposure import describe_ratio
 
 #: A preview is followed by a pause of this many times its own length: what it takes, training lacks.
 REST_SHARE = 1.0
@@ -285,7 +285,7 @@ def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
 def on_exposure(turn: Turn, event: msg.ExposureDiffers) -> None:
     """Say that the image may have been exposed otherwise, and what to do then."""
     if not turn.state.match_exposure:
-        spread = f"Grey values here spread {in_words(event.ratio)} where the model learned."
+        spread = f"Grey values here spread {describe_ratio(event.ratio)} where the model learned."
         turn.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")
 
 

@@ -104,7 +104,7 @@ class TrainerThread(Worker[TrainingJob]):
             if not self._is_waiting:
                 self._post(TrainingEnded(job.envelope, steady=False))
             return
-        self._cores.settle()
+        self._cores.apply_thread_limit()
         trainer = self._trainer_for(job)
         if trainer.update(strokes, job.classes):
             self._post(StepTaken(job.envelope, trainer.progress()))
@@ -115,7 +115,7 @@ class TrainerThread(Worker[TrainingJob]):
         elif job.asked and trainer.steady:
             trainer.train_more()
         if not self._is_over(job):
-            self._cores.settle()
+            self._cores.apply_thread_limit()
             self._post(StepTaken(job.envelope, trainer.judge(), judged=True))
             self._take_steps(job, trainer)
         if not self._is_waiting:
@@ -127,7 +127,7 @@ class TrainerThread(Worker[TrainingJob]):
         while not trainer.steady and not self._is_over(job):
             if not self._may_step.wait(timeout=0.05):
                 continue
-            self._cores.settle()
+            self._cores.apply_thread_limit()
             started = time.monotonic()
             progress = trainer.step()
             now = time.monotonic()

@@ -121,7 +121,7 @@ class DenseNetwork(nn.Module):
         Tensor, shape (N, F, H - p + 1, W - p + 1)
             p is `trunk_patch`, which is the patch itself where there are no branches.
         """
-        return self._run(self._trunk[: self._alone], x)
+        return self._run(self._trunk[: self._first_pointwise_step], x)
 
     def local_scores(self, features: Tensor) -> Tensor:
         """What each pixel's own features say: the layers before the first fork that read one pixel only.
@@ -134,7 +134,7 @@ class DenseNetwork(nn.Module):
         -------
         Tensor, shape (N, L, h, w)
         """
-        return self._run(self._trunk[self._alone :], features)
+        return self._run(self._trunk[self._first_pointwise_step :], features)
 
     def gathered(self, local: Tensor) -> Tensor:
         """Class scores from `local_scores`: all layers from the first fork or slice on.
@@ -183,7 +183,7 @@ class DenseNetwork(nn.Module):
         return self.geometry.steps[: self.geometry.trunk]
 
     @property
-    def _alone(self) -> int:
+    def _first_pointwise_step(self) -> int:
         """How many steps of the trunk come before those that act on a pixel by itself and have weights."""
         steps = self._trunk
         behind = max((i + 1 for i, step in enumerate(steps) if reads_neighbours(step)), default=0)
@@ -270,7 +270,7 @@ class DenseNetwork(nn.Module):
     def on_sites(self, pixels: Tensor, closure: Closure) -> Tensor:
         """Class scores of a closure's outputs: (M, C) pixel rows -> (S, K)."""
         check_modes(self.geometry)
-        if closure.alone and pixels.device.type == "cpu" and self._reads_all_of(closure):
+        if closure.is_disjoint and pixels.device.type == "cpu" and self._reads_all_of(closure):
             return self._on_patches(pixels)
         return run_at_sites(self.geometry, pixels, closure.maps)
 
@@ -287,8 +287,8 @@ class DenseNetwork(nn.Module):
         """
         rows, columns = self.patch
         patches = pixels.view(-1, rows, columns, pixels.shape[1]).permute(0, 3, 1, 2)
-        hands = torch.split(patches, max(1, PATCH_PIXELS // (rows * columns)))
-        return torch.cat([self.network(some).flatten(1) for some in hands])
+        groups = torch.split(patches, max(1, PATCH_PIXELS // (rows * columns)))
+        return torch.cat([self.network(some).flatten(1) for some in groups])
 
     def _learns(self, x: Tensor) -> bool:
         """Whether a derivative may be asked for, which needs whole maps."""

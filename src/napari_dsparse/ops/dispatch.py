@@ -99,7 +99,7 @@ def run(operator: str, *args: Any) -> Any:
         return getattr(reference, operator)(*args)
     args = _dense(operator, args)
     launch = _launch()
-    missing = _none_to_be_had(operator, args)
+    missing = _unavailable_reason(operator, args)
     reason = missing or launch.can_run(operator, *args)
     if reason is None:
         ours = partial(getattr(launch, operator), *args)
@@ -126,7 +126,7 @@ def why_not(operator: str, *args: Any) -> str | None:
     if _nothing_to_do(args):
         return "The result is empty, or a sum over nothing."
     args = _dense(operator, args)
-    reason: str | None = _none_to_be_had(operator, args) or _launch().can_run(operator, *args)
+    reason: str | None = _unavailable_reason(operator, args) or _launch().can_run(operator, *args)
     if reason is None and kernel_mode() != "require":
         reason = _choices().choose(operator, args, None)
     return reason
@@ -160,7 +160,7 @@ def _choices() -> ModuleType:
     return import_module("napari_dsparse.ops.cuda.choices")
 
 
-def _none_to_be_had(operator: str, args: tuple[Any, ...]) -> str | None:
+def _unavailable_reason(operator: str, args: tuple[Any, ...]) -> str | None:
     """Why no kernel can be had here, whatever the call asks for."""
     reason: str | None = _launch().unavailable(_device(args))
     return reason or _failed.get(_kind(operator, args))

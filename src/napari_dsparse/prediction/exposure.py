@@ -34,7 +34,7 @@ def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
     return max((a / b for a, b in zip(own, learned, strict=True)), key=lambda ratio: max(ratio, 1 / ratio))
 
 
-def in_words(ratio: float) -> str:
+def describe_ratio(ratio: float) -> str:
     """A `range_ratio` as "2.5 times as widely as"."""
     return f"{ratio:.1f} times as widely as" if ratio >= 1 else f"{1 / ratio:.1f} times less widely than"
 

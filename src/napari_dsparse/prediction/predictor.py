@@ -21,7 +21,7 @@ from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.prediction.blocks import Blocks
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.prediction.view_memory import ViewMemory
-from napari_dsparse.stopping import StopFlag, asked_by
+from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +233,7 @@ class Predictor:
         stop: StopFlag | Callable[[], bool] | None = None,
     ) -> Iterator[TilePrediction]:
         """Predictions of `tiles` in their order, until `stop` is set: heard within a tile."""
-        stopped = asked_by(stop)
+        stopped = as_stop_callable(stop)
         tiles = tuple(tiles)
         if tiles:
             self.begin(source, tiles)

@@ -40,12 +40,12 @@ class ViewMemory:
         self._of: tuple[object, ...] = ()
         self._tiles: dict[Tile, Tensor] = {}
 
-    def serves(self, classifier: TrainedClassifier) -> bool:
+    def is_valid_for(self, classifier: TrainedClassifier) -> bool:
         """Whether a classifier's features are those of the warm start: no step has been taken yet."""
         warm = warm_start(classifier.spec).weights
         return all(torch.equal(classifier.weights[name], weight) for name, weight in warm.items())
 
-    def turn_to(self, classifier: TrainedClassifier, source: ImageSource, tiles: Iterable[Tile]) -> None:
+    def retain(self, classifier: TrainedClassifier, source: ImageSource, tiles: Iterable[Tile]) -> None:
         """Forget all but these parts of this image, and these too if they were normalised otherwise."""
         of = (source, classifier.spec.name, classifier.normalisation)
         wanted = set(tiles) if of == self._of else set()
@@ -67,7 +67,7 @@ class ViewMemory:
             self._tiles[tile] = features
 
 
-def before_paint(source: ImageSource) -> TrainedClassifier:
+def warm_start_classifier(source: ImageSource) -> TrainedClassifier:
     """What every round of training on an image begins with, but for the last layer, which is empty here.
 
     Raises

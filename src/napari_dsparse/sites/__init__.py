@@ -2,8 +2,8 @@
 
 from napari_dsparse.sites.closure import (
     Closure,
+    MapBuffers,
     Reader,
-    Room,
     Window,
     active_sites,
     dependency_closure,
@@ -13,8 +13,8 @@ from napari_dsparse.sites.closure import (
 
 __all__ = [
     "Closure",
+    "MapBuffers",
     "Reader",
-    "Room",
     "Window",
     "active_sites",
     "dependency_closure",

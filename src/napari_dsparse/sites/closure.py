@@ -74,13 +74,13 @@ class Closure:
         Places of the input rows in the frame they were made in: y * width + x.
     maps : tuple of KernelMap
         One for each window of a chain; of a graph, one for each mapped input of each reader.
-    alone : bool
+    is_disjoint : bool
         No output shares anything with another: the input rows are its patch, row by row, then the next one's.
     """
 
     pixels: Tensor
     maps: tuple[KernelMap, ...]
-    alone: bool = False
+    is_disjoint: bool = False
 
     @property
     def outputs(self) -> int:
@@ -94,7 +94,7 @@ class Closure:
 
     def to(self, device: torch.device) -> Closure:
         """The same closure on `device`."""
-        return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps), self.alone)
+        return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps), self.is_disjoint)
 
 
 def dependency_closure(windows: Sequence[Window | Reader], sites: Indices, width: int) -> Closure:
@@ -145,7 +145,7 @@ def link_sites(windows: Sequence[Window | Reader], active: Sequence[Indices], wi
             if mapped:
                 maps.append(_kernel_map(reader.window or _SITE_ALONE, active[i], first, width))
     outputs = active[len(active) - 2] if len(active) > 1 else active[-1]
-    return Closure(torch.from_numpy(active[-1]), tuple(maps), alone=len(outputs) == 1)
+    return Closure(torch.from_numpy(active[-1]), tuple(maps), is_disjoint=len(outputs) == 1)
 
 
 _SITE_ALONE = Window((1, 1), (1, 1))
@@ -218,7 +218,7 @@ def _fits_a_table(places: int, sites: int) -> bool:
     return places < TABLE_PLACES + PLACES_A_SITE * sites
 
 
-class Room:
+class MapBuffers:
     """Memory that one joined closure after another is written to.
 
     A new stroke makes all maps of a batch anew, tens of megabytes for some networks; memory fresh from the
@@ -237,28 +237,31 @@ class Room:
         return held[: shape[0] * shape[1]].view(shape)
 
 
-def join(closures: Sequence[Closure], room: Room | None = None) -> Closure:
+def join(closures: Sequence[Closure], buffers: MapBuffers | None = None) -> Closure:
     """Several closures side by side as one: their rows follow one another in every layer.
 
-    `pixels` are concatenated as they are, each in its own frame. With `room`, which is then for this closure
-    alone, its maps are valid until the next one is joined there.
+    `pixels` are concatenated as they are, each in its own frame. With `buffers`, which is then for this
+    closure only, its maps are valid until the next one is joined there.
     """
     if len(closures) == 1:
         return closures[0]
-    room = room or Room()
+    buffers = buffers or MapBuffers()
     layers = zip(*(closure.maps for closure in closures), strict=True)
     return Closure(
         torch.cat([c.pixels for c in closures]),
-        tuple(_join_maps(maps, room, number) for number, maps in enumerate(layers)),
-        all(c.alone for c in closures),
+        tuple(_join_maps(maps, buffers, number) for number, maps in enumerate(layers)),
+        all(c.is_disjoint for c in closures),
     )
 
 
-def _join_maps(maps: Sequence[KernelMap], room: Room, layer: int) -> KernelMap:
+def _join_maps(maps: Sequence[KernelMap], buffers: MapBuffers, layer: int) -> KernelMap:
     taps = maps[0].rows.shape[1]
     outputs, inputs = sum(m.outputs for m in maps), sum(m.inputs for m in maps)
     _check_count(max(outputs, inputs))
-    rows, inverse = room.take(("rows", layer), (outputs, taps)), room.take(("inverse", layer), (inputs, taps))
+    rows, inverse = (
+        buffers.take(("rows", layer), (outputs, taps)),
+        buffers.take(("inverse", layer), (inputs, taps)),
+    )
     output = input_ = 0
     for m in maps:
         torch.add(m.rows, input_, out=rows[output : output + m.outputs])

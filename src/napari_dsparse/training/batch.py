@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import Geometry
-from napari_dsparse.sites import Closure, Room, dependency_closure, join
+from napari_dsparse.sites import Closure, MapBuffers, dependency_closure, join
 from napari_dsparse.training.choice import ChosenPixels, choose_pixels
 from napari_dsparse.training.strokes import Stroke
 
@@ -90,14 +90,14 @@ def make_piece(
 
 
 def join_pieces(
-    pieces: Sequence[Piece], device: torch.device, room: Room | None = None
+    pieces: Sequence[Piece], device: torch.device, buffers: MapBuffers | None = None
 ) -> tuple[Tensor, Tensor, Closure]:
     """Pieces side by side, in their order: pixels (M, C), the piece of each (M,), and the closure."""
     sizes = torch.tensor([len(piece.pixels) for piece in pieces])
     return (
         torch.cat([piece.pixels for piece in pieces]).to(device),
         torch.repeat_interleave(torch.arange(len(pieces)), sizes).to(device),
-        join([piece.closure for piece in pieces], room).to(device),
+        join([piece.closure for piece in pieces], buffers).to(device),
     )
 
 
@@ -181,11 +181,11 @@ def cells_of(yx: NDArray[np.int64], patch: tuple[int, int]) -> list[NDArray[np.i
 def _groups_of(pieces: Sequence[Piece]) -> list[list[int]]:
     """Numbers of pieces in groups of about as many wanted pixels as a step takes."""
     groups: list[list[int]] = []
-    room = 0
+    left = 0
     for number, piece in enumerate(pieces):
-        if not groups or piece.closure.outputs > room:
+        if not groups or piece.closure.outputs > left:
             groups.append([])
-            room = PIXELS_PER_STEP
+            left = PIXELS_PER_STEP
         groups[-1].append(number)
-        room -= piece.closure.outputs
+        left -= piece.closure.outputs
     return groups

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import ClassInfo, TrainedClassifier, default_class, default_classes
-from napari_dsparse.stopping import StopFlag, asked_by
+from napari_dsparse.stopping import StopFlag, as_stop_callable
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.strokes import Stroke, find_strokes
 from napari_dsparse.training.trainer import Trainer
@@ -77,7 +77,7 @@ def train_classifier(
     sources, strokes = _gather(images, labels, channel_axis, names)
     known = _named_classes(classes, strokes)
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
-    stopped = asked_by(stop)
+    stopped = as_stop_callable(stop)
     if seconds is not None:
         seconds = max(0.0, seconds - (time.perf_counter() - started))
     trainer.update(strokes, steps=steps, seconds=seconds)

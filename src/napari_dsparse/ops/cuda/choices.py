@@ -71,7 +71,7 @@ class Work:
     device: str
     torch: str
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """What it is, for people."""
         (ky, kx), (dy, dx) = self.kernel, self.dilation
         groups = f" in {self.groups} groups" if self.groups > 1 else ""
@@ -93,7 +93,7 @@ class Measured:
         """Whether PyTorch is clearly faster."""
         return self.pytorch < CLEARLY * self.ours
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Who serves and why, for people."""
         server = "PyTorch" if self.by_pytorch else "our kernel"
         return (
@@ -154,7 +154,7 @@ def choose(operator: str, args: tuple[Any, ...], ours: Callable[[], Any] | None)
             _known[work] = load(work)
     measured = _known[work]
     if measured is not None:
-        return f"For {work.words()}: {measured.words()}." if measured.by_pytorch else None
+        return f"For {work.describe()}: {measured.describe()}." if measured.by_pytorch else None
     return by_count(work)
 
 
@@ -164,7 +164,9 @@ def exceptions(operator: str, device: torch.device) -> tuple[str, ...]:
         return ()
     if torch.are_deterministic_algorithms_enabled():
         return ("Always our kernel, since torch.use_deterministic_algorithms is on.",)
-    return BY_COUNT, *(f"{work.words()}: {measured.words()}." for work, measured in _kept(operator, device))
+    return BY_COUNT, *(
+        f"{work.describe()}: {measured.describe()}." for work, measured in _kept(operator, device)
+    )
 
 
 def by_count(work: Work) -> str | None:
@@ -243,4 +245,4 @@ def _kept(operator: str, device: torch.device) -> list[tuple[Work, Measured]]:
         work = Work(**fields | {name: tuple(fields[name]) for name in ("kernel", "dilation")})
         if work.operator == operator and (work.device, work.torch) == machine(device):
             found.append((work, Measured(**entry["seconds"])))
-    return sorted(found, key=lambda pair: pair[0].words())
+    return sorted(found, key=lambda pair: pair[0].describe())

@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_dsparse.ops.cuda import execution, gathers
 from napari_dsparse.ops.cuda.arguments import ConvArguments, WeightGradArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
-from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Finish, Taps, split, up
+from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import STEP, PackedWeight, arithmetic, pack_weight
 from napari_dsparse.ops.shapes import layout_of
 
@@ -32,13 +32,13 @@ def conv2d(
 ) -> Tensor:
     """dsparse::conv2d"""
     taps = Taps.within(x, weight.shape[2:], dilation)
-    return _conv(x, weight, taps, groups, Finish(bias, activation, slope))
+    return _conv(x, weight, taps, groups, Epilogue(bias, activation, slope))
 
 
 def conv2d_input_grad(grad: Tensor, weight: Tensor, dilation: Sequence[int], groups: int) -> Tensor:
     """dsparse::conv2d_input_grad"""
     taps = Taps.across(grad, weight.shape[2:], dilation)
-    return _conv(grad, weight, taps, groups, Finish(), gradient=True)
+    return _conv(grad, weight, taps, groups, Epilogue(), gradient=True)
 
 
 def conv2d_weight_grad(
@@ -78,11 +78,11 @@ def conv2d_weight_grad(
 
 
 def _conv(
-    x: Tensor, weight: Tensor, taps: Taps, groups: int, finish: Finish, *, gradient: bool = False
+    x: Tensor, weight: Tensor, taps: Taps, groups: int, epilogue: Epilogue, *, gradient: bool = False
 ) -> Tensor:
     """Convolve the map `x`; with the weights of its input gradient, or as they are."""
     if layout_of(x) == torch.channels_last:
-        return gathers.map_conv(x, weight, taps, groups, finish, gradient=gradient)
+        return gathers.map_conv(x, weight, taps, groups, epilogue, gradient=gradient)
     math, channels = arithmetic(x), x.shape[1] // groups
     flat = flattening_pays(channels, taps.kernel[0] * taps.kernel[1], math.per_word)
     packed = pack_weight(weight, groups, math, exchanged=gradient, turned=gradient, flat=flat)
@@ -108,7 +108,7 @@ def _conv(
         row_tiles=packed.row_tiles,
         column_tiles=up(taps.size[1], COLUMNS) // COLUMNS,
         **taps.arguments(),
-        **finish.arguments(),
+        **epilogue.arguments(),
     )
     run = KERNELS[f"conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
     blocks = x.shape[0] * groups * taps.size[0] * arguments.column_tiles * packed.row_tiles

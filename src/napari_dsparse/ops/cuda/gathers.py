@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import GatherArguments, SiteConvArguments, SiteWeightGradArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
-from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Finish, Taps, split, up
+from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import PackedWeight, arithmetic, pack_weight
 
 #: Sites of a block, and its depth in words (site_conv.cuh).
@@ -37,7 +37,7 @@ def site_conv2d(
     """dsparse::site_conv2d"""
     out = x.new_empty(rows.shape[0], weight.shape[0])
     table = rows.to(torch.int32)
-    _conv(x, weight, _table(table, x), out, groups, Finish(bias, activation, slope))
+    _conv(x, weight, _table(table, x), out, groups, Epilogue(bias, activation, slope))
     return out
 
 
@@ -47,7 +47,7 @@ def site_conv2d_input_grad(
     """dsparse::site_conv2d_input_grad"""
     out = grad.new_empty(inverse.shape[0], weight.shape[1] * groups)
     table = inverse.to(torch.int32)
-    _conv(grad, weight, _table(table, grad), out, groups, Finish(), exchanged=True)
+    _conv(grad, weight, _table(table, grad), out, groups, Epilogue(), exchanged=True)
     return out
 
 
@@ -59,13 +59,15 @@ def site_conv2d_weight_grad(
     return _weight_grad(x, grad, _table(table, x), kernel, groups)
 
 
-def map_conv(x: Tensor, weight: Tensor, taps: Taps, groups: int, finish: Finish, *, gradient: bool) -> Tensor:
+def map_conv(
+    x: Tensor, weight: Tensor, taps: Taps, groups: int, epilogue: Epilogue, *, gradient: bool
+) -> Tensor:
     """Convolve the channels-last map `x`; with the weights of its input gradient, or as they are."""
     outputs = weight.shape[1] * groups if gradient else weight.shape[0]
     out = torch.empty(
         (x.shape[0], outputs, *taps.size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
     )
-    _conv(x, weight, _pixels(x, taps), out, groups, finish, exchanged=gradient, turned=gradient)
+    _conv(x, weight, _pixels(x, taps), out, groups, epilogue, exchanged=gradient, turned=gradient)
     return out
 
 
@@ -96,7 +98,7 @@ def _conv(
     gather: GatherArguments,
     out: Tensor,
     groups: int,
-    finish: Finish,
+    epilogue: Epilogue,
     *,
     exchanged: bool = False,
     turned: bool = False,
@@ -116,7 +118,7 @@ def _conv(
         # A fetch of four words must neither leave its tap nor start off a multiple of 16 bytes.
         quads=int(channels % (4 * math.per_word) == 0 and x.data_ptr() % 16 == 0),
         column_tiles=packed.row_tiles,
-        **finish.arguments(),
+        **epilogue.arguments(),
     )
     run = KERNELS[f"{_source(gather)}_conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
     blocks = up(gather.sites, SITES) // SITES * groups * packed.row_tiles

@@ -80,7 +80,7 @@ def _pair(two: Sequence[int]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finish:
+class Epilogue:
     """What is done to a sum before it is written: bias, then activation."""
 
     bias: Tensor | None = None
