@@ -28,7 +28,7 @@ from bench.measurements import measure
 from bench.report import Report, say, table
 from bench.targets import verdicts
 from bench.timing import copy_bandwidth, gemm_rate
-from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.ops.dispatch import services
 
 NEEDS_A_GPU = (

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bench.scenes import brush
+from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
@@ -26,7 +27,6 @@ from napari_dsparse.live import messages as msg
 from napari_dsparse.live.loop import LiveLoop
 from napari_dsparse.live.state import LiveState
 from napari_dsparse.live.workers import Workers
-from napari_dsparse.network import default_classes
 from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).

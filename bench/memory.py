@@ -31,16 +31,16 @@ from torch import nn
 from bench.report import Curves, Report, program, say, table, verdict
 from bench.scenes import CLASSES, strokes
 from bench.targets import FIT_MEMORY
-from napari_dsparse.images import Normalisation, resolve_image
-from napari_dsparse.model import Model
-from napari_dsparse.network import (
+from napari_dsparse.classifier import (
     DEFAULT_NETWORK,
     NetworkSpec,
     TrainedClassifier,
     TrainingRecord,
     default_classes,
 )
-from napari_dsparse.network import spec as specs
+from napari_dsparse.classifier import spec as specs
+from napari_dsparse.images import Normalisation, resolve_image
+from napari_dsparse.model import Model
 from napari_dsparse.prediction.predictor import predict_tiles
 from napari_dsparse.training.strokes import find_strokes
 from napari_dsparse.training.trainer import Trainer

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_dsparse.network import DEFAULT_NETWORK, DenseNetwork, NetworkSpec, densify
+from napari_dsparse.classifier import DEFAULT_NETWORK, NetworkSpec
+from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.network.geometry import Crop, Step
 from napari_dsparse.network.graph import Join
 from napari_dsparse.sites import Window, dependency_closure

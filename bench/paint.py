@@ -19,8 +19,8 @@ from bench.memory import most_resident, run_in_process
 from bench.report import say, table
 from bench.scenes import CLASSES, brush, strokes
 from bench.targets import FIRST_MODEL, FIT_MEMORY, FLAT_IN_PAINT, TRAINED
+from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import default_classes
 from napari_dsparse.training import Trainer, find_strokes
 
 Labels = NDArray[np.uint8]

@@ -29,8 +29,8 @@ from bench.report import Report, say, table, verdict
 from bench.timing import gemm_rate
 from bench.work import KINDS, REST, shares
 from napari_dsparse import train
+from napari_dsparse.machine.devices import PRECISIONS, pick_device
 from napari_dsparse.network import DenseNetwork
-from napari_dsparse.ops.devices import PRECISIONS, pick_device
 from napari_dsparse.samples import SAMPLES, load
 
 NETWORKS: dict[str, Callable[[], DenseNetwork]] = {

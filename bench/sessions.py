@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from bench import open_data
 from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.users import Canvas, Choice, anywhere, pointed_at, worst_error
+from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import resolve_image
-from napari_dsparse.network import default_classes
 from napari_dsparse.prediction.predictor import predict_tiles
 from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training import Trainer, find_strokes

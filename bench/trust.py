@@ -24,8 +24,8 @@ from scipy.stats import rankdata
 from bench import open_data
 from bench.report import Report, program, say, several, table
 from bench.users import Canvas, anywhere, worst_error
+from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import resolve_image
-from napari_dsparse.network import default_classes
 from napari_dsparse.prediction.predictor import predict_tiles
 from napari_dsparse.samples.scores import class_iou
 from napari_dsparse.training import Trainer, TrainingProgress, find_strokes

@@ -2,7 +2,7 @@
 
 ``python -m pretraining`` draws synthetic scenes with a known answer, and learns all layers but the last, so
 that a last layer fitted to a few strokes classifies the rest of a scene well. The result is the file that
-``napari_dsparse.network.warm`` reads.
+``napari_dsparse.classifier.warm_start`` reads.
 
     draws -> shapes -> layouts -> appearance -> microscope -> scenes -> episodes -> learn -> warm_file
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
+from napari_dsparse.classifier import NETWORKS
 from napari_dsparse.errors import DsparseError, ExportError
-from napari_dsparse.network import NETWORKS
 from pretraining import warm_file
 from pretraining.draws import Stream
 from pretraining.learn import CONTINUED_RATE, MetaLearner, Recipe

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import resolve_image
 from napari_dsparse.images.normalisation import Normalisation
-from napari_dsparse.network import NetworkSpec
-from napari_dsparse.network.warm import warm_start
 
 #: Whose layers see the detail.
 NETWORK = "compact"

@@ -75,7 +75,7 @@ class RidgeHead(nn.Module):
     Parameters
     ----------
     ridge, scale, caution : float
-        Where they begin: see `napari_dsparse.network.warm.WarmStart`. Positive.
+        Where they begin: see `napari_dsparse.classifier.warm_start.WarmStart`. Positive.
     """
 
     def __init__(self, ridge: float = 1.0, scale: float = math.exp(2), caution: float = 1.0) -> None:
@@ -97,7 +97,7 @@ class RidgeHead(nn.Module):
     @property
     def caution(self) -> Tensor:
         """How much more it is held back where little was painted, shape (); see
-        `napari_dsparse.network.warm`."""
+        `napari_dsparse.classifier.warm_start`."""
         return self.log_caution.exp()
 
     def forward(self, features: Tensor, targets: Tensor, paint: Paint, queries: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.errors import LabelsError
-from napari_dsparse.network import NetworkSpec
 from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training.shares import LEAST, TRUST
 from pretraining import warm_file
@@ -95,7 +95,7 @@ class Report:
     held_iou : float
         Mean intersection over union of the classes, then of the held scenes; nan without such scenes.
     ridge, scale, caution : float
-        See `napari_dsparse.network.warm.WarmStart`.
+        See `napari_dsparse.classifier.warm_start.WarmStart`.
     seconds : float
         Since learning began.
     """

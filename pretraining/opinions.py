@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.classifier import DEFAULT_NETWORK, NetworkSpec
+from napari_dsparse.classifier.warm_start import Opinion, WarmStart, warm_start
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import DEFAULT_NETWORK, NetworkSpec
-from napari_dsparse.network.warm import Opinion, WarmStart, warm_start
 from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import choose_pixels

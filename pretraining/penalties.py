@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import NetworkSpec
-from napari_dsparse.network.warm import warm_start
 from pretraining.context import NETWORK, WINDOWS, WideFeatures
 from pretraining.schedule import Classifier, Schedule, held_scores, learn_schedule, logits
 from pretraining.wide_fits import AMOUNTS, Fit, PaintedScene, make_fit, painted_scene

@@ -1,4 +1,4 @@
-"""The file of a warm start: written so that `napari_dsparse.network.warm` reads it, and read to go on."""
+"""The file of a warm start: written as `classifier.warm_start` reads it, and read to go on."""
 
 from __future__ import annotations
 

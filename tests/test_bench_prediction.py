@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bench import prediction
 
-from napari_dsparse.ops.devices import PRECISIONS
+from napari_dsparse.machine.devices import PRECISIONS
 
 
 def test_every_network_is_compared_in_every_precision(

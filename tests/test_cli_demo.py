@@ -12,11 +12,11 @@ import tifffile
 from PIL import Image
 
 from napari_dsparse import load_model, samples
+from napari_dsparse.classifier import default_classes
 from napari_dsparse.cli import demo, display, doctor, main
 from napari_dsparse.cli.overlay import draw_overlay
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import default_classes
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ import torch
 
 from cuda_host import build
 from napari_dsparse.errors import KernelError
-from napari_dsparse.ops import cache, dispatch, reference
+from napari_dsparse.machine import cache
+from napari_dsparse.ops import dispatch, reference
 from napari_dsparse.ops.cuda import compiler, execution, launch, nvrtc
 from napari_dsparse.ops.cuda.driver import Driver
 from napari_dsparse.ops.cuda.kernels import KERNELS

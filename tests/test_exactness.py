@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_dsparse.network import NETWORKS, NetworkSpec, densify, patch_size
+from napari_dsparse.classifier import NETWORKS, NetworkSpec
 from napari_dsparse.network import dense as dense_network
+from napari_dsparse.network import densify, patch_size
 from napari_dsparse.sites import dependency_closure, join
 from networks import every_patch, gradients, patch_networks
 

@@ -11,10 +11,10 @@ import pytest
 import tifffile
 
 from exports import CLASSES, OME, STACKS, ome_of, random_labels, sizes
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.files import ome_tiff
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.images.reading import read_image, read_labels
-from napari_dsparse.network.trained import ClassInfo
 
 
 @pytest.mark.parametrize("axes", STACKS)

@@ -19,10 +19,12 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms from the foundation up; a module may import from rooms of earlier rows and from its own room only.
 STOREYS = (
     ("errors", "stopping"),
+    ("machine",),
     ("ops",),
     ("images",),
     ("sites",),
     ("network",),
+    ("classifier",),
     ("training", "prediction", "files", "samples"),
     ("model",),
     ("__init__",),

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from napari_dsparse.classifier.trained import TrainedClassifier, default_classes
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
@@ -20,7 +21,6 @@ from napari_dsparse.live import messages as msg
 from napari_dsparse.live.schedule import Event, advance
 from napari_dsparse.live.sentences import describe, describe_model
 from napari_dsparse.live.state import LiveState, Training, WholeImage, differ
-from napari_dsparse.network.trained import TrainedClassifier, default_classes
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training import TrainingProgress

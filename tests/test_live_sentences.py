@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_dsparse.classifier.trained import default_classes
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.expected_iou import mean_range, range_text
 from napari_dsparse.live.sentences import describe, describe_model, progress_text
@@ -18,7 +19,6 @@ from napari_dsparse.live.state import (
     Training,
     WholeImage,
 )
-from napari_dsparse.network.trained import default_classes
 from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training.progress import TrainingProgress
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from gui_session import long_round, two_textures
+from napari_dsparse.classifier.trained import TrainedClassifier, default_classes
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live import messages as msg
-from napari_dsparse.live.cores import CoreShare
 from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
-from napari_dsparse.network.trained import TrainedClassifier, default_classes
+from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction import Predictor, predict_labels
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training import Trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_dsparse.ops.devices import full_float32
+from napari_dsparse.machine.devices import full_float32
 
 CUDA = torch.device("cuda")
 

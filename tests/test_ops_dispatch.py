@@ -16,7 +16,8 @@ import torch
 from napari_dsparse.cli import doctor
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError, KernelError
-from napari_dsparse.ops import cache, dispatch
+from napari_dsparse.machine import cache
+from napari_dsparse.ops import dispatch
 from napari_dsparse.ops.cuda import choices
 from napari_dsparse.ops.library import OPS
 from napari_dsparse.ops.schemas import SCHEMAS

@@ -12,15 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier, TrainingRecord, default_classes
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource, Normalisation, resolve_image
-from napari_dsparse.network import (
-    NetworkSpec,
-    TrainedClassifier,
-    TrainingRecord,
-    default_classes,
-    densify,
-)
+from napari_dsparse.network import densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction import (
     Predictor,

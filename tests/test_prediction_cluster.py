@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from napari_dsparse import samples
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import resolve_image
-from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction import cluster
 from napari_dsparse.prediction.cluster import ClusterPredictor, predict_on_cluster
 from napari_dsparse.prediction.predictor import Predictor, predict_labels

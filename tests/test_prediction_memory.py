@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from napari_dsparse.classifier import default_classes
+from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import default_classes
-from napari_dsparse.network.warm import warm_start
 from napari_dsparse.prediction import Predictor, predict_labels, tiles_of_view
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier

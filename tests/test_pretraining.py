@@ -20,10 +20,11 @@ from pretraining.learn import MetaLearner, Recipe, log_shares
 from pretraining.scenes import SceneSet, scene, scene_set
 from pretraining.trunk import Fragments
 
+from napari_dsparse.classifier import NetworkSpec, default_classes, warm_start
+from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.errors import DsparseError, ExportError, LabelsError, ModelFileError
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.network import NetworkSpec, default_classes, densify, warm
-from napari_dsparse.network.warm import Opinion
+from napari_dsparse.network import densify
 from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.head import Head, Rows
@@ -263,9 +264,9 @@ def test_the_package_begins_where_the_written_file_stands(
     assert all(0 < report.held_iou < 1 for report in reports)
     (tmp_path / "warm").mkdir()
     warm_file.write(tmp_path / "warm" / "compact.safetensors", learner.trunk, learner.head)
-    monkeypatch.setattr(warm, "files", lambda package: tmp_path)
-    monkeypatch.setattr(warm, "_stored", warm._stored.__wrapped__)
-    start = warm.warm_start(NetworkSpec("compact", 1, 2))
+    monkeypatch.setattr(warm_start, "files", lambda package: tmp_path)
+    monkeypatch.setattr(warm_start, "_stored", warm_start._stored.__wrapped__)
+    start = warm_start.warm_start(NetworkSpec("compact", 1, 2))
     assert start.ridge == pytest.approx((reports[-1].ridge,))
     assert start.scale == pytest.approx(reports[-1].scale)
     assert start.caution == pytest.approx((reports[-1].caution,))

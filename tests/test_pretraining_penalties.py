@@ -15,7 +15,7 @@ from pretraining.painting import choose
 from pretraining.schedule import Schedule, held_scores, learn_schedule, logits
 from pretraining.wide_fits import Fit, PaintedScene, make_fit
 
-from napari_dsparse.network.warm import Opinion
+from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.training.head import Head, Rows
 
 

@@ -17,9 +17,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 from skimage.measure import label as connected
 
+from napari_dsparse.classifier import NETWORKS, NetworkSpec, default_classes
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation, resolve_image
-from napari_dsparse.network import NETWORKS, NetworkSpec, default_classes, densify, trace
+from napari_dsparse.network import densify, trace
 from napari_dsparse.prediction import predict_labels, predict_probabilities
 from napari_dsparse.training import Trainer, find_strokes, train_classifier
 from napari_dsparse.training.adamw import AdamW

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import NetworkSpec, densify
-from napari_dsparse.network.warm import warm_start
+from napari_dsparse.network import densify
 from napari_dsparse.training import batch, find_strokes, surroundings
 from napari_dsparse.training.choice import MOST_PIXELS, choose_pixels
 from napari_dsparse.training.features import PixelFeatures

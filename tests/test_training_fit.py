@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_dsparse.network import NETWORKS, NetworkSpec
-from napari_dsparse.network.warm import Opinion, warm_start
+from napari_dsparse.classifier import NETWORKS, NetworkSpec
+from napari_dsparse.classifier.warm_start import Opinion, warm_start
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import MOST_PIXELS, PIXELS_PER_SQUARE, SQUARE, choose_pixels
 from napari_dsparse.training.contrast import CONTRASTS, contrasts

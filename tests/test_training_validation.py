@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_dsparse.classifier import default_classes
+from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.images import resolve_image
-from napari_dsparse.network import default_classes
-from napari_dsparse.network.warm import Opinion
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.choice import choose_pixels
 from napari_dsparse.training.head import Head, Rows

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.network import ClassInfo, TrainedClassifier
 from napari_dsparse.prediction import predict_labels, predict_probabilities, predict_uncertainty
 from napari_dsparse.prediction.exposure import normalised_to
 from napari_dsparse.stopping import StopFlag

@@ -22,7 +22,7 @@ from napari_dsparse.cli.train import learning_line, say_record
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images import resolve_image
-from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.prediction.predictor import Predictor
 from napari_dsparse.samples import Sample, load
 from napari_dsparse.samples.scores import class_iou

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from napari_dsparse.classifier import DEFAULT_NETWORK, NetworkSpec
 from napari_dsparse.cli.display import probe_qt, why_no_window
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import DEFAULT_NETWORK, NetworkSpec, calibration, densify
+from napari_dsparse.machine.cache import cache_folder
+from napari_dsparse.machine.devices import PRECISIONS, available_devices, pick_device
+from napari_dsparse.network import calibration, densify
 from napari_dsparse.network.plan import plan_layers
 from napari_dsparse.ops import dispatch
-from napari_dsparse.ops.cache import cache_folder
-from napari_dsparse.ops.devices import PRECISIONS, available_devices, pick_device
 
 #: Distributions whose versions matter, by the extra of ours that brings them ("" = always there).
 PACKAGES: Mapping[str, Sequence[str]] = {

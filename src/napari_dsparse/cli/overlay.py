@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.segmentation import find_boundaries
 
-from napari_dsparse.network import ClassInfo
+from napari_dsparse.classifier import ClassInfo
 
 #: How much of the class colour shows over the image.
 OPACITY = 0.3

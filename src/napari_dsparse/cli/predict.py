@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_writable, plan_outputs
 from napari_dsparse.cli.report import Report
@@ -20,7 +21,6 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.files.export import export_array, export_labels
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype

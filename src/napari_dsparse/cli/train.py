@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, read_input
 from napari_dsparse.cli.outputs import check_writable
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import ExportError, ImageError, LabelsError
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images.reading import read_labels
-from napari_dsparse.network import TrainedClassifier
-from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.training import TrainingProgress, train_classifier
 
 

@@ -6,11 +6,11 @@ import json
 import re
 from dataclasses import asdict
 
+from napari_dsparse.classifier.spec import NetworkSpec
+from napari_dsparse.classifier.trained import ClassInfo, TrainedClassifier, TrainingRecord
 from napari_dsparse.errors import DsparseError, ModelFileError
 from napari_dsparse.files.fields import Fields
 from napari_dsparse.images.normalisation import Normalisation
-from napari_dsparse.network.spec import NetworkSpec
-from napari_dsparse.network.trained import ClassInfo, TrainedClassifier, TrainingRecord
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
 SCHEMA_VERSION = 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.axes import Axis, resolve_axes
@@ -16,7 +17,6 @@ from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
 from napari_dsparse.files.ome_zarr import write_intensity_zarr, write_label_zarr
 from napari_dsparse.files.pixels import Pixels, Window, intensity_pixels, label_pixels
 from napari_dsparse.images.zarr_file import STORE_MARKS
-from napari_dsparse.network.trained import ClassInfo
 
 #: Suffixes of the formats, the usual one first.
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from napari_dsparse.classifier.trained import ClassInfo, default_class
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels, value_range
-from napari_dsparse.network.trained import ClassInfo, default_class
 
 _LARGEST_INDEX = 255
 

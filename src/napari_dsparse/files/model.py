@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from napari_dsparse.classifier.spec import NetworkSpec
+from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import ModelFileError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.description import describe, read_description
-from napari_dsparse.network.spec import NetworkSpec
-from napari_dsparse.network.trained import TrainedClassifier
 
 #: The one metadata entry of the file: with several, equal classifiers would not always make equal bytes.
 _ENTRY = "napari-dsparse"

@@ -8,10 +8,10 @@ from typing import Any
 
 import tifffile
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.ome_xml import Wording, ome_xml
 from napari_dsparse.files.pixels import Pixels
-from napari_dsparse.network.trained import ClassInfo
 
 #: Namespaces of the annotations that hold class names and colours, by label.
 NAMES_NAMESPACE = "napari-dsparse/class-names"

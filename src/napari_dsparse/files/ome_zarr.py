@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.zarr_extra import import_zarr
-from napari_dsparse.network.trained import ClassInfo
 
 _VERSION = "0.5"
 

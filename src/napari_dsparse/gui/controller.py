@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dsparse.classifier.trained import ClassInfo, default_class, default_classes
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.layers.exporting import labels_to_export
@@ -26,7 +27,6 @@ from napari_dsparse.live.messages import TileDone
 from napari_dsparse.live.schedule import Event
 from napari_dsparse.live.state import LiveState, named_classes
 from napari_dsparse.live.workers import Workers
-from napari_dsparse.network.trained import ClassInfo, default_class, default_classes
 from napari_dsparse.prediction.tiles import FieldOfView
 
 if TYPE_CHECKING:

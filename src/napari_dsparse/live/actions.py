@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.live.messages import Job, TileDone
-from napari_dsparse.network.trained import ClassInfo
 
 # -- of the threads -----------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.network.trained import ClassInfo
 from napari_dsparse.prediction.tiles import FieldOfView
 
 # -- image, strokes, view -----------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_dsparse.classifier.trained import default_classes
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, StopTraining
 from napari_dsparse.live.events import StrokesChosen
 from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
 from napari_dsparse.live.turn import Turn
-from napari_dsparse.network.trained import default_classes
 
 # -- strokes ------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.live.cores import CoreShare
 from napari_dsparse.live.messages import (
     ExposureDiffers,
     ForgetImageJob,
@@ -26,6 +25,7 @@ from napari_dsparse.live.messages import (
     WorkerEvent,
 )
 from napari_dsparse.live.worker import Worker
+from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction

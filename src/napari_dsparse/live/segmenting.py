@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from napari_dsparse.classifier.trained import TrainingRecord
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import (
     FinishDrawing,
@@ -17,7 +18,6 @@ from napari_dsparse.live.actions import (
 from napari_dsparse.live.events import MapsWanted
 from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_classes
 from napari_dsparse.live.turn import Turn
-from napari_dsparse.network.trained import TrainingRecord
 from napari_dsparse.prediction.exposure import describe_ratio
 
 #: A preview is followed by a pause of this many times its own length: what it takes, training lacks.

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 
 from napari_dsparse.errors import LabelsError
-from napari_dsparse.live.cores import CoreShare
 from napari_dsparse.live.messages import (
     SnapshotTaken,
     StepTaken,
@@ -17,6 +16,7 @@ from napari_dsparse.live.messages import (
     WorkerEvent,
 )
 from napari_dsparse.live.worker import Worker
+from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.training.strokes import Stroke, find_strokes
 from napari_dsparse.training.trainer import Trainer
 

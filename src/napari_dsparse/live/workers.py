@@ -16,11 +16,11 @@ from napari_dsparse.live.actions import (
     StopPredicting,
     StopTraining,
 )
-from napari_dsparse.live.cores import CoreShare
 from napari_dsparse.live.file_thread import FileThread
 from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
+from napari_dsparse.machine.cores import CoreShare
 
 #: A thread that does not end in this time (seconds) is left to die with the program; it can do no harm.
 JOIN_SECONDS = 5.0

@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.machine import cache
 from napari_dsparse.network.geometry import Step
 from napari_dsparse.network.layers import Activation, kernel
 from napari_dsparse.network.plan import by_rule, convolution, possible_forms
-from napari_dsparse.ops import cache
 
 VARIABLE = "DSPARSE_PLAN"
 MODES = ("auto", "rule")

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import TrainedClassifier
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.stopping import StopFlag

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import TrainedClassifier
 
 #: From this factor between ranges of grey values on, an image is likely to have been exposed otherwise.
 NOTABLE = 3.0

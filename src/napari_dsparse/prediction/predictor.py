@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.network import DenseNetwork, TrainedClassifier, calibration, densify
+from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
+from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.ops.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.prediction.blocks import Blocks
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.prediction.view_memory import ViewMemory

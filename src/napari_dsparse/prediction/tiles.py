@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from math import ceil
 
+from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network import NetworkSpec
 
 #: Edge of a tile's input in pixels, halo included, where the patch leaves room for it. A widest map of 32
 #: float32 channels is then 8 MB: it stays in a desktop processor's cache, and a tile takes tens of

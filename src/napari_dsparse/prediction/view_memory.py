@@ -7,15 +7,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import (
+from napari_dsparse.classifier import (
     DEFAULT_NETWORK,
     NetworkSpec,
     TrainedClassifier,
     TrainingRecord,
     default_classes,
 )
-from napari_dsparse.network.warm import warm_start
+from napari_dsparse.classifier.warm_start import warm_start
+from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.prediction.tiles import Tile
 
 #: Bytes kept at most: of one channel a view of about 1,850 x 1,850 pixels, of three one of 1,000 x 1,000.

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network.trained import ClassInfo
 
 #: The names that `load` takes; what each shows stands in the README beside this file.
 SAMPLES: tuple[str, ...] = ("nuclei", "tissue", "phase")

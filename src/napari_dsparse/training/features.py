@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
+from napari_dsparse.machine.devices import full_float32
+from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.network.warm import warm_start
-from napari_dsparse.ops.devices import full_float32
 from napari_dsparse.training.batch import PIXELS_PER_LOOK, Piece, cells_of, join_pieces, make_piece
 from napari_dsparse.training.choice import MOST_PIXELS, ChosenPixels
 from napari_dsparse.training.head import Rows

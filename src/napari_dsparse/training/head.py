@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_dsparse.network.warm import Opinion
+from napari_dsparse.classifier.warm_start import Opinion
 
 #: Most principal axes of a group of features that the fit looks at. What lies along the others varies so
 #: little over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the

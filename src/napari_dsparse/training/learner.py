@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from napari_dsparse.network import DenseNetwork, NetworkSpec, densify
+from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier.warm_start import warm_start
+from napari_dsparse.machine.devices import full_float32
+from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.network.symmetry import SYMMETRIES, turn_kernels
-from napari_dsparse.network.warm import warm_start
-from napari_dsparse.ops.devices import full_float32
 from napari_dsparse.sites import Closure
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import Batch

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from napari_dsparse.network.warm import Opinion, WarmStart
+from napari_dsparse.classifier.warm_start import Opinion, WarmStart
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.contrast import contrasts
 from napari_dsparse.training.head import Head, Rows

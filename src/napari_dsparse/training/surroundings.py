@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.machine.devices import full_float32
 from napari_dsparse.network import trace
-from napari_dsparse.ops.devices import full_float32
 
 #: Most lattice cells along the edge of a tile.
 TILE_CELLS = 64

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_class, default_classes
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.network import ClassInfo, TrainedClassifier, default_class, default_classes
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.strokes import Stroke, find_strokes

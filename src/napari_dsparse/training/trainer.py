@@ -9,18 +9,18 @@ from importlib.metadata import version
 
 import torch
 
-from napari_dsparse.errors import DsparseError, LabelsError
-from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import (
+from napari_dsparse.classifier import (
     DEFAULT_NETWORK,
     ClassInfo,
     NetworkSpec,
     TrainedClassifier,
     TrainingRecord,
-    trace,
 )
-from napari_dsparse.network.warm import Opinion, warm_start
-from napari_dsparse.ops.devices import pick_device
+from napari_dsparse.classifier.warm_start import Opinion, warm_start
+from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.machine.devices import pick_device
+from napari_dsparse.network import trace
 from napari_dsparse.training.batch import Batch, make_batches
 from napari_dsparse.training.choice import ChosenPixels, choose_pixels
 from napari_dsparse.training.features import PixelFeatures

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_dsparse.network.warm import Opinion
+from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.head import Head
 from napari_dsparse.training.places import deal, places_of

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_dsparse.classifier.trained import ClassInfo, default_class
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import axis_letters
-from napari_dsparse.network.trained import ClassInfo, default_class
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dsparse.network.trained import ClassInfo, default_class
+from napari_dsparse.classifier.trained import ClassInfo, default_class
 
 if TYPE_CHECKING:
     from napari.layers import Labels

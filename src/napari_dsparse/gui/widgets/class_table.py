@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dsparse.classifier.trained import ClassInfo
 from napari_dsparse.gui.layers.strokes_layer import KEYED_CLASSES
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import WHAT_IT_IS, range_text
-from napari_dsparse.network.trained import ClassInfo
 
 KEY, COLOR, NAME, STROKES, PIXELS, IOU = range(6)
 #: Rows shown before the table scrolls.

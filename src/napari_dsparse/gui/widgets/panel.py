@@ -24,7 +24,7 @@ from napari_dsparse.gui.widgets.curves import LearningCurves
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
 from napari_dsparse.gui.widgets.status_label import StatusLabel
 from napari_dsparse.gui.widgets.swatch import arrow
-from napari_dsparse.ops.devices import available_devices
+from napari_dsparse.machine.devices import available_devices
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_dsparse.ops import cache, reference
+from napari_dsparse.machine import cache
+from napari_dsparse.ops import reference
 from napari_dsparse.ops.schemas import argument_names
 from napari_dsparse.ops.shapes import layout_of
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 from napari_dsparse.errors import KernelError
-from napari_dsparse.ops import cache
+from napari_dsparse.machine import cache
 from napari_dsparse.ops.cuda.kernels import Kernel, headers
 from napari_dsparse.ops.cuda.nvrtc import Nvrtc, find_nvrtc
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from napari_dsparse.network.spec import NetworkSpec
+from napari_dsparse.classifier.spec import NetworkSpec
 
 #: What a file says of the last layer's groups of features, in the names of `WarmStart`.
 _GOVERNS = ("ridge", "caution", "fall", "own", "beside")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_dsparse.classifier.spec import NetworkSpec
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.normalisation import Normalisation
-from napari_dsparse.network.spec import NetworkSpec
 
 #: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
 DEFAULT_COLORS: tuple[str, ...] = (

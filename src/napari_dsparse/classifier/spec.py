@@ -11,8 +11,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from napari_dsparse.classifier.context_head import WINDOWS, ContextHead
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.network.context import WINDOWS, ContextHead
 from napari_dsparse.network.geometry import trace
 
 #: Features that a trunk gives per image channel.

@@ -1,0 +1,1 @@
+"""This computer: its devices, its cores, and what is kept on its disk."""
