@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 
 CLASSES = (ClassInfo('back & "ground"', "#102030"), ClassInfo("Zellkern µ 核", "#e69f00"))
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from napari_dsparse.classifier.classes import ClassInfo, default_classes
 from napari_dsparse.classifier.spec import NETWORKS, NetworkSpec
-from napari_dsparse.classifier.trained import ClassInfo, TrainedClassifier, TrainingRecord, default_classes
+from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.errors import ExportError, ModelFileError
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images.normalisation import Normalisation

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from exports import CLASSES, OME, STACKS, ome_of, random_labels, sizes
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files import ome_tiff
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.images.reading import read_image, read_labels

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from exports import CLASSES, random_labels, sizes
-from napari_dsparse.classifier.trained import default_class
+from napari_dsparse.classifier.classes import default_class
 from napari_dsparse.errors import DsparseError, ExportError
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.images.reading import read_image, read_labels

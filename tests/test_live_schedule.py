@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from napari_dsparse.classifier.trained import TrainedClassifier, default_classes
+from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev

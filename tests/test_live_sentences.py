@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_dsparse.classifier.trained import default_classes
+from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.expected_iou import mean_range, range_text
 from napari_dsparse.live.sentences import describe, describe_model, progress_text

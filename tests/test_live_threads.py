@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gui_session import long_round, two_textures
-from napari_dsparse.classifier.trained import TrainedClassifier, default_classes
+from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live import messages as msg

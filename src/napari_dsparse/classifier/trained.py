@@ -7,42 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.spec import NetworkSpec
-from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.normalisation import Normalisation
-
-#: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
-DEFAULT_COLORS: tuple[str, ...] = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#d55e00",
-    "#f0e442",
-    "#999999",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ClassInfo:
-    """A class as the user knows it: its name and its colour (``#rrggbb``)."""
-
-    name: str
-    color: str
-
-
-def default_class(number: int) -> ClassInfo:
-    """The class that `number` (1, 2, ...) stands for until the user says otherwise."""
-    if number < 1:
-        raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
-    names = {1: "background", 2: "object"}
-    return ClassInfo(names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)])
-
-
-def default_classes(count: int) -> tuple[ClassInfo, ...]:
-    """The first `count` default classes."""
-    return tuple(default_class(number) for number in range(1, count + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from napari_dsparse.cli.display import probe_qt, why_no_window
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.machine.cache import cache_folder
+from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.machine.devices import PRECISIONS, available_devices, pick_device
 from napari_dsparse.network import calibration, densify
 from napari_dsparse.network.plan import plan_layers
@@ -71,7 +72,7 @@ def _version(name: str) -> str | None:
 
 
 def _processors(report: Report) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     threads = torch.get_num_threads()
     best = torch.backends.cpu.get_cpu_capability()
     report.say(f"CPU: {cores} cores for this process, {threads} torch threads, vector instructions {best}")

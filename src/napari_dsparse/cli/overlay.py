@@ -37,7 +37,7 @@ def draw_overlay(
     -------
     ndarray of uint8, shape (Y, X, 3)
     """
-    colors = np.array([(0, 0, 0), *(_rgb(info.color) for info in classes)], np.float32)
+    colors = np.array([(0, 0, 0), *(info.rgb for info in classes)], np.float32)
     grey = image if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=-1)
     low, high = np.quantile(grey, [CLIPPED, 1 - CLIPPED])
     picture = np.clip((grey.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1) * 255
@@ -48,7 +48,3 @@ def draw_overlay(
     picture[strokes > 0] = colors[strokes[strokes > 0]]
     drawn: npt.NDArray[np.uint8] = picture.round().astype(np.uint8)
     return drawn
-
-
-def _rgb(color: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(color.removeprefix("#")))

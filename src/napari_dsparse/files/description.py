@@ -6,8 +6,9 @@ import json
 import re
 from dataclasses import asdict
 
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.spec import NetworkSpec
-from napari_dsparse.classifier.trained import ClassInfo, TrainedClassifier, TrainingRecord
+from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.errors import DsparseError, ModelFileError
 from napari_dsparse.files.fields import Fields
 from napari_dsparse.images.normalisation import Normalisation

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.axes import Axis, resolve_axes

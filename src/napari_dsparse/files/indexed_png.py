@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_dsparse.classifier.trained import ClassInfo, default_class
+from napari_dsparse.classifier.classes import ClassInfo, default_class
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels, value_range
@@ -46,11 +46,11 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
         raise ExportError(
             f"Labels reach up to {highest} and PNG holds up to {_LARGEST_INDEX}; choose OME-TIFF or OME-Zarr."
         )
-    colors = [info.color for info in classes[:_LARGEST_INDEX]]
-    colors += [default_class(number).color for number in range(len(colors) + 1, highest + 1)]
+    known = list(classes[:_LARGEST_INDEX])
+    known += [default_class(number) for number in range(len(known) + 1, highest + 1)]
 
     image = Image.fromarray(pixels.read((slice(None), slice(None))).astype(np.uint8))
-    palette = b"".join(bytes.fromhex(color.removeprefix("#")) for color in ("#000000", *colors))
+    palette = bytes(3) + b"".join(bytes(info.rgb) for info in known)
     # A full palette, because Pillow packs several pixels into a byte with a short one, which not every reader
     # unpacks.
     image.putpalette(palette.ljust(3 * (_LARGEST_INDEX + 1), b"\0"))

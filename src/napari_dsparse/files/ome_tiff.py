@@ -8,7 +8,7 @@ from typing import Any
 
 import tifffile
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.ome_xml import Wording, ome_xml
 from napari_dsparse.files.pixels import Pixels

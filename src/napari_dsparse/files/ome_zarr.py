@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels
@@ -37,10 +37,7 @@ def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
     numbered = list(enumerate(classes, start=1))
     image_label = {
         "version": _VERSION,
-        "colors": [
-            {"label-value": number, "rgba": [*bytes.fromhex(info.color.removeprefix("#")), 255]}
-            for number, info in numbered
-        ],
+        "colors": [{"label-value": number, "rgba": [*info.rgb, 255]} for number, info in numbered],
         "properties": [{"label-value": number, "name": info.name} for number, info in numbered],
     }
     _write(path, pixels, axes, "segmentation", {"image-label": image_label})

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_dsparse.classifier.trained import ClassInfo, default_class, default_classes
+from napari_dsparse.classifier.classes import ClassInfo, default_class, default_classes
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.layers.exporting import labels_to_export

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.prediction.tiles import FieldOfView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_dsparse.classifier.trained import default_classes
+from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, StopTraining

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_dsparse.classifier.trained import ClassInfo, TrainedClassifier, TrainingRecord
+from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress

@@ -58,8 +58,13 @@ class CoreShare:
             self._mine.share = share
 
 
+def available_cores() -> int:
+    """Returns the number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _usable_cores() -> int:
-    """Cores this process may run on; OMP_NUM_THREADS, where set, is obeyed."""
+    """Returns `available_cores`, or fewer where OMP_NUM_THREADS says so."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = available_cores()
     return min(available, int(limit)) if limit.isdigit() and int(limit) > 0 else available

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_dsparse.classifier.trained import ClassInfo, default_class
+from napari_dsparse.classifier.classes import ClassInfo, default_classes, hex_color
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import axis_letters
@@ -54,12 +54,8 @@ def _classes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
     colors = getattr(colormap, "color_dict", {})
     count = max([int(np.max(data)), *names]) if data.size else 0
     return tuple(
-        ClassInfo(names.get(number, default_class(number).name), _hex(colors.get(number), number))
-        for number in range(1, count + 1)
+        ClassInfo(
+            names.get(number, usual.name), hex_color(colors[number]) if number in colors else usual.color
+        )
+        for number, usual in enumerate(default_classes(count), start=1)
     )
-
-
-def _hex(color: Any, number: int) -> str:
-    if color is None:
-        return default_class(number).color
-    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in color[:3])

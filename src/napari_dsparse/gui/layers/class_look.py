@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dsparse.classifier.trained import ClassInfo, default_class
+from napari_dsparse.classifier.classes import ClassInfo, default_class, hex_color
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -22,7 +22,9 @@ def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
     from napari.utils.colormaps import DirectLabelColormap
 
     colors: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4)}
-    colors |= {number: _rgba(info.color) for number, info in enumerate(classes, start=1)}
+    colors |= {
+        number: (*(part / 255 for part in info.rgb), 1.0) for number, info in enumerate(classes, start=1)
+    }
     return DirectLabelColormap(color_dict=colors)
 
 
@@ -56,7 +58,7 @@ def _class_on(layer: Labels, number: int, name: str | None) -> ClassInfo:
     usual = default_class(number)
     color = layer.get_color(number)
     visible = color is not None and float(color[3]) > 0
-    return ClassInfo(name or usual.name, _hex(color) if visible else usual.color)
+    return ClassInfo(name or usual.name, hex_color(color) if visible else usual.color)
 
 
 def _named_labels(layer: Labels) -> dict[int, str]:
@@ -65,12 +67,3 @@ def _named_labels(layer: Labels) -> dict[int, str]:
         return {}
     pairs = zip(features["index"], features[CLASS_COLUMN], strict=True)
     return {int(number): str(name) for number, name in pairs if int(number) > 0}
-
-
-def _rgba(color: str) -> tuple[float, float, float, float]:
-    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red, green, blue, 1.0
-
-
-def _hex(color: Any) -> str:
-    return "#" + "".join(f"{round(float(part) * 255):02x}" for part in color[:3])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 

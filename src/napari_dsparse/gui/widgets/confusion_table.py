@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import NOTHING_YET, WHAT_IT_IS, range_text
 from napari_dsparse.training.progress import TrainingProgress

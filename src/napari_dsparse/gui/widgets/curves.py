@@ -9,7 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QWidget
 
-from napari_dsparse.classifier.trained import ClassInfo
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.live.expected_iou import NOTHING_YET, WHAT_IT_IS
 from napari_dsparse.training.progress import TrainingProgress
 

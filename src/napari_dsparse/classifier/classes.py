@@ -1,0 +1,53 @@
+"""Classes as the user knows them: numbers, names and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from napari_dsparse.errors import DsparseError
+
+#: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
+DEFAULT_COLORS: tuple[str, ...] = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#f0e442",
+    "#999999",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInfo:
+    """A class's name and its colour, ``#rrggbb``."""
+
+    name: str
+    color: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue of the colour, 0..255."""
+        red, green, blue = bytes.fromhex(self.color.removeprefix("#"))
+        return red, green, blue
+
+
+def hex_color(parts: Iterable[float]) -> str:
+    """Returns ``#rrggbb`` for red, green and blue in 0..1; further parts, such as opacity, are ignored."""
+    red, green, blue, *_ = (round(255 * float(part)) for part in parts)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def default_class(number: int) -> ClassInfo:
+    """The class that `number` (1, 2, ...) stands for until the user says otherwise."""
+    if number < 1:
+        raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
+    names = {1: "background", 2: "object"}
+    return ClassInfo(names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)])
+
+
+def default_classes(count: int) -> tuple[ClassInfo, ...]:
+    """The first `count` default classes."""
+    return tuple(default_class(number) for number in range(1, count + 1))
