@@ -42,10 +42,11 @@ def launcher(monkeypatch, tmp_path):
     monkeypatch.setattr(dispatch, "_told", set())
     monkeypatch.setattr(dispatch, "_failed", {})
     monkeypatch.setattr(choices, "machine", lambda device: ("A GPU", "torch, CUDA"))
-    monkeypatch.setattr(choices, "_known", {})
+    choices.times.forget()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     monkeypatch.delenv(dispatch.VARIABLE, raising=False)
-    return stand_in
+    yield stand_in
+    choices.times.forget()
 
 
 @pytest.fixture

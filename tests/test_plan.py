@@ -11,6 +11,7 @@ from torch import nn
 
 from napari_dsparse import train
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.machine.measured import fastest
 from napari_dsparse.network import calibration, densify, plan
 from napari_dsparse.ops.fragments import join_phases, split_phases
 from networks import every_patch, gradients, patch_networks
@@ -152,8 +153,9 @@ def calibrated(monkeypatch, tmp_path):
     """A machine of which nothing is known, and where nothing is left behind."""
     monkeypatch.setenv("DSPARSE_PLAN", "auto")
     monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(tmp_path))
-    monkeypatch.setattr(calibration, "_known", {})
-    return tmp_path
+    calibration.times.forget()
+    yield tmp_path
+    calibration.times.forget()
 
 
 def test_every_form_is_timed_once_a_machine_and_kept(calibrated, monkeypatch):
@@ -162,15 +164,15 @@ def test_every_form_is_timed_once_a_machine_and_kept(calibrated, monkeypatch):
     assert set(first) - {"fused"} == {"taps", "fragments", "products"}
     assert min(first.values()) > 0
     monkeypatch.setattr(calibration, "_time_all", None)  # another process must not time again
-    monkeypatch.setattr(calibration, "_known", {})
+    calibration.times.forget()
     assert calibration.seconds_of(step, RELU, torch.float32) == first
     assert calibration.measured(step, RELU, torch.float32) in first
 
 
 def test_a_form_must_be_clearly_faster_to_be_chosen():
-    assert calibration.decide("taps", {"taps": 1.0, "products": 0.9}) == "taps"
-    assert calibration.decide("taps", {"taps": 1.0, "products": 0.5, "fragments": 0.6}) == "products"
-    assert calibration.decide("fragments", None) == "fragments"
+    assert fastest({"taps": 1.0, "products": 0.9}, "taps", 0.75) == "taps"
+    assert fastest({"taps": 1.0, "products": 0.5, "fragments": 0.6}, "taps", 0.75) == "products"
+    assert fastest(None, "fragments", 0.75) == "fragments"
 
 
 def test_a_measured_form_serves_prediction_and_gives_the_same_numbers(calibrated, monkeypatch):

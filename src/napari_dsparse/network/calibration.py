@@ -12,19 +12,15 @@ default), or ``rule``, which measures nothing and asks for nothing that was.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
-import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.machine import cache
+from napari_dsparse.machine.measured import MeasuredTimes, Seconds, fastest
 from napari_dsparse.network.geometry import Step
 from napari_dsparse.network.layers import Activation, kernel
 from napari_dsparse.network.plan import by_rule, convolution, possible_forms
@@ -38,12 +34,6 @@ CLEARLY = 0.75
 ROWS, COLUMNS = 32, 128
 #: The fastest of so many runs counts, after one that does not.
 RUNS = 4
-
-Seconds = Mapping[str, float]
-
-#: What is known in this process, by work; None where nothing could be kept.
-_known: dict[Work, Seconds | None] = {}
-_timing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +51,10 @@ class Work:
     machine: str
 
 
+#: What is known of this machine.
+times: MeasuredTimes[Work] = MeasuredTimes(".plan")
+
+
 def measured(step: Step, activation: Activation, dtype: torch.dtype) -> str:
     """The form of a layer for maps of `dtype`, by what was measured here; timed now if it never was.
 
@@ -69,15 +63,7 @@ def measured(step: Step, activation: Activation, dtype: torch.dtype) -> str:
     DsparseError
         If DSPARSE_PLAN holds anything but its modes.
     """
-    return decide(by_rule(step, activation, dtype), seconds_of(step, activation, dtype))
-
-
-def decide(rule: str, seconds: Seconds | None) -> str:
-    """The fastest form, if it is clearly faster than the rule's."""
-    if not seconds:
-        return rule
-    best = min(seconds, key=lambda form: seconds[form])
-    return best if seconds[best] < CLEARLY * seconds[rule] else rule
+    return fastest(seconds_of(step, activation, dtype), by_rule(step, activation, dtype), CLEARLY)
 
 
 def seconds_of(step: Step, activation: Activation, dtype: torch.dtype) -> Seconds | None:
@@ -90,12 +76,7 @@ def seconds_of(step: Step, activation: Activation, dtype: torch.dtype) -> Second
     if _mode() == "rule" or len(forms) < 2:
         return None
     work = _work_of(step, activation, dtype)
-    with _timing:  # one at a time, and the first stays
-        if work not in _known:
-            if _load(work) is None:
-                _save(work, _time_all(work))
-            _known[work] = _load(work)
-        return _known[work]
+    return times.find_or_measure(work, lambda: _time_all(work))
 
 
 def _mode() -> str:
@@ -140,17 +121,3 @@ def _time_all(work: Work) -> Seconds:
                 run(x)
                 times[form].append(time.perf_counter() - started)
     return {form: min(own[1:]) for form, own in times.items()}
-
-
-def _load(work: Work) -> Seconds | None:
-    content = cache.load(cache.cache_folder(), _entry(work))
-    return None if content is None else json.loads(content)["seconds"]
-
-
-def _save(work: Work, seconds: Seconds) -> None:
-    text = json.dumps({"work": asdict(work), "seconds": seconds}, indent=1)
-    cache.store(cache.cache_folder(), _entry(work), text.encode())
-
-
-def _entry(work: Work) -> str:
-    return f"{hashlib.sha256(repr(work).encode()).hexdigest()}.plan"

@@ -9,19 +9,17 @@ deterministic algorithms, picked by its own fixed rules.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import math
 import statistics
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from napari_dsparse.machine import cache
+from napari_dsparse.machine.measured import MeasuredTimes, Seconds, fastest
 from napari_dsparse.ops import reference
 from napari_dsparse.ops.schemas import argument_names
 from napari_dsparse.ops.shapes import layout_of
@@ -42,10 +40,7 @@ CLEARLY = 0.95
 
 RUNS = 5
 
-#: What is known in this process, by work; None where nothing was measured.
-_known: dict[Work, Measured | None] = {}
-
-_flags, _timing = threading.Lock(), threading.Lock()
+_flags = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ class Measured:
     @property
     def by_pytorch(self) -> bool:
         """Whether PyTorch is clearly faster."""
-        return self.pytorch < CLEARLY * self.ours
+        return fastest({"ours": self.ours, "pytorch": self.pytorch}, "ours", CLEARLY) == "pytorch"
 
     def describe(self) -> str:
         """Who serves and why, for people."""
@@ -100,6 +95,10 @@ class Measured:
         return (
             f"{server}, measured here: {self.ours * 1e3:.3f} ms ours, {self.pytorch * 1e3:.3f} ms PyTorch's"
         )
+
+
+#: What is known of this machine.
+times: MeasuredTimes[Work] = MeasuredTimes(".choice")
 
 
 def work_of(operator: str, args: tuple[Any, ...]) -> Work:
@@ -146,15 +145,11 @@ def choose(operator: str, args: tuple[Any, ...], ours: Callable[[], Any] | None)
     if operator not in OPERATORS or torch.are_deterministic_algorithms_enabled():
         return None
     work = work_of(operator, args)
-    if work not in _known:
-        _known[work] = load(work)
-    if _known[work] is None and ours is not None and not torch.cuda.is_current_stream_capturing():
-        with _timing:  # one at a time, and the first stays
-            if load(work) is None:
-                save(work, _measured(operator, args, ours))
-            _known[work] = load(work)
-    measured = _known[work]
-    if measured is not None:
+    found = times.find(work)
+    if found is None and ours is not None and not torch.cuda.is_current_stream_capturing():
+        found = times.find_or_measure(work, lambda: _measured(operator, args, ours))
+    if found is not None:
+        measured = Measured(**found)
         return f"For {work.describe()}: {measured.describe()}." if measured.by_pytorch else None
     return by_count(work)
 
@@ -193,13 +188,13 @@ def by_pytorch(operator: str, args: tuple[Any, ...]) -> Any:
             cudnn.deterministic, cudnn.benchmark = before
 
 
-def _measured(operator: str, args: tuple[Any, ...], ours: Callable[[], Any]) -> Measured:
+def _measured(operator: str, args: tuple[Any, ...], ours: Callable[[], Any]) -> Seconds:
     device = args[0].device
     own = seconds(ours, device)
     try:
-        return Measured(own, seconds(lambda: by_pytorch(operator, args), device))
+        return {"ours": own, "pytorch": seconds(lambda: by_pytorch(operator, args), device)}
     except RuntimeError:  # no such algorithm, or no memory for its workspace
-        return Measured(own, math.inf)
+        return {"ours": own, "pytorch": math.inf}
 
 
 def seconds(call: Callable[[], Any], device: torch.device) -> float:
@@ -217,33 +212,11 @@ def seconds(call: Callable[[], Any], device: torch.device) -> float:
     return statistics.median(times)
 
 
-def load(work: Work) -> Measured | None:
-    """What was measured of this work, on this machine or on one that shares its cache folder."""
-    content = cache.load(cache.cache_folder(), _entry(work))
-    return None if content is None else Measured(**json.loads(content)["seconds"])
-
-
-def save(work: Work, measured: Measured) -> None:
-    """Keep what was measured, if that can be done."""
-    text = json.dumps({"work": asdict(work), "seconds": asdict(measured)}, indent=1)
-    cache.store(cache.cache_folder(), _entry(work), text.encode())
-
-
-def _entry(work: Work) -> str:
-    return f"{hashlib.sha256(repr(work).encode()).hexdigest()}.choice"
-
-
 def _kept(operator: str, device: torch.device) -> list[tuple[Work, Measured]]:
-    """Everything measured of an operator on this device, in the order of its words."""
-    folder = cache.cache_folder()
+    """Everything measured of an operator on this device, sorted by its description."""
     found = []
-    for path in folder.glob("*.choice") if folder else ():
-        content = cache.load(folder, path.name)
-        if content is None:
-            continue
-        entry = json.loads(content)
-        fields: dict[str, Any] = entry["work"]
+    for fields, own in times.kept():
         work = Work(**fields | {name: tuple(fields[name]) for name in ("kernel", "dilation")})
         if work.operator == operator and (work.device, work.torch) == machine(device):
-            found.append((work, Measured(**entry["seconds"])))
+            found.append((work, Measured(**own)))
     return sorted(found, key=lambda pair: pair[0].describe())
