@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from torch import nn
 
 from napari_dsparse import train
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.measured import fastest
 from napari_dsparse.network import calibration, densify, plan
 from napari_dsparse.ops.fragments import join_phases, split_phases
+from napari_dsparse.prediction import Predictor, plan_tiles
 from networks import every_patch, gradients, patch_networks
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
@@ -34,8 +38,7 @@ def prefer(form):
 def test_streamed_rows_equal_patch_by_patch(network, seed, band, images, form):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "BAND_ROWS", (band, band))
-        dense = densify(network)
-        dense.chooser = prefer(form)
+        dense = densify(network).planned(torch.float64, prefer(form))
         torch.manual_seed(seed)
         rows, columns = dense.patch
         batch = torch.randn(images, network.in_channels, rows + 6, columns + 3, dtype=torch.float64)
@@ -112,10 +115,8 @@ def test_a_fused_layer_gives_the_numbers_of_its_two_passes():
         nn.Conv2d(2, 8, 3, bias=False), nn.LeakyReLU(0.2), nn.MaxPool2d(2, 2), nn.Conv2d(8, 8, 3, groups=4),
         nn.ReLU(), nn.Conv2d(8, 6, 1), nn.LeakyReLU(0.1), nn.Conv2d(6, 3, 1),
     )  # fmt: skip
-    fused, apart = densify(network), densify(network)
-    fused.chooser, apart.chooser = prefer("fused"), prefer("taps")
-    forms = [p.form for p in plan.plan_layers(fused.geometry.steps, torch.float32, fused.chooser)]
-    assert forms.count("fused") == 3
+    fused, apart = (densify(network).planned(torch.float32, prefer(form)) for form in ("fused", "taps"))
+    assert [layer.form for layer in fused.plan.layers].count("fused") == 3
     x = torch.randn(2, 2, 90, 40)
     with torch.no_grad():
         torch.testing.assert_close(fused(x), apart(x))
@@ -123,6 +124,7 @@ def test_a_fused_layer_gives_the_numbers_of_its_two_passes():
         if not plan.can_fuse(half):
             pytest.skip("this processor has no such convolution in bfloat16")
         network.to(half)
+        fused, apart = (densify(network).planned(half, prefer(form)) for form in ("fused", "taps"))
         torch.testing.assert_close(fused(x.to(half)), apart(x.to(half)), rtol=0.05, atol=0.05)
 
 
@@ -183,13 +185,48 @@ def test_a_measured_form_serves_prediction_and_gives_the_same_numbers(calibrated
     )
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Conv2d(3, 2, 2))
-    ruled, chosen = densify(network), densify(network)
-    chosen.chooser = calibration.measured
+    ruled = densify(network)
+    chosen = ruled.planned(torch.float32, calibration.measured)
     x = torch.randn(1, 2, 20, 30)
-    forms = [layer.form for layer in plan.plan_layers(chosen.geometry.steps, x.dtype, chosen.chooser)]
-    assert forms == ["products", "whole", "products"]
+    assert [layer.form for layer in chosen.plan.layers] == ["products", "whole", "products"]
     with torch.no_grad():
         torch.testing.assert_close(chosen(x), ruled(x))
+
+
+@pytest.mark.parametrize("form", plan.FORMS)
+def test_without_a_plan_what_is_learned_is_seen_at_once_and_a_plan_keeps_its_weights(form):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2, 2), nn.Conv2d(3, 2, 2)).double()
+    live = densify(network)
+    planned = densify(copy.deepcopy(network)).planned(torch.float64, prefer(form))
+    x = torch.randn(1, 1, 12, 14, dtype=torch.float64)
+    with torch.no_grad():
+        before = live(x)
+        for parameter in network.parameters():
+            parameter += 0.1
+        rows, columns = live.patch
+        torch.testing.assert_close(live(x)[0], every_patch(network, x[0], (rows, columns)), **CLOSE)
+        torch.testing.assert_close(planned(x), before, **CLOSE)
+
+
+def test_prediction_plans_once_and_not_per_tile(monkeypatch):
+    asked = []
+
+    def chooser(*layer):
+        asked.append(layer)
+        return plan.by_rule(*layer)
+
+    monkeypatch.setattr(calibration, "measured", chooser)
+    rng = np.random.default_rng(0)
+    image, labels = rng.random((600, 700), np.float32), np.zeros((600, 700), np.uint8)
+    labels[20, 20:25], labels[40, 20:25] = 1, 2
+    classifier = train(image, labels, steps=0, device="cpu").classifier
+    predictor = Predictor(classifier, "cpu", 1)
+    planned = len(asked)
+    tiles = plan_tiles(image.shape, classifier.spec)
+    assert len(tiles) > 1
+    assert len(list(predictor.stream(ImageSource(image), tiles))) == len(tiles)
+    assert planned == len(asked) > 0
 
 
 def test_nothing_is_chosen_where_times_cannot_be_kept(calibrated, monkeypatch):

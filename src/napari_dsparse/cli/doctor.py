@@ -135,7 +135,7 @@ def _plan(report: Report) -> None:
     for precision, dtype in PRECISIONS.items():
         report.say(f"Plan of network `{DEFAULT_NETWORK}` on a CPU in {precision}:")
         plans[precision] = []
-        for layer in plan_layers(geometry.steps, dtype, calibration.measured):
+        for layer in plan_layers(geometry.steps, dtype, calibration.measured).layers:
             seconds = calibration.seconds_of(layer.step, layer.activation, dtype) or {}
             times = ", ".join(f"{form} {1e3 * own:.2f} ms" for form, own in seconds.items())
             report.say(f"  {layer}" + (f" ({times})" if times else ""))

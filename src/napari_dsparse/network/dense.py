@@ -13,7 +13,7 @@ from napari_dsparse.errors import ShapeError
 from napari_dsparse.network.geometry import Crop, Geometry, Step, check_modes, reads_neighbours, trace
 from napari_dsparse.network.graph import Join
 from napari_dsparse.network.layers import Activation, convolves, gives, joined, on_map, with_activations
-from napari_dsparse.network.plan import Chooser, by_rule, run_planned
+from napari_dsparse.network.plan import Chooser, MapPlan, by_rule, plan_layers
 from napari_dsparse.network.site_form import run_at_sites
 from napari_dsparse.network.work import positions_work
 from napari_dsparse.ops.tangents import in_forward_mode
@@ -58,19 +58,37 @@ def densify(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> Dens
 class DenseNetwork(nn.Module):
     """A patch classifier run on whole maps, or at chosen pixels through active sites.
 
-    Made by `densify`. `network` is the patch classifier itself, `geometry` its layers with dilations;
-    `chooser` says the form of each layer on whole maps on a processor.
+    Made by `densify`. `network` is the patch classifier itself, `geometry` its layers with dilations.
+    Without a `plan`, whole maps on a processor are planned at every call, since the network may have
+    learned meanwhile; `planned` gives the same network with a plan that is made once.
 
     On whole maps it runs in three stages: `features`, the layers in one line from the image on, up to the
     last that reads other pixels; `local_scores`, the rest of that line, pixel by pixel; and `gathered`, all
     from the first fork or slice on, which does nothing where there is none.
     """
 
-    def __init__(self, network: nn.Module, geometry: Geometry) -> None:
+    def __init__(self, network: nn.Module, geometry: Geometry, plan: MapPlan | None = None) -> None:
         super().__init__()
         self.network = network
         self.geometry = geometry
-        self.chooser: Chooser = by_rule
+        self.plan = plan
+
+    def planned(self, dtype: torch.dtype, chooser: Chooser = by_rule) -> DenseNetwork:
+        """The same network for prediction: forms chosen and weights laid out now, not at every call.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            Of the maps that will come, and of the weights. Maps of another type are planned at every call.
+        chooser : callable
+            Gives the form of a layer: `plan.by_rule`, or `calibration.measured`.
+
+        Returns
+        -------
+        DenseNetwork
+            On whole maps on a processor, where no gradient is asked for, it keeps the weights of now.
+        """
+        return DenseNetwork(self.network, self.geometry, plan_layers(self._trunk, dtype, chooser))
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -192,7 +210,9 @@ class DenseNetwork(nn.Module):
     def _run(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         check_modes(self.geometry)
         if x.device.type == "cpu" and not self._learns(x) and not torch.compiler.is_compiling():
-            return run_planned(steps, x, self.chooser)
+            if self.plan is not None and self.plan.dtype == x.dtype:
+                return self.plan.part(steps).run(x)
+            return plan_layers(steps, x.dtype, by_rule).run(x)
         for step, activation in with_activations(steps, convolves):
             x = _on_own_map(step, x, activation)
         return x

@@ -1,7 +1,8 @@
-"""How a network runs over a whole map on a processor: the form of each layer, and how many rows at once.
+"""Plan of a network on whole maps on a processor: the form of each layer, and how many rows run at once.
 
-By rule (`by_rule`), or where prediction asks for it by what was measured on this machine (`calibration`). The
-rule rests on these measurements (PyTorch 2.13 with oneDNN, AVX-512 and AMX):
+A plan is a value, made once for a network's weights and a number type, by rule (`by_rule`) or by what was
+measured on this machine (`calibration`). The rule rests on these measurements (PyTorch 2.13 with oneDNN,
+AVX-512 and AMX):
 
 - In channels-last order oneDNN convolves with taps d apart in float32 about as fast as a matrix product of
   the same work runs, and so do fragments; but those must be split off and joined again. So: taps.
@@ -41,13 +42,11 @@ BAND_ROWS = (8, 64)
 FRAGMENT_DILATION = 16
 FRAGMENT_TYPES = (torch.bfloat16, torch.float16)
 
-
 #: Forms of a layer: taps d apart, in place; the same with a ReLU in one pass, by oneDNN; on fragments; pixels
 #: times weights, one matrix product a tap; and as it stands, for pools and pointwise layers.
 FORMS = ("taps", "fused", "fragments", "products", "whole")
 #: In these types sums over taps lose nothing that a convolution keeps.
 PRODUCT_TYPES = (torch.float32, torch.float64)
-
 FUSED_TYPES = (torch.float32, torch.bfloat16)
 
 #: Says the form of a layer with its activation for maps of a number type.
@@ -83,12 +82,43 @@ class LayerPlan:
         return f"{type(self.step.module).__name__}{size}{taken}: {self.form}"
 
 
-def plan_layers(steps: Sequence[Step], dtype: torch.dtype, chooser: Chooser) -> tuple[LayerPlan, ...]:
-    """The form of every layer for maps of `dtype`."""
-    return tuple(
+@dataclass(frozen=True, slots=True, eq=False)
+class MapPlan:
+    """Layers in one line over maps of one number type on a processor, with their weights laid out for it.
+
+    Made by `plan_layers`. It holds the weights that the network had then.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Of maps and weights.
+    layers : tuple of LayerPlan
+    runners : tuple of RowLayer
+        One per layer.
+    """
+
+    dtype: torch.dtype
+    layers: tuple[LayerPlan, ...]
+    runners: tuple[RowLayer, ...]
+
+    def part(self, steps: Sequence[Step]) -> MapPlan:
+        """The plan of those layers alone whose step is one of `steps`."""
+        numbers = {step.number for step in steps}
+        kept = [i for i, layer in enumerate(self.layers) if layer.step.number in numbers]
+        return MapPlan(self.dtype, tuple(self.layers[i] for i in kept), tuple(self.runners[i] for i in kept))
+
+    def run(self, x: Tensor) -> Tensor:
+        """Run the layers over a map: (N, C, H, W) -> (N, K, H - P + 1, W - P + 1), P their own patch."""
+        return stream_rows(self.runners, x, band_rows(self.layers, x))
+
+
+def plan_layers(steps: Sequence[Step], dtype: torch.dtype, chooser: Chooser) -> MapPlan:
+    """Choose the form of every layer for maps of `dtype`, and lay out its weights."""
+    layers = tuple(
         LayerPlan(step, activation, chooser(step, activation, dtype))
         for step, activation in with_activations(steps, convolves)
     )
+    return MapPlan(dtype, layers, tuple(_runner(layer) for layer in layers))
 
 
 def possible_forms(step: Step, activation: Activation, dtype: torch.dtype) -> tuple[str, ...]:
@@ -126,20 +156,15 @@ def band_rows(layers: Sequence[LayerPlan], x: Tensor) -> int:
     return max(fewest, min(most, BAND_BYTES // max(1, one_row)))
 
 
-def run_planned(steps: Sequence[Step], x: Tensor, chooser: Chooser) -> Tensor:
-    """Layers over a map on a processor: (N, C, H, W) -> (N, K, H - P + 1, W - P + 1), P their own patch."""
-    layers = plan_layers(steps, x.dtype, chooser)
-    streamed = [RowLayer(_runner(p), p.step.window.span[0] if p.step.window else 0) for p in layers]
-    return stream_rows(streamed, x, band_rows(layers, x))
-
-
-def _runner(plan: LayerPlan) -> Callable[[Tensor], Tensor]:
+def _runner(plan: LayerPlan) -> RowLayer:
     step = plan.step
+    span = step.window.span[0] if step.window else 0
     if plan.form == "whole":
-        return partial(on_map, step, activation=plan.activation)
+        return RowLayer(partial(on_map, step, activation=plan.activation), span)
     weight, bias, groups = kernel(step)
     assert step.window is not None
-    return convolution(plan.form, weight, bias, step.window.dilation, groups, plan.activation)
+    dilation = step.window.dilation
+    return RowLayer(convolution(plan.form, weight, bias, dilation, groups, plan.activation), span)
 
 
 def convolution(

@@ -252,7 +252,8 @@ class Predictor:
             # Maps take the layout of weights; max-pools of a sketch run ten times as fast with channels last.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         dense = densify(network.eval().requires_grad_(False))
-        dense.chooser = calibration.measured
+        if self._device.type == "cpu":
+            return dense.planned(self._dtype, calibration.measured)
         return dense
 
     def _check(self, source: ImageSource) -> None:
