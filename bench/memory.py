@@ -41,7 +41,7 @@ from napari_dsparse.classifier import (
 from napari_dsparse.classifier import spec as specs
 from napari_dsparse.images import Normalisation, resolve_image
 from napari_dsparse.model import Model
-from napari_dsparse.prediction.predictor import predict_tiles
+from napari_dsparse.prediction import Predictor, plan_tiles
 from napari_dsparse.training.strokes import find_strokes
 from napari_dsparse.training.trainer import Trainer
 
@@ -183,7 +183,9 @@ def predict(network: str, path: str, stream: bool) -> dict[str, Any]:
     before, started = most_resident(), time.perf_counter()
     if stream:
         with open(f"{path}.labels", "wb") as out:
-            for done in predict_tiles(classifier, resolve_image(image, channels=1), device="cpu"):
+            source = resolve_image(image, channels=1)
+            tiles = plan_tiles(source.shape, classifier.spec)
+            for done in Predictor(classifier, "cpu").stream(source, tiles):
                 for row, labels in zip(range(*done.tile.rows), done.labels, strict=True):
                     out.seek(row * image.shape[1] + done.tile.columns[0])
                     out.write(labels.tobytes())

@@ -24,7 +24,7 @@ from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.users import Canvas, Choice, anywhere, pointed_at, worst_error
 from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import resolve_image
-from napari_dsparse.prediction.predictor import predict_tiles
+from napari_dsparse.prediction import Predictor, predict_image
 from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training import Trainer, find_strokes
 
@@ -71,11 +71,9 @@ def ours(image: NDArray[Any], truth: NDArray[np.uint8]) -> Method:
         trainer.update(find_strokes(labels))
         while not trainer.steady:
             trainer.step()
-        found = np.zeros(truth.shape, np.uint8)
-        uncertainty = np.zeros(truth.shape, np.float32)
-        for tile in predict_tiles(trainer.snapshot(), source):
-            found[tile.tile.slices], uncertainty[tile.tile.slices] = tile.labels, tile.uncertainty
-        return found, uncertainty
+        maps = predict_image(Predictor(trainer.snapshot()), source, uncertainty=True)
+        assert maps.uncertainty is not None
+        return maps.labels, maps.uncertainty
 
     return learn
 

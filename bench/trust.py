@@ -26,7 +26,7 @@ from bench.report import Report, program, say, several, table
 from bench.users import Canvas, anywhere, worst_error
 from napari_dsparse.classifier import default_classes
 from napari_dsparse.images import resolve_image
-from napari_dsparse.prediction.predictor import predict_tiles
+from napari_dsparse.prediction import Predictor, predict_image
 from napari_dsparse.samples.scores import class_iou
 from napari_dsparse.training import Trainer, TrainingProgress, find_strokes
 
@@ -83,9 +83,7 @@ class Judged:
         """Of every class of the truth, and the segmentation."""
         self._trainer.update(find_strokes(labels))
         progress = self._trainer.judge()
-        found = np.zeros(self.truth.shape, np.uint8)
-        for tile in predict_tiles(self._trainer.snapshot(), self._source):
-            found[tile.tile.slices] = tile.labels
+        found = predict_image(Predictor(self._trainer.snapshot()), self._source).labels
         true, plain = class_iou(found, self.truth, labels), _plain(progress)
         figures = []
         for label, truth in true.items():

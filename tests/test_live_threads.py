@@ -22,9 +22,10 @@ from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
 from napari_dsparse.machine.cores import CoreShare
-from napari_dsparse.prediction import Predictor, predict_labels
+from napari_dsparse.prediction import Predictor
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training import Trainer
+from whole_images import predict_labels
 
 __all__ = ["long_round"]
 

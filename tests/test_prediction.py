@@ -22,12 +22,11 @@ from napari_dsparse.prediction import (
     label_dtype,
     nearest_first,
     plan_tiles,
-    predict_labels,
-    predict_probabilities,
-    predict_uncertainty,
+    predict_image,
     tiles,
     tiles_of_view,
 )
+from whole_images import predict_labels, predict_probabilities
 
 
 def classifier_for(channels=1, classes=3, seed=0, flips=1, shares=None) -> TrainedClassifier:
@@ -147,8 +146,9 @@ def test_stacks_are_predicted_plane_by_plane(lazy):
 def test_uncertainty_is_one_at_a_tie_and_falls_with_the_margin():
     classifier = classifier_for()
     source = ImageSource(np.random.default_rng(2).normal(10, 3, (60, 60)).astype(np.float32))
-    probabilities = np.sort(predict_probabilities(classifier, source), axis=0)
-    uncertainty = predict_uncertainty(classifier, source)
+    maps = predict_image(Predictor(classifier), source, probabilities=True, uncertainty=True)
+    assert_array_equal(maps.labels, maps.probabilities.argmax(0) + 1)
+    probabilities, uncertainty = np.sort(maps.probabilities, axis=0), maps.uncertainty
     assert_allclose(uncertainty, 1 - (probabilities[-1] - probabilities[-2]), atol=1e-6)
     assert uncertainty.min() >= 0
     assert uncertainty.max() <= 1

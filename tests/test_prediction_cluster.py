@@ -11,10 +11,8 @@ from napari_dsparse import samples
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import resolve_image
-from napari_dsparse.prediction import cluster
-from napari_dsparse.prediction.cluster import ClusterPredictor, predict_on_cluster
-from napari_dsparse.prediction.predictor import Predictor, predict_labels
-from napari_dsparse.prediction.tiles import plan_tiles
+from napari_dsparse.prediction import Predictor, cluster, plan_tiles, predict_image
+from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.training import train_classifier
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra `cluster`) is not installed")
@@ -47,10 +45,15 @@ def test_labels_are_byte_for_byte_those_of_one_machine(
 ) -> None:
     source = resolve_image(image, channels=3)
     shares: list[float] = []
-    on_cluster = predict_on_cluster(classifier, source, scheduler, progress=shares.append)
-    here = predict_labels(classifier, source)
-    assert on_cluster.dtype == here.dtype
-    assert on_cluster.tobytes() == here.tobytes()
+    with ClusterPredictor(classifier, scheduler) as cluster_predictor:
+        there = predict_image(
+            cluster_predictor, source, probabilities=True, uncertainty=True, progress=shares.append
+        )
+    here = predict_image(Predictor(classifier), source, probabilities=True, uncertainty=True)
+    for name in ("labels", "probabilities", "uncertainty"):
+        theirs, ours = getattr(there, name), getattr(here, name)
+        assert theirs.dtype == ours.dtype
+        assert theirs.tobytes() == ours.tobytes()
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
@@ -93,13 +96,17 @@ def test_stop_ends_between_tiles(scheduler: str, classifier: TrainedClassifier, 
             self.asked += 1
             return self.asked > 3
 
-    labels = predict_on_cluster(classifier, resolve_image(image, channels=3), scheduler, stop=AfterThree())
-    assert 0 in labels
+    with ClusterPredictor(classifier, scheduler) as there:
+        found = predict_image(there, resolve_image(image, channels=3), stop=AfterThree())
+    assert 0 in found.labels
 
 
 def test_wrong_channels_are_refused_as_on_one_machine(scheduler: str, classifier: TrainedClassifier) -> None:
-    with pytest.raises(ImageError, match="channels"):
-        predict_on_cluster(classifier, resolve_image(np.zeros((30, 30))), scheduler)
+    with (
+        pytest.raises(ImageError, match="channels"),
+        ClusterPredictor(classifier, scheduler) as there,
+    ):
+        predict_image(there, resolve_image(np.zeros((30, 30))))
 
 
 def test_missing_scheduler_is_named(classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,11 +25,11 @@ from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.errors import DsparseError, ExportError, LabelsError, ModelFileError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import densify
-from napari_dsparse.prediction import predict_labels
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.head import Head, Rows
 from napari_dsparse.training.shares import LEAST, TRUST
 from scenes import stripes, strokes_on
+from whole_images import predict_labels
 
 #: Small enough for a test, and otherwise as the shipped weights were learned.
 TINY = replace(Recipe(), steps=6, batch=2, crop=64, queries=300, warm_up=1, report_every=3)

@@ -21,13 +21,13 @@ from napari_dsparse.classifier import NETWORKS, NetworkSpec, default_classes
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation, resolve_image
 from napari_dsparse.network import densify, trace
-from napari_dsparse.prediction import predict_labels, predict_probabilities
 from napari_dsparse.training import Trainer, find_strokes, train_classifier
 from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import make_batches
 from napari_dsparse.training.learner import class_balanced_loss
 from napari_dsparse.training.rounds import Round
 from scenes import iou, stripes, strokes_on
+from whole_images import predict_labels, predict_probabilities
 
 CPU = torch.device("cpu")
 

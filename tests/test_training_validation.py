@@ -23,6 +23,7 @@ from napari_dsparse.training.validation import (
     expected_iou,
 )
 from scenes import iou, stripes
+from whole_images import predict_labels
 
 OPINIONS = (Opinion(1.0, (1.0,)),)
 SCALE = 4.0
@@ -278,8 +279,6 @@ def test_a_trainer_shows_a_range_near_the_truth():
     assert set(progress.held_out_range) == {1, 2}
     assert trainer.record().held_out_iou == tuple(progress.held_out_iou.values())
     assert progress.held_out_strokes > 0
-    from napari_dsparse.prediction import predict_labels
-
     found = predict_labels(trainer.snapshot(), resolve_image(image))
     low, high = np.mean(list(progress.held_out_range.values()), 0)
     assert low - 0.1 <= iou(found, truth) <= high

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.prediction import predict_labels, predict_probabilities, predict_uncertainty
+from napari_dsparse.prediction import Prediction, Predictor, predict_image
 from napari_dsparse.prediction.exposure import normalised_to
 from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress, train_classifier
 
 ChannelAxis = int | Literal["auto"] | None
+
+
+class PredictionOptions(TypedDict, total=False):
+    """Options of every prediction, as in `Model.predict_maps`."""
+
+    device: str
+    channel_axis: ChannelAxis
+    precision: str
+    progress: Callable[[float], None] | None
+    stop: StopFlag | Callable[[], bool] | None
 
 
 class Model:
@@ -40,66 +50,81 @@ class Model:
         """Names and colours; class i + 1 is entry i."""
         return self.classifier.classes
 
-    def predict(
+    def predict(self, image: Any, **options: Unpack[PredictionOptions]) -> NDArray[np.unsignedinteger]:
+        """Most probable class of every pixel, uint8 (uint16 beyond 255 classes) (..., Y, X), in 1..K.
+
+        Options are `device`, `channel_axis`, `precision`, `progress` and `stop`, as in `predict_maps`.
+        """
+        return self.predict_maps(image, probabilities=False, uncertainty=False, **options).labels
+
+    def predict_proba(self, image: Any, **options: Unpack[PredictionOptions]) -> NDArray[np.float32]:
+        """Probability of every class at every pixel, float32 (K, ..., Y, X); options as in `predict`."""
+        maps = self.predict_maps(image, uncertainty=False, **options)
+        assert maps.probabilities is not None
+        return maps.probabilities
+
+    def uncertainty(self, image: Any, **options: Unpack[PredictionOptions]) -> NDArray[np.float32]:
+        """Closeness of the second class to the first, float32 (..., Y, X), 0 (certain) to 1 (a tie).
+
+        Options as in `predict`.
+        """
+        maps = self.predict_maps(image, probabilities=False, **options)
+        assert maps.uncertainty is not None
+        return maps.uncertainty
+
+    def predict_maps(
         self,
         image: Any,
         *,
+        probabilities: bool = True,
+        uncertainty: bool = True,
         device: str = "auto",
         channel_axis: ChannelAxis = "auto",
         precision: str = "float32",
-    ) -> NDArray[np.unsignedinteger]:
-        """Most probable class of every pixel.
+        progress: Callable[[float], None] | None = None,
+        stop: StopFlag | Callable[[], bool] | None = None,
+    ) -> Prediction:
+        """Labels, probabilities and uncertainty of an image in one pass.
 
         Parameters
         ----------
         image : array
             Numpy, dask or zarr, with the channels the model was trained on; stacks are predicted plane by
-            plane. It is read a tile at a time.
+            plane. It is read tile by tile.
+        probabilities, uncertainty : bool
+            False: leave that map out.
         device : str
             "auto", "cpu", "cuda", "cuda:1" or "mps".
         channel_axis : int, None or "auto"
-            Which axis holds the channels.
+            Axis that holds the channels.
         precision : str
             "float32", or "bfloat16": faster where the processor has instructions for it; pixels near a tie
             may change their class.
+        progress : callable, optional
+            Called with the share of pixels done, 0..1, after every tile.
+        stop : threading.Event or callable, optional
+            Asked several times per tile; what is not predicted by then is 0 in the result.
 
         Returns
         -------
-        array of uint8 (uint16 beyond 255 classes), shape (..., Y, X), in 1..K
+        Prediction
+            `labels` (..., Y, X), `probabilities` (K, ..., Y, X) and `uncertainty` (..., Y, X).
 
         Raises
         ------
         ImageError
             If the image does not have the model's channels.
+        DsparseError
+            If there is no such device or precision.
         """
-        return predict_labels(
-            self.classifier, self._source(image, channel_axis), device=device, precision=precision
-        )
-
-    def predict_proba(
-        self,
-        image: Any,
-        *,
-        device: str = "auto",
-        channel_axis: ChannelAxis = "auto",
-        precision: str = "float32",
-    ) -> NDArray[np.float32]:
-        """Probability of every class at every pixel, float32 (K, ..., Y, X); see `predict`."""
-        return predict_probabilities(
-            self.classifier, self._source(image, channel_axis), device=device, precision=precision
-        )
-
-    def uncertainty(
-        self,
-        image: Any,
-        *,
-        device: str = "auto",
-        channel_axis: ChannelAxis = "auto",
-        precision: str = "float32",
-    ) -> NDArray[np.float32]:
-        """How close the second class comes to the first, float32 (..., Y, X), 0 (certain) to 1 (a tie)."""
-        return predict_uncertainty(
-            self.classifier, self._source(image, channel_axis), device=device, precision=precision
+        source = self._source(image, channel_axis)
+        return predict_image(
+            Predictor(self.classifier, device, precision=precision),
+            source,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            progress=progress,
+            stop=stop,
         )
 
     def normalised_to(self, image: Any, *, channel_axis: ChannelAxis = "auto") -> Model:

@@ -16,14 +16,14 @@ from napari_dsparse.cli.display import why_no_window
 from napari_dsparse.cli.inputs import InputImage
 from napari_dsparse.cli.outputs import Outputs, check_writable
 from napari_dsparse.cli.overlay import draw_overlay
-from napari_dsparse.cli.predict import predict_image, write
 from napari_dsparse.cli.report import Report
+from napari_dsparse.cli.results import segment, write
 from napari_dsparse.cli.train import learning_line, say_record
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images import resolve_image
 from napari_dsparse.machine.devices import pick_device
-from napari_dsparse.prediction.predictor import Predictor
+from napari_dsparse.prediction import Predictor
 from napari_dsparse.samples import Sample, load
 from napari_dsparse.samples.scores import class_iou
 from napari_dsparse.training import train_classifier
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     )
     say_record(report, classifier)
     predicting = time.perf_counter()
-    prediction = predict_image(classifier, Predictor(classifier, device), image, report)
+    prediction = segment(Predictor(classifier, device), image, report)
     predict_seconds = time.perf_counter() - predicting
     scores = class_iou(prediction.labels, sample.truth, sample.strokes)
     report.say(
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     save_classifier(classifier, files.model, overwrite=arguments.overwrite)
     report.wrote(files.model, "Model")
     outputs = Outputs(files.labels, None, None)
-    write(prediction, image, classifier, outputs, report, overwrite=arguments.overwrite)
+    write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
     picture = draw_overlay(sample.image, prediction.labels, sample.strokes, sample.classes)
     with complete_or_absent(files.overlay, overwrite=arguments.overwrite) as unfinished:
         Image.fromarray(picture).save(unfinished)

@@ -6,8 +6,8 @@ fast: builds of PyTorch without oneDNN unfold a map before they convolve it. So 
 What was measured serves from disk only, beside compiled kernels, and stays the same for every later run; a
 form that is not clearly faster than the rule's is left alone. So results change neither from call to call nor
 from run to run until somebody deletes that folder. Training never asks here: the same seed gives the same
-weights, whatever was measured. The environment variable DSPARSE_PLAN, read when a plan is made, is ``auto`` (the
-default), or ``rule``, which measures nothing and asks for nothing that was.
+weights, whatever was measured. The environment variable DSPARSE_PLAN, read when a plan is made, is ``auto``
+(the default), or ``rule``, which measures nothing and asks for nothing that was.
 """
 
 from __future__ import annotations

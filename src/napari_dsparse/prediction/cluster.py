@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
-from napari_dsparse.prediction.tiles import Tile, plan_tiles
-from napari_dsparse.stopping import StopFlag
+from napari_dsparse.prediction.predictor import Predictor, TilePrediction
+from napari_dsparse.prediction.tiles import Tile
+from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 #: Tiles on their way for every thread of a worker: one that is computed, one that waits.
 TILES_PER_THREAD = 2
@@ -82,9 +82,12 @@ class ClusterPredictor:
         self._client.close()
 
     def stream(
-        self, source: ImageSource, tiles: Iterable[Tile], stop: StopFlag | None = None
+        self,
+        source: ImageSource,
+        tiles: Iterable[Tile],
+        stop: StopFlag | Callable[[], bool] | None = None,
     ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` in their order, until `stop` is set.
+        """Predictions of `tiles` in their order, until `stop` is set: asked between tiles.
 
         Raises
         ------
@@ -93,16 +96,17 @@ class ClusterPredictor:
         DsparseError
             If workers die over a tile.
         """
+        stopped = as_stop_callable(stop)
         underway: deque[Any] = deque()
         most = TILES_PER_THREAD * sum(self._client.nthreads().values())
         try:
             for tile in tiles:
-                if stop is not None and stop.is_set():
+                if stopped():
                     return
                 underway.append(self._submit(source, tile))
                 if len(underway) >= most:
                     yield _result(underway.popleft())
-            while underway and not (stop is not None and stop.is_set()):
+            while underway and not stopped():
                 yield _result(underway.popleft())
         finally:
             self._client.cancel(list(underway))
@@ -112,44 +116,6 @@ class ClusterPredictor:
         return self._client.submit(
             _predict_block, self._shared, self._token, self._setting, pixels, tile, pure=False
         )
-
-
-def predict_on_cluster(
-    classifier: TrainedClassifier,
-    source: ImageSource,
-    address: str,
-    *,
-    device: str = "auto",
-    progress: Callable[[float], None] | None = None,
-    stop: StopFlag | None = None,
-) -> NDArray[np.unsignedinteger]:
-    """Most probable class of every pixel, computed by a cluster; see `predict_labels` and `ClusterPredictor`.
-
-    Parameters
-    ----------
-    classifier : TrainedClassifier
-    source : ImageSource
-    address : str
-        The scheduler's, such as ``tcp://host:8786``.
-    device : str
-        What each worker computes on.
-    progress : callable, optional
-        Called with the share done, 0..1, after every tile.
-    stop : threading.Event, optional
-        Checked between tiles; what is not predicted yet is 0 in the result.
-
-    Returns
-    -------
-    array of uint8 or uint16, shape (..., Y, X), in 1..K
-    """
-    out = np.zeros(source.shape, label_dtype(len(classifier.classes)))
-    with ClusterPredictor(classifier, address, device) as predictor:
-        tiles = plan_tiles(source.shape, classifier.spec)
-        for number, prediction in enumerate(predictor.stream(source, tiles, stop), start=1):
-            out[prediction.tile.slices] = prediction.labels
-            if progress:
-                progress(number / len(tiles))
-    return out
 
 
 class _WorkerMemory(threading.local):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from napari_dsparse.machine.devices import full_float32, pick_device, pick_preci
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import Blocks
-from napari_dsparse.prediction.tiles import Tile, plan_tiles
+from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 
@@ -263,69 +262,3 @@ class Predictor:
                 f"Image {source.name!r} has {source.channels} channels; this model was trained on {wanted}. "
                 f"Give an image with {wanted}, or say which axis holds the channels."
             )
-
-
-class PredictionOptions(TypedDict, total=False):
-    """How whole images are predicted; all optional.
-
-    Parameters
-    ----------
-    device : str
-        "auto" (the default), "cpu", "cuda", "cuda:1" or "mps".
-    precision : str
-        "float32" (the default) or "bfloat16"; see `Predictor`.
-    stop : threading.Event or callable
-        Asked several times a tile; what is not predicted yet is 0 in the result.
-    progress : callable
-        Called with the share done, 0..1, after every tile.
-    """
-
-    device: str
-    precision: str
-    stop: StopFlag | Callable[[], bool] | None
-    progress: Callable[[float], None] | None
-
-
-def predict_labels(
-    classifier: TrainedClassifier, source: ImageSource, **options: Unpack[PredictionOptions]
-) -> NDArray[np.unsignedinteger]:
-    """Most probable class of every pixel: uint8 or uint16 (..., Y, X), in 1..K; see `PredictionOptions`."""
-    out = np.zeros(source.shape, label_dtype(len(classifier.classes)))
-    for prediction in predict_tiles(classifier, source, **options):
-        out[prediction.tile.slices] = prediction.labels
-    return out
-
-
-def predict_probabilities(
-    classifier: TrainedClassifier, source: ImageSource, **options: Unpack[PredictionOptions]
-) -> NDArray[np.float32]:
-    """Probability of every class at every pixel, (K, ..., Y, X); see `PredictionOptions`."""
-    out = np.zeros((len(classifier.classes), *source.shape), np.float32)
-    for prediction in predict_tiles(classifier, source, **options):
-        out[(slice(None), *prediction.tile.slices)] = prediction.probabilities
-    return out
-
-
-def predict_uncertainty(
-    classifier: TrainedClassifier, source: ImageSource, **options: Unpack[PredictionOptions]
-) -> NDArray[np.float32]:
-    """Uncertainty of every pixel, (..., Y, X) in 0..1; see `TilePrediction` and `PredictionOptions`."""
-    out = np.zeros(source.shape, np.float32)
-    for prediction in predict_tiles(classifier, source, **options):
-        out[prediction.tile.slices] = prediction.uncertainty
-    return out
-
-
-def predict_tiles(
-    classifier: TrainedClassifier, source: ImageSource, **options: Unpack[PredictionOptions]
-) -> Iterator[TilePrediction]:
-    """Predictions of all tiles of an image, in their plan's order; see `PredictionOptions`."""
-    predictor = Predictor(
-        classifier, options.get("device", "auto"), precision=options.get("precision", "float32")
-    )
-    tiles = plan_tiles(source.shape, classifier.spec)
-    progress = options.get("progress")
-    for number, prediction in enumerate(predictor.stream(source, tiles, options.get("stop")), start=1):
-        yield prediction
-        if progress:
-            progress(number / len(tiles))
