@@ -59,7 +59,8 @@ def _learn(arguments: argparse.Namespace) -> None:
         reports.append(asdict(report))
         print(
             f"{report.step} loss {report.loss:.3f} held IoU {report.held_iou:.4f} ridge {report.ridge:.3f} "
-            f"scale {report.scale:.2f} caution {report.caution:.2f} {report.seconds:.0f} s",
+            f"scale {report.scale:.2f} small-sample penalty {report.small_sample_penalty:.2f} "
+            f"{report.seconds:.0f} s",
             flush=True,
         )
     if arguments.json:

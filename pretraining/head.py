@@ -74,15 +74,17 @@ class RidgeHead(nn.Module):
 
     Parameters
     ----------
-    ridge, scale, caution : float
+    ridge, scale, small_sample_penalty : float
         Where they begin: see `napari_dsparse.classifier.warm_start.WarmStart`. Positive.
     """
 
-    def __init__(self, ridge: float = 1.0, scale: float = math.exp(2), caution: float = 1.0) -> None:
+    def __init__(
+        self, ridge: float = 1.0, scale: float = math.exp(2), small_sample_penalty: float = 1.0
+    ) -> None:
         super().__init__()
         self.log_ridge = nn.Parameter(torch.tensor(math.log(ridge)))
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-        self.log_caution = nn.Parameter(torch.tensor(math.log(caution)))
+        self.log_small_sample_penalty = nn.Parameter(torch.tensor(math.log(small_sample_penalty)))
 
     @property
     def ridge(self) -> Tensor:
@@ -95,16 +97,15 @@ class RidgeHead(nn.Module):
         return self.log_scale.exp()
 
     @property
-    def caution(self) -> Tensor:
-        """How much more it is held back where little was painted, shape (); see
-        `napari_dsparse.classifier.warm_start`."""
-        return self.log_caution.exp()
+    def small_sample_penalty(self) -> Tensor:
+        """Growth of the ridge where little was painted, shape (); see `classifier.warm_start`."""
+        return self.log_small_sample_penalty.exp()
 
     def forward(self, features: Tensor, targets: Tensor, paint: Paint, queries: Tensor) -> Tensor:
         """Logits of `queries` (Q, F) after a look at `features` (S, F) of classes `targets` (S,): (Q, K).
 
         `paint` tells how widely each class was painted.
         """
-        ridge = self.ridge * (1 + self.caution * (1 / paint.cells).mean())
+        ridge = self.ridge * (1 + self.small_sample_penalty * (1 / paint.cells).mean())
         weight, bias = fit_ridge(features, targets, paint.weights, ridge)
         return F.linear(queries, weight, bias) * self.scale

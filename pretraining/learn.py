@@ -94,7 +94,7 @@ class Report:
         Mean cross-entropy since the last report, in nats.
     held_iou : float
         Mean intersection over union of the classes, then of the held scenes; nan without such scenes.
-    ridge, scale, caution : float
+    ridge, scale, small_sample_penalty : float
         See `napari_dsparse.classifier.warm_start.WarmStart`.
     seconds : float
         Since learning began.
@@ -105,7 +105,7 @@ class Report:
     held_iou: float
     ridge: float
     scale: float
-    caution: float
+    small_sample_penalty: float
     seconds: float
 
 
@@ -175,7 +175,7 @@ class MetaLearner:
                     self.held_iou(held),
                     self.head.ridge.item(),
                     self.head.scale.item(),
-                    self.head.caution.item(),
+                    self.head.small_sample_penalty.item(),
                     time.perf_counter() - started,
                 )
                 losses.clear()

@@ -14,8 +14,8 @@ from napari_dsparse.errors import ModelFileError
 from napari_dsparse.files.atomic import complete_or_absent
 from pretraining.head import RidgeHead
 
-#: What a file holds of the head, in the names of `RidgeHead`.
-GOVERNS = ("ridge", "scale", "caution")
+#: Keys in a file for the parameters of the head, by argument of `RidgeHead`.
+HEAD_KEYS = {"ridge": "head.ridge", "scale": "head.scale", "small_sample_penalty": "head.caution"}
 
 
 def write(path: Path, trunk: nn.Module, head: RidgeHead) -> None:
@@ -27,7 +27,7 @@ def write(path: Path, trunk: nn.Module, head: RidgeHead) -> None:
         If the folder does not exist or the system refuses to write.
     """
     tensors = {name: weight.detach().contiguous() for name, weight in trunk.state_dict().items()}
-    tensors |= {f"head.{name}": getattr(head, name).detach() for name in GOVERNS}
+    tensors |= {key: getattr(head, name).detach() for name, key in HEAD_KEYS.items()}
     with complete_or_absent(path, overwrite=True) as partial:
         save_file(tensors, str(partial))
 
@@ -50,7 +50,7 @@ def read(path: Path, trunk: nn.Module) -> RidgeHead:
         ) from error
     own = trunk.state_dict()
     last = list(own)[-1].rpartition(".")[0]
-    if stored.keys() != own.keys() | {f"head.{name}" for name in GOVERNS} or not all(
+    if stored.keys() != own.keys() | set(HEAD_KEYS.values()) or not all(
         _fits(stored[name].shape, weight.shape, name.rpartition(".")[0] == last)
         for name, weight in own.items()
     ):
@@ -61,7 +61,7 @@ def read(path: Path, trunk: nn.Module) -> RidgeHead:
     with torch.no_grad():
         for name, weight in own.items():
             weight[: len(stored[name])] = stored[name]
-    return RidgeHead(**{name: float(stored[f"head.{name}"]) for name in GOVERNS})
+    return RidgeHead(**{name: float(stored[key]) for name, key in HEAD_KEYS.items()})
 
 
 def _fits(stored: torch.Size, own: torch.Size, last: bool) -> bool:

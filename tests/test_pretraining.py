@@ -212,7 +212,7 @@ def test_gradients_reach_features_and_all_that_governs_the_fit() -> None:
     head, paint = RidgeHead(), Paint(torch.tensor([1.0, 4.0]), torch.rand(30))
     features = torch.randn(30, 5, requires_grad=True)
     head(features, torch.arange(30) % 2, paint, features).square().sum().backward()
-    for parameter in (features, head.log_ridge, head.log_scale, head.log_caution):
+    for parameter in (features, head.log_ridge, head.log_scale, head.log_small_sample_penalty):
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
 
@@ -269,7 +269,7 @@ def test_the_package_begins_where_the_written_file_stands(
     start = warm_start.warm_start(NetworkSpec("compact", 1, 2))
     assert start.ridge == pytest.approx((reports[-1].ridge,))
     assert start.scale == pytest.approx(reports[-1].scale)
-    assert start.caution == pytest.approx((reports[-1].caution,))
+    assert start.small_sample_penalty == pytest.approx((reports[-1].small_sample_penalty,))
     for name, weight in learner.trunk.state_dict().items():
         assert torch.equal(start.weights[name], weight)
     image, truth = stripes()
@@ -292,7 +292,7 @@ def test_learning_goes_on_from_a_file_also_of_a_narrower_last_layer(tmp_path: Pa
     assert all(torch.equal(w, learner.trunk.state_dict()[n]) for n, w in whole.trunk.state_dict().items())
     assert whole.head.ridge.item() == pytest.approx(0.2)
     assert whole.head.scale.item() == pytest.approx(3)
-    assert whole.head.caution.item() == pytest.approx(4)
+    assert whole.head.small_sample_penalty.item() == pytest.approx(4)
     taken, fresh = (
         MetaLearner("compact", 1, file).trunk[-2] for file in (tmp_path / "narrow.safetensors", None)
     )

@@ -20,8 +20,14 @@ from torch import Tensor
 
 from napari_dsparse.classifier.spec import NetworkSpec
 
-#: What a file says of the last layer's groups of features, in the names of `WarmStart`.
-_GOVERNS = ("ridge", "caution", "fall", "own", "beside")
+#: Keys in a file for the last layer's groups of features, by field of `WarmStart`.
+_GROUP_KEYS = {
+    "ridge": "head.ridge",
+    "small_sample_penalty": "head.caution",
+    "fall": "head.fall",
+    "own": "head.own",
+    "beside": "head.beside",
+}
 
 #: Of a group's error on strokes left out, no less is believed.
 LEAST_ERROR = 0.02
@@ -54,10 +60,10 @@ class WarmStart:
         All of a network but its last layer, by the trunk's own parameter names; float32.
     weights : mapping of str to Tensor
         The same, by the network's parameter names.
-    ridge, caution, fall, own, beside : tuple of float
+    ridge, small_sample_penalty, fall, own, beside : tuple of float
         One entry per group of the last layer's features: see `penalties`.
     alone : tuple of float
-        Ridge and caution of the first group by itself.
+        `ridge` and `small_sample_penalty` of the first group when it is used without the others.
     trust : float
         Evidence, in painted squares per class, at which all groups together count as much as the first alone.
     doubt : float
@@ -69,7 +75,7 @@ class WarmStart:
     trunk: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
     ridge: tuple[float, ...]
-    caution: tuple[float, ...]
+    small_sample_penalty: tuple[float, ...]
     fall: tuple[float, ...]
     own: tuple[float, ...]
     beside: tuple[float, ...]
@@ -99,8 +105,8 @@ class WarmStart:
             return (Opinion(1.0, every),)
         doubt = min(1.0, max(error, LEAST_ERROR)) ** -self.doubt
         share = evidence / (evidence + self.trust)
-        ridge, caution = self.alone
-        alone = (ridge * (1 + caution / evidence), *[math.inf] * (len(every) - 1))
+        ridge, small_sample = self.alone
+        alone = (ridge * (1 + small_sample / evidence), *[math.inf] * (len(every) - 1))
         return (
             Opinion(share, (every[0], *(own * doubt for own in every[1:]))),
             Opinion(1 - share, alone),
@@ -113,7 +119,7 @@ class WarmStart:
         looks like a difference of the classes. Less, too, the further a group puts the classes apart by
         strokes; and wide surroundings more, where detail alone does so.
 
-            penalty = ridge (1 + caution / evidence) (evidence / 10)^-fall (contrast / 10)^-own
+            penalty = ridge (1 + small_sample_penalty / evidence) (evidence / 10)^-fall (contrast / 10)^-own
                       (contrast of the first group / 10)^-beside
 
         Parameters
@@ -123,14 +129,14 @@ class WarmStart:
         contrasts : sequence of float
             Of each group, positive; see `training.contrast`.
         """
-        parts = zip(self.ridge, self.caution, self.fall, self.own, self.beside, contrasts, strict=True)
+        groups = (self.ridge, self.small_sample_penalty, self.fall, self.own, self.beside)
         return tuple(
             ridge
-            * (1 + caution / evidence)
+            * (1 + small_sample / evidence)
             * (evidence / 10) ** -fall
             * (contrast / 10) ** -own
             * (contrasts[0] / 10) ** -beside
-            for ridge, caution, fall, own, beside, contrast in parts
+            for ridge, small_sample, fall, own, beside, contrast in zip(*groups, contrasts, strict=True)
         )
 
 
@@ -142,17 +148,17 @@ def warm_start(spec: NetworkSpec) -> WarmStart:
         for name, tensor in stored.items()
         if not name.startswith("head.")
     }
-    governs = {name: tuple(stored[f"head.{name}"].tolist()) for name in _GOVERNS}
+    groups = {name: tuple(stored[key].tolist()) for name, key in _GROUP_KEYS.items()}
     weights = {spec.prefixes[0] + name: tensor for name, tensor in trunk.items()}
     alone = tuple(stored["head.alone"].tolist()) if "head.alone" in stored else ()
     trust, doubt, scale = (float(stored.get(f"head.{name}", 0.0)) for name in ("trust", "doubt", "scale"))
-    return WarmStart(trunk, weights, **governs, alone=alone, trust=trust, doubt=doubt, scale=scale)
+    return WarmStart(trunk, weights, **groups, alone=alone, trust=trust, doubt=doubt, scale=scale)
 
 
 @cache
 def _stored(name: str) -> Mapping[str, Tensor]:
     stored = load((files(__package__) / "warm" / f"{name}.safetensors").read_bytes())
     groups = stored["head.ridge"].numel()
-    for name in _GOVERNS:  # what a file does not name, counts for nothing
-        stored[f"head.{name}"] = stored.get(f"head.{name}", torch.zeros(groups)).double().reshape(-1)
+    for key in _GROUP_KEYS.values():  # what a file does not name, counts for nothing
+        stored[key] = stored.get(key, torch.zeros(groups)).double().reshape(-1)
     return MappingProxyType(stored)
