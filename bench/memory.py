@@ -225,7 +225,7 @@ def _classifier(network: str) -> TrainedClassifier:
         spec=spec,
         weights=spec.build().state_dict(),
         classes=default_classes(CLASSES),
-        shares=(1 / CLASSES,) * CLASSES,
+        priors=(1 / CLASSES,) * CLASSES,
         normalisation=Normalisation((128.0,), (64.0,)),
         channel_axis=None,
         flips=1,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.samples.scores import mean_iou
-from napari_dsparse.training.shares import LEAST, TRUST
+from napari_dsparse.training.priors import LEAST, TRUST
 from pretraining import warm_file
 from pretraining.draws import Stream, generator
 from pretraining.episodes import Episode, draw_episode, painted_episode
@@ -231,7 +231,7 @@ class MetaLearner:
         targets = torch.from_numpy(episode.labels.ravel()[chosen])
         asked = features.index_select(0, torch.from_numpy(queries))
         logits: Tensor = self.head(painted, targets, paint, asked)
-        return logits + log_shares(logits.detach())
+        return logits + log_priors(logits.detach())
 
     @property
     def _patch(self) -> int:
@@ -264,7 +264,7 @@ def _spread(trunk: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def log_shares(logits: Tensor) -> Tensor:
-    """What the package adds for how frequent classes are (`ClassShares`), from logits (Q, K): (K,)."""
-    shares = logits.softmax(1).mean(0).clamp(min=LEAST / logits.shape[1]) ** TRUST
-    return (shares / shares.sum()).log()
+def log_priors(logits: Tensor) -> Tensor:
+    """What the package adds for how frequent classes are (`ClassPriors`), from logits (Q, K): (K,)."""
+    priors = logits.softmax(1).mean(0).clamp(min=LEAST / logits.shape[1]) ** TRUST
+    return (priors / priors.sum()).log()

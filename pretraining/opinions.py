@@ -28,7 +28,7 @@ from napari_dsparse.training.choice import choose_pixels
 from napari_dsparse.training.head import Head, Rows
 from napari_dsparse.training.opinions import form_opinions
 from pretraining.context import WideFeatures
-from pretraining.learn import log_shares
+from pretraining.learn import log_priors
 from pretraining.penalties import HELD, cached_scene
 from pretraining.wide_fits import AMOUNTS, PaintedScene
 
@@ -96,7 +96,7 @@ def _settings() -> Iterator[tuple[float, float]]:
 
 
 def _decide(logits: Tensor) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = (logits + log_shares(logits)).argmax(1).numpy()
+    found: NDArray[np.int64] = (logits + log_priors(logits)).argmax(1).numpy()
     return found
 
 

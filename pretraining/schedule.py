@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_dsparse.samples.scores import mean_iou
 from pretraining.head import solve_ridge
-from pretraining.learn import Recipe, log_shares
+from pretraining.learn import Recipe, log_priors
 from pretraining.wide_fits import Fit
 
 #: Where a schedule begins: penalties of detail and of the windows.
@@ -69,7 +69,7 @@ def logits(fit: Fit, penalties: Tensor, scale: Tensor) -> Tensor:
     weight = solve_ridge(fit.spread.double(), fit.cross.double(), penalties.double()[fit.group])
     said = F.linear(fit.asked, weight.float()) + 1 / fit.cross.shape[1]
     said = said * scale
-    return said + log_shares(said.detach())
+    return said + log_priors(said.detach())
 
 
 def learn_schedule(

@@ -33,7 +33,7 @@ def make_classifier(name: str = "compact", channels: int = 2, classes: int = 3) 
         spec=spec,
         weights=spec.build().state_dict(),
         classes=(*default_classes(classes - 1), ClassInfo('Zellkern "µ" 核', "#D55e00")),
-        shares=(1 / (classes - 1),) * (classes - 1) + (0.0,),
+        priors=(1 / (classes - 1),) * (classes - 1) + (0.0,),
         normalisation=Normalisation(tuple(map(float, range(channels))), (0.25,) * channels),
         channel_axis=-1,
         flips=8,
@@ -71,7 +71,7 @@ def rewrite(path: Path, change: Any) -> Path:
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, name: str, channels: int, classes: int) -> None:
     classifier = make_classifier(name, channels, classes)
     back = read_classifier(save_classifier(classifier, tmp_path / "m.safetensors"))
-    for field in ("spec", "classes", "shares", "normalisation", "channel_axis", "flips", "record"):
+    for field in ("spec", "classes", "priors", "normalisation", "channel_axis", "flips", "record"):
         assert getattr(back, field) == getattr(classifier, field)
     assert list(back.weights) == list(classifier.weights)
     for key, tensor in classifier.weights.items():

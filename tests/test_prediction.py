@@ -29,14 +29,14 @@ from napari_dsparse.prediction import (
 from whole_images import predict_labels, predict_probabilities
 
 
-def classifier_for(channels=1, classes=3, seed=0, flips=1, shares=None) -> TrainedClassifier:
+def classifier_for(channels=1, classes=3, seed=0, flips=1, priors=None) -> TrainedClassifier:
     torch.manual_seed(seed)
     spec = NetworkSpec("compact", channels, classes)
     return TrainedClassifier(
         spec=spec,
         weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},
         classes=default_classes(classes),
-        shares=shares or (1 / classes,) * classes,
+        priors=priors or (1 / classes,) * classes,
         normalisation=Normalisation((10.0,) * channels, (3.0,) * channels),
         channel_axis=None if channels == 1 else -1,
         flips=flips,
@@ -55,7 +55,7 @@ def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
         network.load_state_dict(turn_kernels(classifier.weights, symmetry))
         with torch.no_grad():
             total = total + densify(network.eval())(torch.from_numpy(x)[None])[0].softmax(0).numpy()
-    total = total * np.array(classifier.shares)[:, None, None]
+    total = total * np.array(classifier.priors)[:, None, None]
     return total / total.sum(0)
 
 
@@ -63,7 +63,7 @@ def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(1, 1), (1, 2), (2, 8)]), st.integers(30, 80))
 def test_tiled_prediction_equals_whole_image(rows, columns, kind, tile):
     channels, flips = kind
-    classifier = classifier_for(channels, flips=flips, shares=(0.2, 0.5, 0.3))
+    classifier = classifier_for(channels, flips=flips, priors=(0.2, 0.5, 0.3))
     image = np.random.default_rng(rows).normal(10, 3, (channels, rows, columns)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_INPUT", tile)
@@ -186,7 +186,7 @@ def test_a_stop_is_heard_within_a_tile():
 @given(rows=st.integers(1, 70), columns=st.integers(1, 70), top=st.integers(0, 40), left=st.integers(0, 40))
 def test_a_sketch_is_exact_on_its_lattice_and_between_its_neighbours_elsewhere(rows, columns, top, left):
     image = np.random.default_rng(rows).normal(10, 3, (110, 110)).astype(np.float32)
-    predictor = Predictor(classifier_for(shares=(0.5, 0.3, 0.2)), "cpu", flips=1)
+    predictor = Predictor(classifier_for(priors=(0.5, 0.3, 0.2)), "cpu", flips=1)
     tile = tiles.Tile((), (top, top + rows), (left, left + columns))
     sketch = predictor.sketch(ImageSource(image), tile)
     exact = predictor.tile(ImageSource(image), tile)
@@ -214,7 +214,7 @@ def test_bfloat16_differs_only_near_ties():
 
 
 def test_classes_without_paint_are_never_predicted():
-    classifier = classifier_for(classes=4, shares=(0.0, 0.3, 0.0, 0.7))
+    classifier = classifier_for(classes=4, priors=(0.0, 0.3, 0.0, 0.7))
     source = ImageSource(np.random.default_rng(5).normal(10, 3, (60, 60)).astype(np.float32))
     probabilities = predict_probabilities(classifier, source)
     assert not probabilities[[0, 2]].any()

@@ -16,7 +16,7 @@ from pretraining.draws import SIZE, Stream, generator
 from pretraining.episodes import draw_episode, draw_strokes
 from pretraining.head import Paint, RidgeHead, fit_ridge
 from pretraining.layouts import KINDS, draw_layout
-from pretraining.learn import MetaLearner, Recipe, log_shares
+from pretraining.learn import MetaLearner, Recipe, log_priors
 from pretraining.scenes import SceneSet, scene, scene_set
 from pretraining.trunk import Fragments
 
@@ -27,7 +27,7 @@ from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import densify
 from napari_dsparse.training import Trainer, find_strokes
 from napari_dsparse.training.head import Head, Rows
-from napari_dsparse.training.shares import LEAST, TRUST
+from napari_dsparse.training.priors import LEAST, TRUST
 from scenes import stripes, strokes_on
 from whole_images import predict_labels
 
@@ -172,11 +172,11 @@ def test_bfloat16_comes_close() -> None:
     assert 0 < (rough - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-def test_shares_are_those_of_the_package() -> None:
+def test_priors_are_those_of_the_package() -> None:
     logits = torch.randn(500, 3) + torch.tensor([3.0, 0.0, -3.0])
     means = logits.softmax(1).mean(0)
     expected = means.clamp(min=LEAST / 3) ** TRUST
-    torch.testing.assert_close(log_shares(logits).exp(), expected / expected.sum())
+    torch.testing.assert_close(log_priors(logits).exp(), expected / expected.sum())
 
 
 def test_the_head_that_learns_is_the_head_that_is_used() -> None:

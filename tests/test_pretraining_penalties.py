@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_array_equal
 from pretraining import opinions, penalties, wide_fits
 from pretraining.context import STEP, WINDOWS, WideFeatures, window_means
-from pretraining.learn import log_shares
+from pretraining.learn import log_priors
 from pretraining.painting import choose
 from pretraining.schedule import Schedule, held_scores, learn_schedule, logits
 from pretraining.wide_fits import Fit, PaintedScene, make_fit
@@ -74,7 +74,7 @@ def test_a_fit_says_what_the_package_says() -> None:
 
 
 def _shared(scores: torch.Tensor) -> torch.Tensor:
-    return scores + log_shares(scores)
+    return scores + log_priors(scores)
 
 
 def test_contrast_shows_which_group_tells_classes_apart() -> None:

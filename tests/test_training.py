@@ -233,9 +233,9 @@ def test_a_rare_class_is_predicted_as_rarely_as_it_is():
     labels = np.zeros_like(truth)
     labels[20:23, 20:80], labels[73:76, 40:110] = 1, 2
     classifier = train_classifier(image, labels, steps=60)
-    assert classifier.shares[1] < 0.45
-    assert sum(classifier.shares) == pytest.approx(1)
-    balanced = replace(classifier, shares=(0.5, 0.5))
+    assert classifier.priors[1] < 0.45
+    assert sum(classifier.priors) == pytest.approx(1)
+    balanced = replace(classifier, priors=(0.5, 0.5))
     found, plain = (predict_labels(c, resolve_image(image)) for c in (classifier, balanced))
     assert iou(found, truth) > iou(plain, truth)
 

@@ -50,8 +50,8 @@ def judged(labels, features, seed=0):
     head = Head(rows)
     seen = torch.from_numpy(features[::4, ::4].reshape(-1, features.shape[-1])).float()
     weight, bias = (own.float() for own in head.fit(OPINIONS))
-    shares = torch.full((len(known),), 1 / len(known))
-    sample = Sample(seen, seen @ weight.t() + bias, SCALE, shares)
+    priors = torch.full((len(known),), 1 / len(known))
+    sample = Sample(seen, seen @ weight.t() + bias, SCALE, priors)
     return cross_validate(strokes, chosen, head, OPINIONS, sample, int(labels.max()), seed), sample
 
 

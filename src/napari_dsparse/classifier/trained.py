@@ -39,9 +39,9 @@ class TrainedClassifier:
         The state of `spec.build()`, float32 on the CPU.
     classes : tuple of ClassInfo
         Class number i + 1 is entry i.
-    shares : tuple of float
+    priors : tuple of float
         Prior of each class, 0..1, summing to 1; 0 for classes without paint, which are never predicted.
-        Training weighs every class the same; by Bayes' rule these shares put their frequencies back.
+        Training weighs every class the same; by Bayes' rule the priors restore their frequencies.
     normalisation : Normalisation
         What turns pixel values into the network's input.
     channel_axis : int or None
@@ -54,7 +54,7 @@ class TrainedClassifier:
     spec: NetworkSpec
     weights: Mapping[str, torch.Tensor]
     classes: tuple[ClassInfo, ...]
-    shares: tuple[float, ...]
+    priors: tuple[float, ...]
     normalisation: Normalisation
     channel_axis: int | None
     flips: int
@@ -63,4 +63,4 @@ class TrainedClassifier:
     @property
     def present(self) -> tuple[bool, ...]:
         """Which classes had paint."""
-        return tuple(share > 0 for share in self.shares)
+        return tuple(prior > 0 for prior in self.priors)

@@ -33,8 +33,8 @@ def describe(classifier: TrainedClassifier) -> str:
         "schema_version": SCHEMA_VERSION,
         "network": asdict(classifier.spec),
         "classes": [
-            {"name": info.name, "color": info.color, "share": share}
-            for info, share in zip(classifier.classes, classifier.shares, strict=True)
+            {"name": info.name, "color": info.color, "share": prior}
+            for info, prior in zip(classifier.classes, classifier.priors, strict=True)
         ],
         "normalisation": asdict(classifier.normalisation),
         "channel_axis": classifier.channel_axis,
@@ -70,12 +70,12 @@ def read_description(text: str, file: str) -> TrainedClassifier:
     except DsparseError as error:  # a network or a normalisation that this version cannot make
         raise ModelFileError(f"Model file {file!r} cannot be used: {error}") from error
     classes = fields.each("classes")
-    shares = tuple(entry.number("share") for entry in classes)
+    priors = tuple(entry.number("share") for entry in classes)
     if len(classes) != spec.classes:
         fields.refuse("classes", f"{spec.classes} classes, as many as the network tells apart")
     if len(normalisation.offset) != spec.channels:
         fields.refuse("normalisation", f"for {spec.channels} channels, as many as the network reads")
-    if min(shares) < 0 or not 0.99 < sum(shares) < 1.01:
+    if min(priors) < 0 or not 0.99 < sum(priors) < 1.01:
         fields.refuse("classes", "classes with shares from 0 to 1 that sum to 1")
     flips = fields.whole("flips", min(_FLIPS), max(_FLIPS))
     if flips not in _FLIPS:
@@ -87,7 +87,7 @@ def read_description(text: str, file: str) -> TrainedClassifier:
             ClassInfo(entry.text("name"), entry.matching("color", _COLOR, "a colour such as '#0072b2'"))
             for entry in classes
         ),
-        shares=shares,
+        priors=priors,
         normalisation=normalisation,
         channel_axis=fields.whole_or_none("channel_axis", -_MOST_AXES, _MOST_AXES - 1),
         flips=flips,

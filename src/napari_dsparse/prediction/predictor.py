@@ -97,7 +97,7 @@ class Predictor:
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
         self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
-        self._shares = torch.tensor(classifier.shares, device=self._device)[self._present][:, None, None]
+        self._priors = torch.tensor(classifier.priors, device=self._device)[self._present][:, None, None]
         self._source: ImageSource | None = None
         self._tiles: tuple[Tile, ...] = ()
         self._blocks: tuple[Blocks, ...] = ()
@@ -213,8 +213,8 @@ class Predictor:
         return own.to(self._device, self._dtype)[None]
 
     def _decided(self, painted: Tensor, tile: Tile) -> TilePrediction:
-        """From probabilities (painted classes, h, w), of equal shares and up to a factor, in place."""
-        painted.mul_(self._shares).div_(painted.sum(0))
+        """From probabilities (painted classes, h, w), of equal priors and up to a factor, in place."""
+        painted.mul_(self._priors).div_(painted.sum(0))
         winners = painted.max(0).indices  # the first of equals, ten times as fast as argmax
         labels = (self._present[winners] + 1).cpu().numpy().astype(label_dtype(len(self.classifier.classes)))
         return TilePrediction(tile, labels, self._with_absent(painted).cpu().numpy())

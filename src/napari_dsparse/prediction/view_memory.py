@@ -82,7 +82,7 @@ def warm_start_classifier(source: ImageSource) -> TrainedClassifier:
         spec=spec,
         weights={**empty, **warm_start(spec).weights},
         classes=default_classes(spec.classes),
-        shares=(1 / spec.classes,) * spec.classes,
+        priors=(1 / spec.classes,) * spec.classes,
         normalisation=Normalisation.measure([source]),
         channel_axis=None,
         flips=1,

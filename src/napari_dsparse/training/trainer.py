@@ -27,9 +27,9 @@ from napari_dsparse.training.features import PixelFeatures
 from napari_dsparse.training.head import Head
 from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.opinions import form_opinions
+from napari_dsparse.training.priors import ClassPriors
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
-from napari_dsparse.training.shares import ClassShares
 from napari_dsparse.training.strokes import Stroke
 from napari_dsparse.training.validation import Accuracy, Sample, cross_validate
 
@@ -90,7 +90,7 @@ class Trainer:
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._hold_out = hold_out
         self._features = PixelFeatures(spec, self._sources, self._normalisation, self._device)
-        self._shares = ClassShares(self._sources)
+        self._class_priors = ClassPriors(self._sources)
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
         self._chosen: ChosenPixels | None = None
@@ -184,12 +184,12 @@ class Trainer:
 
     def _sample(self, head: Head) -> Sample:
         surroundings, scale = self._features.surroundings, warm_start(self._learner.spec).scale
-        seen = self._shares.seen(surroundings)
+        seen = self._class_priors.seen(surroundings)
         weight, bias = (own.to(seen.dtype) for own in head.fit(self._opinions))
-        shares = self._shares.estimate(
+        priors = self._class_priors.estimate(
             surroundings, weight * scale, bias * scale, self._present, len(self._classes)
         )
-        present = torch.tensor(shares)[list(self._present)]
+        present = torch.tensor(priors)[list(self._present)]
         return Sample(seen, seen @ weight.t() + bias, scale, present)
 
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
@@ -246,14 +246,14 @@ class Trainer:
         """
         self._fitted()
         started = time.perf_counter()
-        shares = self._estimate_shares()
+        priors = self._estimate_priors()
         self._seconds += time.perf_counter() - started
         axis = self._sources[0].channel_axis
         return TrainedClassifier(
             spec=self._learner.spec,
             weights=self._learner.weights(),
             classes=self._classes,
-            shares=shares,
+            priors=priors,
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
@@ -261,12 +261,12 @@ class Trainer:
             record=self.record(),
         )
 
-    def _estimate_shares(self) -> tuple[float, ...]:
+    def _estimate_priors(self) -> tuple[float, ...]:
         surroundings = self._features.surroundings
         if self._learner.steps:
             surroundings = surroundings.of_trunk(self._learner.trunk())
         weight, bias = self._learner.last_layer(self._present)
-        return self._shares.estimate(surroundings, weight, bias, self._present, len(self._classes))
+        return self._class_priors.estimate(surroundings, weight, bias, self._present, len(self._classes))
 
     def record(self) -> TrainingRecord:
         """How the classifier has come to be so far."""

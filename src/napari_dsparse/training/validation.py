@@ -61,18 +61,18 @@ class Sample:
         What the last layer that is fitted to all strokes makes of them.
     scale : float
         What its scores are multiplied by to be logits.
-    shares : Tensor, shape (K,)
+    priors : Tensor, shape (K,)
         Prior of every class with paint; positive.
     """
 
     features: Tensor
     scores: Tensor
     scale: float
-    shares: Tensor
+    priors: Tensor
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Of each class, (N, K): as prediction has them."""
-        likely = (scores * self.scale).softmax(1) * self.shares
+        likely = (scores * self.scale).softmax(1) * self.priors
         return likely / likely.sum(1, keepdim=True)
 
 

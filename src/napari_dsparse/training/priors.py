@@ -1,4 +1,4 @@
-"""How frequent each class is in the images, which strokes do not tell."""
+"""Class priors: the frequency of each class in the images, which strokes do not tell."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from napari_dsparse.training.surroundings import Surroundings
 #: Windows looked at over all images, and their edge in cells of the trunk's lattice.
 SCENES = 16
 EDGE = 8
-#: Smallest estimate, as part of an equal share.
+#: Smallest estimate, as a fraction of the equal prior.
 LEAST = 0.5
-#: How far the estimate is trusted: 0 means equal shares, 1 the estimate itself.
+#: How far the estimate is trusted: 0 means equal priors, 1 the estimate itself.
 TRUST = 0.5
 
 
-class ClassShares:
-    """Estimates class shares from what a learner says of windows spread over its images.
+class ClassPriors:
+    """Estimate of class priors from the probabilities in windows spread over the images.
 
     Strokes give every class about the same paint, and the loss weighs classes alike, so a rare class would be
     predicted too often. One step of the estimate of Saerens, Latinne and Decaestecker (Neural Computation
-    14, 2002) repairs that without any further label: the mean probability is taken as the prior. Going on
-    with their iteration trusts the probabilities too much and loses rare classes. For the same reason no
-    share is taken for less than LEAST of an equal one, and all to the power TRUST.
+    14, 2002) corrects that without any further label: the mean probability is taken as the prior. Further
+    iterations trust the probabilities too much and lose rare classes. For the same reason no prior is taken
+    for less than LEAST of the equal one, and all are raised to the power TRUST.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class ClassShares:
         present: Sequence[int],
         classes: int,
     ) -> tuple[float, ...]:
-        """Share of each of `classes` classes, summing to 1; 0 for those not `present`.
+        """Prior of each of `classes` classes, summing to 1; 0 for those not `present`.
 
         Parameters
         ----------
@@ -64,9 +64,9 @@ class ClassShares:
         classes : int
         """
         means = (self.seen(surroundings) @ weight.t() + bias).softmax(1).mean(0).tolist()
-        shares = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
-        total = sum(shares.values())
-        return tuple(shares.get(i, 0.0) / total for i in range(classes))
+        priors = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
+        total = sum(priors.values())
+        return tuple(priors.get(i, 0.0) / total for i in range(classes))
 
     def seen(self, surroundings: Surroundings) -> Tensor:
         """Features (cells, F1 + F2 + ...) of windows spread evenly over all images, looked at once."""
