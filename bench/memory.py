@@ -228,7 +228,7 @@ def _classifier(network: str) -> TrainedClassifier:
         priors=(1 / CLASSES,) * CLASSES,
         normalisation=Normalisation((128.0,), (64.0,)),
         channel_axis=None,
-        flips=1,
+        n_symmetries=1,
         record=TrainingRecord(0, 0, 0.0, 0, 0, (None,) * CLASSES, 0, (), ""),
     )
 

@@ -36,7 +36,7 @@ def make_classifier(name: str = "compact", channels: int = 2, classes: int = 3) 
         priors=(1 / (classes - 1),) * (classes - 1) + (0.0,),
         normalisation=Normalisation(tuple(map(float, range(channels))), (0.25,) * channels),
         channel_axis=-1,
-        flips=8,
+        n_symmetries=8,
         record=TrainingRecord(
             seed=7,
             steps=140,
@@ -71,7 +71,7 @@ def rewrite(path: Path, change: Any) -> Path:
 def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, name: str, channels: int, classes: int) -> None:
     classifier = make_classifier(name, channels, classes)
     back = read_classifier(save_classifier(classifier, tmp_path / "m.safetensors"))
-    for field in ("spec", "classes", "priors", "normalisation", "channel_axis", "flips", "record"):
+    for field in ("spec", "classes", "priors", "normalisation", "channel_axis", "n_symmetries", "record"):
         assert getattr(back, field) == getattr(classifier, field)
     assert list(back.weights) == list(classifier.weights)
     for key, tensor in classifier.weights.items():
@@ -94,12 +94,12 @@ def test_a_model_in_memory_outlives_its_file(saved: Path) -> None:
 
 def test_an_existing_model_is_replaced_only_when_told_to(saved: Path) -> None:
     before = saved.read_bytes()
-    other = replace(make_classifier(), flips=1)
+    other = replace(make_classifier(), n_symmetries=1)
     with pytest.raises(ExportError, match="already exists"):
         save_classifier(other, saved)
     assert saved.read_bytes() == before
     save_classifier(other, saved, overwrite=True)
-    assert read_classifier(saved).flips == 1
+    assert read_classifier(saved).n_symmetries == 1
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:

@@ -403,7 +403,7 @@ def test_a_preview_is_of_what_is_on_screen_alone_and_exact(
     found = np.zeros(source.shape, np.uint8)
     for event in ear.all_of(msg.TileDone):
         found[event.tile.slices] = event.labels
-    wanted = predict_labels(replace(classifier, flips=1), source, device="cpu")
+    wanted = predict_labels(replace(classifier, n_symmetries=1), source, device="cpu")
     seen = np.s_[:300, 111:700]
     np.testing.assert_array_equal(found[seen], wanted[seen])
     found[seen] = 0

@@ -29,7 +29,7 @@ from napari_dsparse.prediction import (
 from whole_images import predict_labels, predict_probabilities
 
 
-def classifier_for(channels=1, classes=3, seed=0, flips=1, priors=None) -> TrainedClassifier:
+def classifier_for(channels=1, classes=3, seed=0, n_symmetries=1, priors=None) -> TrainedClassifier:
     torch.manual_seed(seed)
     spec = NetworkSpec("compact", channels, classes)
     return TrainedClassifier(
@@ -39,7 +39,7 @@ def classifier_for(channels=1, classes=3, seed=0, flips=1, priors=None) -> Train
         priors=priors or (1 / classes,) * classes,
         normalisation=Normalisation((10.0,) * channels, (3.0,) * channels),
         channel_axis=None if channels == 1 else -1,
-        flips=flips,
+        n_symmetries=n_symmetries,
         record=TrainingRecord(0, 1, 0.1, 2, 9, (None,) * classes, 0, (), "2026-01-01T00:00:00+00:00"),
     )
 
@@ -50,7 +50,7 @@ def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
     x = classifier.normalisation.apply(image.astype(np.float32))
     x = np.pad(x, ((0, 0), (half, half), (half, half)), "reflect")
     total = 0
-    for symmetry in symmetries_for(classifier.flips):
+    for symmetry in symmetries_for(classifier.n_symmetries):
         network = classifier.spec.build()
         network.load_state_dict(turn_kernels(classifier.weights, symmetry))
         with torch.no_grad():
@@ -62,8 +62,8 @@ def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([(1, 1), (1, 2), (2, 8)]), st.integers(30, 80))
 def test_tiled_prediction_equals_whole_image(rows, columns, kind, tile):
-    channels, flips = kind
-    classifier = classifier_for(channels, flips=flips, priors=(0.2, 0.5, 0.3))
+    channels, n_symmetries = kind
+    classifier = classifier_for(channels, n_symmetries=n_symmetries, priors=(0.2, 0.5, 0.3))
     image = np.random.default_rng(rows).normal(10, 3, (channels, rows, columns)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_INPUT", tile)
@@ -169,7 +169,7 @@ def test_a_stop_between_tiles_leaves_the_rest_unpredicted():
 
 
 def test_a_stop_is_heard_within_a_tile():
-    classifier = classifier_for(flips=8)
+    classifier = classifier_for(n_symmetries=8)
     source = ImageSource(np.full((60, 60), 10, np.float32))
     (tile,) = plan_tiles(source.shape, classifier.spec)
     asked = []
@@ -186,7 +186,7 @@ def test_a_stop_is_heard_within_a_tile():
 @given(rows=st.integers(1, 70), columns=st.integers(1, 70), top=st.integers(0, 40), left=st.integers(0, 40))
 def test_a_sketch_is_exact_on_its_lattice_and_between_its_neighbours_elsewhere(rows, columns, top, left):
     image = np.random.default_rng(rows).normal(10, 3, (110, 110)).astype(np.float32)
-    predictor = Predictor(classifier_for(priors=(0.5, 0.3, 0.2)), "cpu", flips=1)
+    predictor = Predictor(classifier_for(priors=(0.5, 0.3, 0.2)), "cpu", n_symmetries=1)
     tile = tiles.Tile((), (top, top + rows), (left, left + columns))
     sketch = predictor.sketch(ImageSource(image), tile)
     exact = predictor.tile(ImageSource(image), tile)
@@ -200,7 +200,7 @@ def test_a_sketch_is_exact_on_its_lattice_and_between_its_neighbours_elsewhere(r
 
 
 def test_bfloat16_differs_only_near_ties():
-    classifier = classifier_for(flips=8)
+    classifier = classifier_for(n_symmetries=8)
     source = ImageSource(np.random.default_rng(4).normal(10, 3, (90, 80)).astype(np.float32))
     exact, rough = (predict_probabilities(classifier, source, precision=p) for p in ("float32", "bfloat16"))
     assert_allclose(rough, exact, atol=0.03)
@@ -230,7 +230,7 @@ def test_an_image_with_other_channels_is_refused():
 
 
 def test_symmetries_of_the_kernels_are_symmetries_of_the_image():
-    classifier = classifier_for(flips=8)
+    classifier = classifier_for(n_symmetries=8)
     image = np.random.default_rng(3).normal(10, 3, (47, 61)).astype(np.float32)
     straight = predict_probabilities(classifier, ImageSource(image))
     turned = predict_probabilities(classifier, ImageSource(np.ascontiguousarray(np.rot90(image)[:, ::-1])))

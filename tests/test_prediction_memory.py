@@ -51,7 +51,7 @@ def fitted(seed: int, channels: int = 1):
 
 def remembering(classifier, memory: ViewMemory, source: ImageSource, tiles) -> Predictor:
     """A predictor of these tiles, and a memory that has turned to them."""
-    predictor = Predictor(classifier, "cpu", flips=1, memory=memory)
+    predictor = Predictor(classifier, "cpu", n_symmetries=1, memory=memory)
     predictor.begin(source, tiles)
     memory.retain(classifier, source, predictor.blocks_of(tiles))
     return predictor
@@ -64,7 +64,7 @@ def test_remembered_tiles_are_predicted_as_all_others(channels):
     tiles = tiles_of_view(SHAPE, (), (40, 300), (10, 520))
     for seed in (0, 1):  # the second reads what the first has left behind
         classifier = fitted(seed, channels)
-        plain = Predictor(classifier, "cpu", flips=1)
+        plain = Predictor(classifier, "cpu", n_symmetries=1)
         quick = remembering(classifier, memory, source, tiles)
         assert [quick.remembers(tile) for tile in tiles] == [seed == 1] * len(tiles)
         for ours, wanted in zip(quick.stream(source, tiles), plain.stream(source, tiles), strict=True):
@@ -174,7 +174,7 @@ def test_only_features_of_the_warm_start_are_remembered():
 def test_memory_has_an_end():
     source = ImageSource(np.random.default_rng(0).normal(10, 3, SHAPE).astype(np.float32))
     tiles = tiles_of_view(SHAPE, (), (0, 300), (0, 520))
-    one, all_of_it = Predictor(fitted(0), "cpu", flips=1), ViewMemory()
+    one, all_of_it = Predictor(fitted(0), "cpu", n_symmetries=1), ViewMemory()
     planned = remembering(fitted(0), all_of_it, source, tiles)
     assert all(planned.prepare(source, tile) for tile in tiles)
     first = planned.blocks_of(tiles[:1])

@@ -46,7 +46,7 @@ class TrainedClassifier:
         What turns pixel values into the network's input.
     channel_axis : int or None
         Where the training image held its channels; settles which axis is meant where shapes allow several.
-    flips : int
+    n_symmetries : int
         Symmetries of the square averaged at prediction: 1, 2, 4 or 8.
     record : TrainingRecord
     """
@@ -57,7 +57,7 @@ class TrainedClassifier:
     priors: tuple[float, ...]
     normalisation: Normalisation
     channel_axis: int | None
-    flips: int
+    n_symmetries: int
     record: TrainingRecord
 
     @property

@@ -22,7 +22,7 @@ _MOST_CLASSES = 65_535  # labels are at most uint16
 _MOST_AXES = 32
 _LARGEST = 2**63 - 1
 
-_FLIPS = (1, 2, 4, 8)
+_SYMMETRY_COUNTS = (1, 2, 4, 8)
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -38,7 +38,7 @@ def describe(classifier: TrainedClassifier) -> str:
         ],
         "normalisation": asdict(classifier.normalisation),
         "channel_axis": classifier.channel_axis,
-        "flips": classifier.flips,
+        "flips": classifier.n_symmetries,
         "training": {**asdict(record), "versions": dict(record.versions)},
     }
     return json.dumps(description, ensure_ascii=False, allow_nan=False)
@@ -77,8 +77,8 @@ def read_description(text: str, file: str) -> TrainedClassifier:
         fields.refuse("normalisation", f"for {spec.channels} channels, as many as the network reads")
     if min(priors) < 0 or not 0.99 < sum(priors) < 1.01:
         fields.refuse("classes", "classes with shares from 0 to 1 that sum to 1")
-    flips = fields.whole("flips", min(_FLIPS), max(_FLIPS))
-    if flips not in _FLIPS:
+    n_symmetries = fields.whole("flips", min(_SYMMETRY_COUNTS), max(_SYMMETRY_COUNTS))
+    if n_symmetries not in _SYMMETRY_COUNTS:
         fields.refuse("flips", "1, 2, 4 or 8")
     return TrainedClassifier(
         spec=spec,
@@ -90,7 +90,7 @@ def read_description(text: str, file: str) -> TrainedClassifier:
         priors=priors,
         normalisation=normalisation,
         channel_axis=fields.whole_or_none("channel_axis", -_MOST_AXES, _MOST_AXES - 1),
-        flips=flips,
+        n_symmetries=n_symmetries,
         record=_record(fields.inner("training")),
     )
 

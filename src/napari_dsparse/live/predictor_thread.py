@@ -237,8 +237,10 @@ class PredictorThread(Worker[PredictorJob]):
         if self._predictor is None or self._predicts_with != wanted:
             classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
             memory = self._memory if job.quick and self._memory.is_valid_for(classifier) else None
-            flips = 1 if job.quick else None
-            self._predictor = Predictor(classifier, device=job.device, flips=flips, memory=memory)
+            n_symmetries = 1 if job.quick else None
+            self._predictor = Predictor(
+                classifier, device=job.device, n_symmetries=n_symmetries, memory=memory
+            )
             self._predicts_with = wanted
         return self._predictor
 

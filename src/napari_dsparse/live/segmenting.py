@@ -153,7 +153,7 @@ def _preview_is_final(turn: Turn) -> bool:
     if preview is None or model is None:
         return False
     same = preview.classifier is model.classifier and preview.view == view
-    return same and model.classifier.flips == 1
+    return same and model.classifier.n_symmetries == 1
 
 
 def _submit(turn: Turn, *, whole: bool) -> None:

@@ -35,6 +35,6 @@ def turn(kernel: Tensor, symmetry: int) -> Tensor:
     return kernel.rot90(symmetry % 4, (-2, -1)) if symmetry % 4 else kernel
 
 
-def symmetries_for(flips: int) -> tuple[int, ...]:
-    """Which symmetries to average: 1 none, 2 a mirror, 4 the mirrors (no transposition), 8 all."""
-    return {1: (0,), 2: (0, 4), 4: (0, 2, 4, 6), 8: tuple(range(SYMMETRIES))}[flips]
+def symmetries_for(n_symmetries: int) -> tuple[int, ...]:
+    """Symmetries to average, by their number: 1 none, 2 a mirror, 4 both mirrors (no transposition), 8 all."""
+    return {1: (0,), 2: (0, 4), 4: (0, 2, 4, 6), 8: tuple(range(SYMMETRIES))}[n_symmetries]

@@ -66,7 +66,7 @@ class Predictor:
     classifier : TrainedClassifier
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
-    flips : int, optional
+    n_symmetries : int, optional
         Symmetries to average instead of the classifier's own number: 1, 2, 4 or 8.
     precision : str
         "float32", or "bfloat16": several times as fast where the processor has instructions for it, with
@@ -82,14 +82,16 @@ class Predictor:
         self,
         classifier: TrainedClassifier,
         device: str = "auto",
-        flips: int | None = None,
+        n_symmetries: int | None = None,
         precision: str = "float32",
         memory: ViewMemory | None = None,
     ) -> None:
         self.classifier = classifier
         self._device = pick_device(device)
         self._dtype = pick_precision(precision)
-        self._forms = [self._turned(symmetry) for symmetry in symmetries_for(flips or classifier.flips)]
+        self._forms = [
+            self._turned(symmetry) for symmetry in symmetries_for(n_symmetries or classifier.n_symmetries)
+        ]
         alone = self._device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
         self.patch = classifier.spec.patch

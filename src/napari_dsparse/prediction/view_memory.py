@@ -85,6 +85,6 @@ def warm_start_classifier(source: ImageSource) -> TrainedClassifier:
         priors=(1 / spec.classes,) * spec.classes,
         normalisation=Normalisation.measure([source]),
         channel_axis=None,
-        flips=1,
+        n_symmetries=1,
         record=TrainingRecord(0, 0, 0.0, 0, 0, (None,) * spec.classes, 0, (), ""),
     )

@@ -41,7 +41,7 @@ class Recipe:
         Standard deviation of random gain and offset per piece and channel, in normalised units.
     averaging : float
         Decay a step of the running average of weights that predicts.
-    flips : int
+    n_symmetries : int
         Symmetries averaged at prediction: 1, 2, 4 or 8. Four take four times as long as one and gained 0.004
         of mean IoU (bench/QUALITY_LOG.md).
     """
@@ -53,7 +53,7 @@ class Recipe:
     weight_decay: float = 1e-2
     jitter: float = 0.05
     averaging: float = 0.9
-    flips: int = 1
+    n_symmetries: int = 1
 
 
 class Learner:
