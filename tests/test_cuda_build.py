@@ -14,7 +14,7 @@ import pytest
 
 from napari_dsparse.errors import KernelError
 from napari_dsparse.ops.cuda import compiler
-from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
+from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel, headers
 from napari_dsparse.ops.cuda.nvrtc import find_nvrtc
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -27,13 +27,13 @@ THREADS = {75: 1024, 80: 2048, 86: 1536, 89: 1536, 90: 2048, 100: 2048, 120: 153
 def kernels_for(architecture: int) -> list[Kernel]:
     """Those that are launched there: tensor cores from sm_80 on, and 16-bit multiply-adds only before."""
     if architecture < 80:
-        return [kernel for kernel in KERNELS.values() if not kernel.tensor_cores]
-    return [k for k in KERNELS.values() if not re.search("f16_fma", k.name)]
+        return [kernel for kernel in KERNELS_BY_NAME.values() if not kernel.tensor_cores]
+    return [k for k in KERNELS_BY_NAME.values() if not re.search("f16_fma", k.name)]
 
 
 def problem(name: str, architecture: int, cuda: str) -> str | None:
     """What is wrong with a kernel's machine code, if anything."""
-    kernel, nvrtc = KERNELS[name], find_nvrtc(cuda)
+    kernel, nvrtc = KERNELS_BY_NAME[name], find_nvrtc(cuda)
     options = (*compiler.options(architecture), "--ptxas-options=-v")
     cubin, log = nvrtc.compile(kernel.source, headers(), options)
     if not cubin.startswith(b"\x7fELF") or kernel.name.encode() not in cubin:

@@ -24,7 +24,7 @@ from napari_dsparse.machine import cache
 from napari_dsparse.ops import dispatch, reference
 from napari_dsparse.ops.cuda import compiler, execution, launch, nvrtc
 from napari_dsparse.ops.cuda.driver import Driver
-from napari_dsparse.ops.cuda.kernels import KERNELS
+from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME
 from napari_dsparse.ops.cuda.nvrtc import Nvrtc, find_nvrtc
 
 CUDA = "13.0"
@@ -50,7 +50,7 @@ def fake_driver(request: pytest.FixtureRequest) -> Path:
     if not library.exists():
         scratch = Path(tempfile.mkdtemp(dir=folder))
         names = ("max_pool_f32", "pack_f32_fma", "conv_f32_fma_32", *WIDE_POOL)
-        kernels = [KERNELS[name] for name in names]
+        kernels = [KERNELS_BY_NAME[name] for name in names]
         os.replace(build.build(scratch / "libcuda.so", build.DRIVER, kernels), library)
         shutil.rmtree(scratch)
     return library
@@ -239,11 +239,11 @@ def test_two_processes_storing_at_once_leave_a_whole_entry(tmp_path: Path) -> No
 
 def test_what_the_machine_code_follows_from_is_in_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     found = nvrtc_or_skip(CUDA)
-    kernel = KERNELS["max_pool_f32"]
+    kernel = KERNELS_BY_NAME["max_pool_f32"]
     keys = {
         compiler.cache_key(kernel, 80, found),
         compiler.cache_key(kernel, 90, found),
-        compiler.cache_key(KERNELS["max_pool_f16"], 80, found),
+        compiler.cache_key(KERNELS_BY_NAME["max_pool_f16"], 80, found),
     }
     monkeypatch.setattr(compiler, "_headers", lambda: {"pool.cuh": "changed"})
     keys.add(compiler.cache_key(kernel, 80, found))
@@ -253,7 +253,7 @@ def test_what_the_machine_code_follows_from_is_in_its_key(monkeypatch: pytest.Mo
 
 
 def test_a_kernel_that_is_not_in_the_image_is_refused(machine: ctypes.CDLL) -> None:
-    cubin = compiler.cubin_for(KERNELS["max_pool_f32"], (7, 5))
+    cubin = compiler.cubin_for(KERNELS_BY_NAME["max_pool_f32"], (7, 5))
     with pytest.raises(KernelError, match="find the kernel conv_f32_fma_32: named symbol not found"):
         execution.open_driver().load(cubin, "conv_f32_fma_32")
 

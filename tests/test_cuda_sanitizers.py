@@ -17,7 +17,7 @@ from cuda_host.shim import Shim
 from cuda_host.tape import recording
 from napari_dsparse.ops import dispatch
 from napari_dsparse.ops.cuda import execution, launch, layers, window_sums
-from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
+from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel, headers
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
 
@@ -112,7 +112,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recorded(tape: Path) -> list[Kernel]:
     content = tape.read_bytes()
     return [
-        kernel for name, kernel in KERNELS.items() if re.search(rb"\0%s[^a-z0-9_]" % name.encode(), content)
+        kernel
+        for name, kernel in KERNELS_BY_NAME.items()
+        if re.search(rb"\0%s[^a-z0-9_]" % name.encode(), content)
     ]
 
 
@@ -364,7 +366,7 @@ def test_a_planted_fault_is_noticed(fault: Fault, short_tape: Path, workshop: Pa
     sources, folder = fault.planted(), re.sub(r"\W+", "-", fault.name)
     for grid in fault.grids:
         program = workshop / f"{folder}-{fault.grids.index(grid)}"
-        build.build(program, grid, [KERNELS[fault.kernel]], sources=sources)
+        build.build(program, grid, [KERNELS_BY_NAME[fault.kernel]], sources=sources)
         done = replay(program, short_tape)
         if noticed(done):
             return
@@ -378,6 +380,6 @@ def test_a_planted_fault_is_noticed(fault: Fault, short_tape: Path, workshop: Pa
 )
 def test_shared_memory_that_is_too_short_is_noticed(kernel: str, short_tape: Path, workshop: Path) -> None:
     """Launches ask for what the kernel uses: one word less than that, after 8 of padding, is too few."""
-    program = build.build(workshop / f"short-{kernel}", ADDRESSES, [KERNELS[kernel]])
+    program = build.build(workshop / f"short-{kernel}", ADDRESSES, [KERNELS_BY_NAME[kernel]])
     assert replay(program, short_tape).returncode == 0
     assert noticed(replay(program, short_tape, "36"))

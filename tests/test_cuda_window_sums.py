@@ -17,7 +17,7 @@ from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
 from napari_dsparse.ops.cuda import execution, launch, window_sums
 from napari_dsparse.ops.cuda.arguments import MOST_DOUBLINGS
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS, Kernel
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME, Kernel
 from napari_dsparse.ops.doubling import additions, doublings
 from napari_dsparse.ops.shapes import layout_of
 from test_ops_window_sums import LAYOUT, LAYOUTS, TAPS, error_bound, exact
@@ -92,7 +92,7 @@ def test_every_kernel_of_the_kind_has_a_use(shim: Shim) -> None:
     for dtype in ELEMENTS:
         for kernel in KERNELS_SUMMED:
             pooled(FORWARD, torch.ones(1, 1, *kernel, dtype=dtype), kernel, (1, 1), 1)
-    assert set(shim.launched) == {name for name in KERNELS if name.startswith("window_sums_")}
+    assert set(shim.launched) == {name for name in KERNELS_BY_NAME if name.startswith("window_sums_")}
 
 
 @LAYOUT
@@ -229,7 +229,11 @@ def test_launches_stay_within_the_grid_and_maps_between_them_small(
     assert max(taken) <= max(window_sums.PART, plane)
     for name, blocks, arguments in counted:
         assert 0 < blocks < 2**31
-        assert (blocks - 1) * KERNELS[name].threads < arguments.total <= blocks * KERNELS[name].threads
+        assert (
+            (blocks - 1) * KERNELS_BY_NAME[name].threads
+            < arguments.total
+            <= blocks * KERNELS_BY_NAME[name].threads
+        )
     last = [arguments for name, _, arguments in counted if name.endswith("_f32_f32_f16")]
     assert sum(arguments.total for arguments in last) == out.numel()
     for before, after in pairwise(last):

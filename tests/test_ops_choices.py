@@ -38,7 +38,7 @@ def timer(monkeypatch, tmp_path):
     launcher = SimpleNamespace(
         unavailable=lambda device: None,
         can_run=lambda *args: None,
-        KERNELS=dict.fromkeys(SCHEMAS, "stand-in"),
+        KERNEL_SUMMARIES=dict.fromkeys(SCHEMAS, "stand-in"),
     )
     for name in SCHEMAS:
         setattr(launcher, name, lambda *args: OURS)

@@ -33,7 +33,7 @@ def launcher(monkeypatch, tmp_path):
     stand_in = SimpleNamespace(
         unavailable=lambda device: None,
         can_run=lambda operator, *args: None,
-        KERNELS=dict.fromkeys(SCHEMAS, "stand-in"),
+        KERNEL_SUMMARIES=dict.fromkeys(SCHEMAS, "stand-in"),
         calls=[],
     )
     for name in SCHEMAS:
@@ -212,7 +212,7 @@ def test_why_not_answers_without_computing(launcher, cuda, monkeypatch):
 
 def test_the_real_launcher_has_every_operator():
     launch = dispatch._launch()
-    assert set(launch.KERNELS) == set(SCHEMAS)
+    assert set(launch.KERNEL_SUMMARIES) == set(SCHEMAS)
     assert all(callable(getattr(launch, name)) for name in (*SCHEMAS, "can_run", "unavailable"))
 
 

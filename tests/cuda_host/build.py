@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel, headers
+from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel, headers
 
 HERE = Path(__file__).parent
 
@@ -58,7 +58,7 @@ RACES = Grid(FIBRES.sources, ("-O1", "-DWATCHED"), ("-fsanitize=thread",))
 def build(
     output: Path,
     grid: Grid,
-    kernels: Iterable[Kernel] = tuple(KERNELS.values()),
+    kernels: Iterable[Kernel] = tuple(KERNELS_BY_NAME.values()),
     *,
     sources: Mapping[str, str] | None = None,
 ) -> Path:
@@ -123,6 +123,6 @@ def _call(*arguments: str) -> None:
 @functools.cache
 def digest() -> str:
     """Changes with every source that goes into a build."""
-    texts = [k.source for k in KERNELS.values()] + list(headers().values())
+    texts = [k.source for k in KERNELS_BY_NAME.values()] + list(headers().values())
     texts += [p.read_text() for p in sorted(HERE.iterdir()) if p.is_file()]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]

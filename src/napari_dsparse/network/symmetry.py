@@ -36,5 +36,5 @@ def turn(kernel: Tensor, symmetry: int) -> Tensor:
 
 
 def symmetries_for(n_symmetries: int) -> tuple[int, ...]:
-    """Symmetries to average, by their number: 1 none, 2 a mirror, 4 both mirrors (no transposition), 8 all."""
+    """Symmetries to average, by number: 1 none, 2 a mirror, 4 both mirrors (no transposition), 8 all."""
     return {1: (0,), 2: (0, 4), 4: (0, 2, 4, 6), 8: tuple(range(SYMMETRIES))}[n_symmetries]

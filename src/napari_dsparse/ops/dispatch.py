@@ -147,7 +147,9 @@ def services(device: torch.device) -> tuple[Service, ...]:
         return tuple(Service(name, None, reason) for name in SCHEMAS)
     required = kernel_mode() == "require"
     return tuple(
-        Service(name, launch.KERNELS[name], "", () if required else _choices().exceptions(name, device))
+        Service(
+            name, launch.KERNEL_SUMMARIES[name], "", () if required else _choices().exceptions(name, device)
+        )
         for name in SCHEMAS
     )
 

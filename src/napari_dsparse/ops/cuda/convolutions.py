@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution, gathers
 from napari_dsparse.ops.cuda.arguments import ConvArguments, WeightGradArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import STEP, PackedWeight, arithmetic, pack_weight
 from napari_dsparse.ops.shapes import layout_of
@@ -71,7 +71,7 @@ def conv2d_weight_grad(
         **{name: where[name] for name in ("out_height", "out_width", "dilation_y", "dilation_x")},
         **parts.arguments(),
     )
-    run = KERNELS[f"weight_grad_{ELEMENTS[x.dtype][0]}_{math.name}"]
+    run = KERNELS_BY_NAME[f"weight_grad_{ELEMENTS[x.dtype][0]}_{math.name}"]
     shared = 4 * 2 * SIDE * (DEPTH + 4) + 8 * SIDE
     execution.run(run, tiles * parts.splits, shared, arguments, x.device)
     return parts.total(x, (grad.shape[1], channels, *places.kernel), (channels * taps, taps, 1))
@@ -110,7 +110,7 @@ def _conv(
         **taps.arguments(),
         **epilogue.arguments(),
     )
-    run = KERNELS[f"conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
+    run = KERNELS_BY_NAME[f"conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
     blocks = x.shape[0] * groups * taps.size[0] * arguments.column_tiles * packed.row_tiles
     execution.run(run, blocks, _shared_bytes(span, strip, packed), arguments, x.device)
     return out

@@ -9,7 +9,7 @@ import torch
 
 from napari_dsparse.ops.cuda.compiler import cubin_for
 from napari_dsparse.ops.cuda.driver import open_driver
-from napari_dsparse.ops.cuda.kernels import KERNELS, Kernel
+from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel
 
 
 def capability(device: torch.device) -> tuple[int, int]:
@@ -35,4 +35,4 @@ def run(kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, d
 @functools.cache
 def _loaded(name: str, device_capability: tuple[int, int]) -> ctypes.c_void_p:
     # Two threads that come here at once load it twice, which costs a moment and does no harm.
-    return open_driver().load(cubin_for(KERNELS[name], device_capability), name)
+    return open_driver().load(cubin_for(KERNELS_BY_NAME[name], device_capability), name)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import GatherArguments, SiteConvArguments, SiteWeightGradArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import PackedWeight, arithmetic, pack_weight
 
@@ -120,7 +120,7 @@ def _conv(
         column_tiles=packed.row_tiles,
         **epilogue.arguments(),
     )
-    run = KERNELS[f"{_source(gather)}_conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
+    run = KERNELS_BY_NAME[f"{_source(gather)}_conv_{ELEMENTS[x.dtype][0]}_{math.name}_{packed.tile}"]
     blocks = up(gather.sites, SITES) // SITES * groups * packed.row_tiles
     execution.run(run, blocks, _shared_bytes(packed, gather), arguments, x.device)
 
@@ -144,7 +144,7 @@ def _weight_grad(
         column_tiles=column_tiles,
         **parts.arguments(),
     )
-    run = KERNELS[f"{_source(gather)}_weight_grad_{ELEMENTS[x.dtype][0]}_{math.name}"]
+    run = KERNELS_BY_NAME[f"{_source(gather)}_weight_grad_{ELEMENTS[x.dtype][0]}_{math.name}"]
     origins = 0 if gather.rows else ORIGIN_WORDS * run_length
     execution.run(run, tiles * parts.splits, 4 * (2 * DEPTH * (SIDE + 8) + origins), arguments, x.device)
     return parts.total(x, (width, channels, kernel[0], kernel[1]), (1, width, channels * width))

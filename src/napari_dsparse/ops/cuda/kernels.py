@@ -140,7 +140,9 @@ def _products() -> Iterator[Kernel]:
 
 
 #: Every kernel by name.
-KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (*_pools(), *_window_sums(), *_products())}
+KERNELS_BY_NAME: Mapping[str, Kernel] = {
+    kernel.name: kernel for kernel in (*_pools(), *_window_sums(), *_products())
+}
 
 
 def headers() -> dict[str, str]:

@@ -32,8 +32,8 @@ from napari_dsparse.ops.cuda.pools import (
 from napari_dsparse.ops.schemas import argument_names
 from napari_dsparse.ops.shapes import grown
 
-#: What serves each operator, in a few words.
-KERNELS: Mapping[str, str] = {
+#: Summary of the kernel that serves each operator, for people.
+KERNEL_SUMMARIES: Mapping[str, str] = {
     "conv2d": "implicit GEMM, strips shared by taps",
     "conv2d_input_grad": "implicit GEMM over turned weights",
     "conv2d_weight_grad": "split GEMM over pixels, summed in order",
@@ -122,7 +122,7 @@ def _taps(operator: str, args: tuple[Any, ...]) -> int:
 
 
 __all__ = [
-    "KERNELS",
+    "KERNEL_SUMMARIES",
     "avg_pool2d",
     "avg_pool2d_backward",
     "can_run",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import SumPartsArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.shapes import grown, shrunk
 
 #: Codes of the activations in numbers.cuh.
@@ -140,7 +140,7 @@ class Parts:
             channel_stride=strides[1],
             tap_stride=strides[2],
         )
-        kernel = KERNELS[f"sum_parts_{ELEMENTS[like.dtype][0]}"]
+        kernel = KERNELS_BY_NAME[f"sum_parts_{ELEMENTS[like.dtype][0]}"]
         execution.run(kernel, up(out.numel(), kernel.threads) // kernel.threads, 0, arguments, like.device)
         return out
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution, window_sums
 from napari_dsparse.ops.cuda.arguments import PoolArguments, SitePoolArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.shapes import grown, layout_of, shrunk
 
 
@@ -107,7 +107,7 @@ def _pool(
     # In channels-last order a row is one line of width x channels values, and a plane a whole image.
     n, c = x.shape[:2]
     planes, inner = (n, c) if layout_of(x) == torch.channels_last else (n * c, 1)
-    run = KERNELS[f"{name}_{ELEMENTS[x.dtype][0]}"]
+    run = KERNELS_BY_NAME[f"{name}_{ELEMENTS[x.dtype][0]}"]
     blocks_per_plane = -(-out.shape[2] * out.shape[3] * inner // run.threads)
     arguments = PoolArguments(
         x=x.data_ptr(),
@@ -129,7 +129,7 @@ def _pool(
 
 
 def _site_pool(name: str, x: Tensor, rows: Tensor, out: Tensor, winners: Tensor | None, divisor: int) -> None:
-    run = KERNELS[f"{name}_{ELEMENTS[x.dtype][0]}"]
+    run = KERNELS_BY_NAME[f"{name}_{ELEMENTS[x.dtype][0]}"]
     rows = rows.to(torch.int32)
     arguments = SitePoolArguments(
         x=x.data_ptr(),

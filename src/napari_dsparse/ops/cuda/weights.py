@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import PackArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.cuda.layers import up
 
 #: Words that one product is deep (STEP in tile.cuh): packed words come in multiples of it.
@@ -105,6 +105,6 @@ def pack_weight(
         taps=taps,
         turned=int(turned),
     )
-    kernel = KERNELS[f"pack_{ELEMENTS[weight.dtype][0]}_{math.name}"]
+    kernel = KERNELS_BY_NAME[f"pack_{ELEMENTS[weight.dtype][0]}_{math.name}"]
     execution.run(kernel, up(words.numel(), kernel.threads) // kernel.threads, 0, arguments, weight.device)
     return PackedWeight(words, rows, tile, row_tiles, elements, depth)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
 from napari_dsparse.ops.cuda.arguments import MOST_DOUBLINGS, WindowSumsArguments
-from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS
+from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
 from napari_dsparse.ops.doubling import doublings
 from napari_dsparse.ops.reference.arithmetic import sum_dtype
 from napari_dsparse.ops.shapes import layout_of
@@ -177,7 +177,7 @@ class _Axis:
 
     def _launch(self, one: Pass, x: Tensor, sums: Tensor, out: Tensor, length: int, divisor: int) -> None:
         names = (ELEMENTS[tensor.dtype][0] for tensor in (x, sums, out))
-        run = KERNELS["_".join(("window_sums", *names))]
+        run = KERNELS_BY_NAME["_".join(("window_sums", *names))]
         arguments = WindowSumsArguments(
             x=x.data_ptr(),
             sums=sums.data_ptr(),
