@@ -15,7 +15,7 @@ from torch import Tensor
 from napari_dsparse.ops import reference
 from napari_dsparse.ops.library import OPS
 from napari_dsparse.ops.schemas import SCHEMAS, argument_names
-from napari_dsparse.sites import Window, dependency_closure
+from napari_dsparse.sites import TapWindow, dependency_closure
 
 #: Largest error against float64 that rounding explains, relative to the largest value of the result.
 TOLERANCE = {torch.float32: 2e-3, torch.float16: 4e-3, torch.bfloat16: 2e-2, torch.float64: 1e-12}
@@ -34,7 +34,7 @@ def arguments(
     channels, outputs = int(draw.integers(1, 71)), int(draw.integers(1, 71))
     wanted = np.sort(draw.permutation(out[0] * out[1])[:500])
     frame = wanted // out[1] * size[1] + wanted % out[1]
-    (found,) = dependency_closure([Window(kernel, dilation)], frame, size[1]).maps
+    (found,) = dependency_closure([TapWindow(kernel, dilation)], frame, size[1]).maps
     found = found.to(device)
     on_sites, pool = operator.startswith("site_"), "pool" in operator
 

@@ -14,7 +14,7 @@ from bench.networks import bench_network, labelled_band, plain_forward, step_on_
 from bench.roofline import Counts, Layer, SiteLayer
 from bench.timing import median_seconds
 from napari_dsparse.ops.library import OPS
-from napari_dsparse.sites import Window, dependency_closure
+from napari_dsparse.sites import TapWindow, dependency_closure
 
 Call = Callable[[], Any]
 
@@ -28,7 +28,7 @@ POOL_CHANNELS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class KernelRow:
     """One call on one shape: our time, others' by name, and our share of what the device can do.
 
     Where another failed (cuDNN has no such algorithm, or no memory for it) its time is None.
@@ -64,7 +64,7 @@ class Bench:
 
     def row(
         self, name: str, dtype: torch.dtype, call: Call, counts: Counts | None, others: dict[str, Call]
-    ) -> Row:
+    ) -> KernelRow:
         """Time `call` and the others; `counts` of None where shares would mean nothing."""
         seconds = median_seconds(call, self.device, self.seconds)
         arithmetic = str(dtype).removeprefix("torch.")
@@ -72,9 +72,9 @@ class Bench:
             arithmetic = "tf32"
         times = {label: self._seconds(other) for label, other in others.items()}
         if counts is None:
-            return Row(name, arithmetic, seconds, times, None, None)
+            return KernelRow(name, arithmetic, seconds, times, None, None)
         copied, multiplied = counts.bytes / self.rates["copy"], counts.flops / self.rates[arithmetic]
-        return Row(name, arithmetic, seconds, times, copied / seconds, multiplied / seconds)
+        return KernelRow(name, arithmetic, seconds, times, copied / seconds, multiplied / seconds)
 
     def _seconds(self, other: Call) -> float | None:
         try:
@@ -87,7 +87,7 @@ class Bench:
         return torch.randn(*shape, device=self.device, dtype=dtype)
 
 
-def measure(device: torch.device, size: int, rates: dict[str, float], seconds: float) -> Iterator[Row]:
+def measure(device: torch.device, size: int, rates: dict[str, float], seconds: float) -> Iterator[KernelRow]:
     """Times of everything."""
     bench = Bench(device, size, rates, seconds)
     for dtype in (torch.float32, torch.bfloat16) if device.type == "cuda" else (torch.float32,):
@@ -102,7 +102,7 @@ def measure(device: torch.device, size: int, rates: dict[str, float], seconds: f
     yield from _network(bench)
 
 
-def _pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterator[Row]:
+def _pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterator[KernelRow]:
     k, d, channels = (taps, taps), (dilation, dilation), POOL_CHANNELS
     layer = Layer("", channels, channels, bench.size - (taps - 1) * dilation, taps, dilation, dtype.itemsize)
     x = bench.random(1, channels, bench.size, bench.size, dtype=dtype)
@@ -150,7 +150,7 @@ def _pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterat
     )
 
 
-def _wide_pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterator[Row]:
+def _wide_pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> Iterator[KernelRow]:
     channels, size = POOL_CHANNELS, bench.size - (taps - 1) * dilation
     counts = Layer("", channels, channels, size, taps, dilation, dtype.itemsize).wide_pool()
     x = bench.random(1, channels, bench.size, bench.size, dtype=dtype)
@@ -175,7 +175,7 @@ def _wide_pools(bench: Bench, dtype: torch.dtype, taps: int, dilation: int) -> I
 
 def _convolutions(
     bench: Bench, dtype: torch.dtype, channels: int, outputs: int, taps: int, dilation: int
-) -> Iterator[Row]:
+) -> Iterator[KernelRow]:
     k, d = (taps, taps), (dilation, dilation)
     side = bench.size - (taps - 1) * dilation
     arithmetic = _arithmetic(bench, dtype)
@@ -239,12 +239,12 @@ def _arithmetic(bench: Bench, dtype: torch.dtype) -> str:
     return "tf32" if "tf32" in bench.rates else "fma"
 
 
-def _sites(bench: Bench, dtype: torch.dtype) -> Iterator[Row]:
+def _sites(bench: Bench, dtype: torch.dtype) -> Iterator[KernelRow]:
     """A stroke's worth of sites: a diagonal band across the map, 12 pixels wide."""
     size, channels, outputs = bench.size, 32, 48
     along = np.arange(size - 8)[:, None]
     band = np.unique((along * size + np.minimum(along + np.arange(12), size - 9)).ravel())
-    (found,) = dependency_closure([Window((5, 5), (2, 2))], band, size).maps
+    (found,) = dependency_closure([TapWindow((5, 5), (2, 2))], band, size).maps
     found = found.to(bench.device)
     rows, inverse = found.rows, found.inverse
     x = bench.random(found.inputs, channels, dtype=dtype)
@@ -293,7 +293,7 @@ def _sites(bench: Bench, dtype: torch.dtype) -> Iterator[Row]:
     )
 
 
-def _network(bench: Bench) -> Iterator[Row]:
+def _network(bench: Bench) -> Iterator[KernelRow]:
     """A whole patch classifier (patch 60): forward, and one training step with a stroke's labels."""
     network = bench_network(4).to(bench.device)
     x = bench.random(1, 1, bench.size, bench.size, dtype=torch.float32)

@@ -13,7 +13,7 @@ from napari_dsparse.classifier import DEFAULT_NETWORK, NetworkSpec
 from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.network.geometry import Crop, Step
 from napari_dsparse.network.graph import Join
-from napari_dsparse.sites import Window, dependency_closure
+from napari_dsparse.sites import TapWindow, dependency_closure
 
 
 def bench_network(classes: int) -> DenseNetwork:
@@ -89,7 +89,7 @@ def _plain_layer(step: Step, maps: list[Tensor]) -> Tensor:
     return F.conv2d(x, layer.weight, layer.bias, dilation=window.dilation, groups=layer.groups)
 
 
-def _plain_means(x: Tensor, window: Window) -> Tensor:
+def _plain_means(x: Tensor, window: TapWindow) -> Tensor:
     """Means over a window: PyTorch has no dilated average pool, so channel by channel, axis by axis.
 
     In no less than float32: in bfloat16 PyTorch takes minutes for a window of 193 pixels.

@@ -58,7 +58,7 @@ QUICK = Plan({"Plain CNN 1": (16, 24), "default": (16,)}, (2,), {"Plain CNN 1": 
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PaperRow:
     """Whole image and scanning of one network at one size, forward and backward."""
 
     network: str
@@ -99,7 +99,7 @@ def measure(quick: bool = False) -> Report:
     return Report("Whole images against scanning", text, numbers, (_curves(rows),))
 
 
-def _compare(name: str, network: DenseNetwork, size: int, plan: Plan) -> Row:
+def _compare(name: str, network: DenseNetwork, size: int, plan: Plan) -> PaperRow:
     say(f"{name}: {size} x {size}")
     rows, columns = network.patch
     channels = work.image_channels(network)
@@ -119,7 +119,7 @@ def _compare(name: str, network: DenseNetwork, size: int, plan: Plan) -> Row:
         a_pixel = (found[side, batch] * (1 / (batch * repeats[batch])) for batch in plan.batches)
         return min(a_pixel, key=lambda own: own.wall) * size**2
 
-    return Row(name, size, found["forward"], found["backward"], best("scan"), best("scan backward"))
+    return PaperRow(name, size, found["forward"], found["backward"], best("scan"), best("scan backward"))
 
 
 class Pass:
@@ -187,7 +187,7 @@ def _on_strokes(network: DenseNetwork, plan: Plan) -> tuple[int, Times, Times]:
     return len(places), found["sites"], found["patches"] * (len(places) / batch)
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: list[PaperRow]) -> str:
     lines = []
     for row in rows:
         for what, ours, scan, ratio in zip(
@@ -226,7 +226,7 @@ def _causes(name: str, network: DenseNetwork) -> str:
     )
 
 
-def _curves(rows: list[Row]) -> Curves:
+def _curves(rows: list[PaperRow]) -> Curves:
     return Curves(
         "paper",
         "Whole image against patch by patch",

@@ -44,7 +44,7 @@ TURNS, SECONDS = 3, 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PredictionRow:
     """Both sides of one comparison; wall and processor seconds, and FLOP/s of a matrix product."""
 
     network: str
@@ -66,7 +66,9 @@ class Row:
         return self.flops / self.ours
 
 
-def compare(name: str, size: int, precision: str, device: torch.device, *, look_inside: bool) -> Row:
+def compare(
+    name: str, size: int, precision: str, device: torch.device, *, look_inside: bool
+) -> PredictionRow:
     """Time both sides on one random map, and if wanted the kinds of work on ours."""
     dtype = PRECISIONS[precision]
     network = NETWORKS[name]().to(device, dtype)
@@ -85,7 +87,7 @@ def compare(name: str, size: int, precision: str, device: torch.device, *, look_
     gemm, wall, processor, plain_wall, plain_processor = map(statistics.median, zip(*times, strict=True))
     weights = [s.module.weight for s in network.geometry.steps if isinstance(s.module, nn.Conv2d)]
     flops = 2.0 * sum(w.numel() for w in weights) * ours.shape[2] * ours.shape[3]
-    return Row(
+    return PredictionRow(
         name, size, precision, len(times), flops, gemm,
         wall, plain_wall, processor, plain_processor, difference,
         shares(lambda: network(x)) if look_inside else {},
@@ -121,7 +123,7 @@ TARGET_SIZE, RATIO_TARGETS, RATE_TARGET = 2048, {"float32": 3.0, "bfloat16": 4.0
 RATE_NETWORKS = "bench", "default"
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: PredictionRow) -> tuple[str, ...]:
     """A row of the table."""
     ratio, share = row.plain / row.ours, row.rate / row.gemm
     judged = row.size == TARGET_SIZE and row.network == "bench"
@@ -136,7 +138,9 @@ def cells(row: Row) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def compare_all(sizes: Sequence[int], networks: Sequence[str], device: torch.device) -> Iterator[Row]:
+def compare_all(
+    sizes: Sequence[int], networks: Sequence[str], device: torch.device
+) -> Iterator[PredictionRow]:
     """Rows, one at a time."""
     with torch.inference_mode():
         for size in sizes:
@@ -154,7 +158,7 @@ def measure_report(quick: bool = False) -> Report:
     return Report("Whole images", text, {"rows": [asdict(row) for row in rows], "agreement": agreement})
 
 
-def shares_table(rows: Sequence[Row]) -> str:
+def shares_table(rows: Sequence[PredictionRow]) -> str:
     """What ours spends its time on, where that was looked at."""
     known = [row for row in rows if row.spent]
     kinds = [kind for kind in (*KINDS, REST) if any(row.spent[kind] >= 0.005 for row in known)]

@@ -30,7 +30,7 @@ OTHER_SEED, STEADY = 1000, 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class QualityRow:
     """One comparison: mean IoU and seconds of both, on one image with one set of strokes."""
 
     set: str
@@ -67,7 +67,7 @@ def measure(
     return report_of(rows)
 
 
-def report_of(rows: list[Row]) -> Report:
+def report_of(rows: list[QualityRow]) -> Report:
     """The table, and the means of sets against the strokes' budget."""
     fields = {
         "ours": "ours",
@@ -86,7 +86,7 @@ def report_of(rows: list[Row]) -> Report:
     return Report(TITLE, table(rows), numbers, (plot,) if len(budgets) > 1 else ())
 
 
-def _mean_of_sets(rows: list[Row], field: str, budget: int) -> float:
+def _mean_of_sets(rows: list[QualityRow], field: str, budget: int) -> float:
     by_set: dict[str, list[float]] = {}
     for row in rows:
         if row.budget == budget and getattr(row, field) is not None:
@@ -94,7 +94,7 @@ def _mean_of_sets(rows: list[Row], field: str, budget: int) -> float:
     return float(np.mean([np.mean(own) for own in by_set.values()]))
 
 
-def compare(names: list[str], images: int, budgets: list[int], seeds: list[int]) -> Iterator[Row]:
+def compare(names: list[str], images: int, budgets: list[int], seeds: list[int]) -> Iterator[QualityRow]:
     """Rows, one at a time."""
     forest, scribble = open_data.load_program("rf_baseline"), open_data.load_program("scribble")
     for name, number, loaded in open_data.samples(names, images):
@@ -105,7 +105,7 @@ def compare(names: list[str], images: int, budgets: list[int], seeds: list[int])
                 yield one(forest, name, number, budget, seed, loaded, labels, following)
 
 
-def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  # type: ignore[no-untyped-def]
+def one(forest, name, number, budget, seed, loaded, labels, following) -> QualityRow:  # type: ignore[no-untyped-def]
     """Both methods on one image with one set of strokes."""
     image, truth = loaded
     known = (truth > 0) & (labels == 0)
@@ -125,7 +125,7 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  
         nexts = [
             forest.miou(found, other_truth, other_truth > 0) for found in (model.predict(other), apply(other))
         ]
-    return Row(
+    return QualityRow(
         name, number, budget, seed, ours, forest.miou(found, truth, known), nexts[0], nexts[1],
         trained - started, predicted - trained, seconds,
         calibration_error(first, right), error_auroc(1 - (first - second), ~right),
@@ -133,14 +133,14 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Row:  
     )  # fmt: skip
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[QualityRow]) -> str:
     """A Markdown table of means by set and budget, and their mean over sets."""
     lines = [
         "| set | strokes (pixels) | ours | forest | next image: ours | forest "
         "| train (s) | predict (s) | forest (s) | calibration error | AUROC of error |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, int], list[Row]] = {}
+    groups: dict[tuple[str, int], list[QualityRow]] = {}
     for row in rows:
         groups.setdefault((row.set, row.budget), []).append(row)
     for budget in sorted({row.budget for row in rows}):
@@ -159,7 +159,7 @@ def table(rows: list[Row]) -> str:
     )
 
 
-def _means(group: list[Row]) -> list[float]:
+def _means(group: list[QualityRow]) -> list[float]:
     fields = (
         "ours", "forest", "ours_next", "forest_next", "ours_train_seconds", "ours_predict_seconds",
         "forest_seconds", "calibration_error", "error_auroc",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.measurements import Row
+from bench.measurements import KernelRow
 from bench.report import verdict
 
 #: Pixels a side that targets of whole networks are set for.
@@ -69,12 +69,12 @@ class Target:
 
     what: str
     least: float
-    reached: Callable[[Sequence[Row]], list[float | None]]
+    reached: Callable[[Sequence[KernelRow]], list[float | None]]
     at_size: bool = False
 
 
-def _faster(start: str, end: str, than: str) -> Callable[[Sequence[Row]], list[float | None]]:
-    def reached(rows: Sequence[Row]) -> list[float | None]:
+def _faster(start: str, end: str, than: str) -> Callable[[Sequence[KernelRow]], list[float | None]]:
+    def reached(rows: Sequence[KernelRow]) -> list[float | None]:
         times = [
             (row.seconds, row.others[than])
             for row in rows
@@ -85,7 +85,7 @@ def _faster(start: str, end: str, than: str) -> Callable[[Sequence[Row]], list[f
     return reached
 
 
-def _pool_shares(rows: Sequence[Row]) -> list[float | None]:
+def _pool_shares(rows: Sequence[KernelRow]) -> list[float | None]:
     return [row.bandwidth_share for row in rows if row.name.split()[0] in ("max-pool", "avg-pool")]
 
 
@@ -106,7 +106,7 @@ TARGETS = (
 )
 
 
-def verdicts(rows: Sequence[Row], *, on_gpu: bool, size: int) -> Iterable[tuple[str, str]]:
+def verdicts(rows: Sequence[KernelRow], *, on_gpu: bool, size: int) -> Iterable[tuple[str, str]]:
     """Each target in words, and "met", "missed" or "not measurable", with the worst number or the reason."""
     for target in TARGETS:
         what = f"{target.what}: at least {target.least:g}"

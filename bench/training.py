@@ -63,7 +63,7 @@ QUICK = Plan((200, 300), 16, 120, 8, (4,), 3, 1, 0.0, 300)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One network on strokes: steps of all sides."""
 
     network: str
@@ -89,7 +89,7 @@ def measure(quick: bool = False) -> Report:
     return Report("Training", text, numbers)
 
 
-def compare(name: str, plan: Plan) -> Row:
+def compare(name: str, plan: Plan) -> TrainingRow:
     """All sides of one network."""
     say(f"training step: {name}")
     network = NETWORKS[name](CLASSES)
@@ -120,7 +120,7 @@ def compare(name: str, plan: Plan) -> Row:
         side()  # the allocator's first turn is not the step's
     found = take_turns(sides, plan.turns, plan.seconds)
     best, sampled = _best(found, "patches", plan)
-    return Row(
+    return TrainingRow(
         network=name,
         labelled=labelled,
         sites={size: found["sites", size] for size in plan.sizes},
@@ -215,7 +215,7 @@ def _positions(network: DenseNetwork, labels: NDArray[np.uint8]) -> tuple[Tensor
 # -- the tables ---------------------------------------------------------------------------------------------
 
 
-def _text(rows: list[Row], plan: Plan) -> str:
+def _text(rows: list[TrainingRow], plan: Plan) -> str:
     steps = []
     for row in rows:
         for size in plan.sizes:
@@ -260,7 +260,7 @@ def _text(rows: list[Row], plan: Plan) -> str:
     ))  # fmt: skip
 
 
-def _causes(rows: list[Row], plan: Plan) -> str:
+def _causes(rows: list[TrainingRow], plan: Plan) -> str:
     """What the times rest on: work done, how fast, and what else a step spends its time on."""
     edge = str(plan.sizes[0])
     lines = []

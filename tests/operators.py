@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_dsparse.ops import KernelMap
 from napari_dsparse.ops.schemas import SCHEMAS, argument_names
-from napari_dsparse.sites import Window, dependency_closure
+from napari_dsparse.sites import TapWindow, dependency_closure
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def kernel_map(case: Case) -> KernelMap:
     )
     chosen = np.sort(rng.permutation(rows * columns)[: case.sites])
     sites = chosen // columns * case.size[1] + chosen % columns
-    (found,) = dependency_closure([Window(case.kernel, case.dilation)], sites, case.size[1]).maps
+    (found,) = dependency_closure([TapWindow(case.kernel, case.dilation)], sites, case.size[1]).maps
     return KernelMap(found.rows.to(case.indices), found.inverse.to(case.indices))
 
 

@@ -11,7 +11,7 @@ import torch
 from bench import roofline
 from bench.checks import error
 from bench.kernels import NEEDS_A_GPU, main
-from bench.measurements import Row
+from bench.measurements import KernelRow
 from bench.roofline import H100, Layer, SiteLayer
 from bench.targets import TARGETS, verdicts
 
@@ -40,8 +40,8 @@ def test_predicted_times_follow_from_the_counts() -> None:
     assert conv.seconds(H100)[0] >= conv.flops / 67e12
 
 
-def row(name: str, others: dict[str, float | None], share: float | None = None) -> Row:
-    return Row(name, "float32", 1.0, others, share, share)
+def row(name: str, others: dict[str, float | None], share: float | None = None) -> KernelRow:
+    return KernelRow(name, "float32", 1.0, others, share, share)
 
 
 def test_targets_are_met_missed_or_not_measurable() -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from napari_dsparse import ops
 from napari_dsparse.errors import ShapeError
 from napari_dsparse.ops.reference import sites as reference
-from napari_dsparse.sites import Closure, MapBuffers, Window, closure, dependency_closure, join
+from napari_dsparse.sites import Closure, MapBuffers, TapWindow, closure, dependency_closure, join
 
-WINDOWS = (Window((3, 2), (1, 1)), Window((2, 2), (1, 2)), Window((3, 3), (2, 2)))
+WINDOWS = (TapWindow((3, 2), (1, 1)), TapWindow((2, 2), (1, 2)), TapWindow((3, 3), (2, 2)))
 WIDTH = 40
 
 
@@ -80,7 +80,7 @@ def test_the_input_gradient_is_the_same_gathered_or_spread(
     groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    (found,) = dependency_closure([Window((3, 3), (2, 2))], np.array([0, 1, 5, 90, 91, 700]), WIDTH).maps
+    (found,) = dependency_closure([TapWindow((3, 3), (2, 2))], np.array([0, 1, 5, 90, 91, 700]), WIDTH).maps
     grad = torch.randn(found.outputs, 6, dtype=torch.float64)
     weight = torch.randn(6, 4 // groups, 3, 3, dtype=torch.float64)
     results = []

@@ -15,7 +15,7 @@ from napari_dsparse.files.axes import Axis, resolve_axes
 from napari_dsparse.files.indexed_png import write_label_png
 from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
 from napari_dsparse.files.ome_zarr import write_intensity_zarr, write_label_zarr
-from napari_dsparse.files.pixels import Pixels, Window, intensity_pixels, label_pixels
+from napari_dsparse.files.pixels import ArrayIndex, Pixels, intensity_pixels, label_pixels
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
 #: Suffixes of the formats, the usual one first.
@@ -150,7 +150,7 @@ class _TimeFirst:
         self._data = data
         self.shape = (data.shape[1], data.shape[0], *data.shape[2:])
 
-    def __getitem__(self, window: Window) -> Any:
+    def __getitem__(self, window: ArrayIndex) -> Any:
         time, channel, *rest = window
         return self._data[(channel, time, *rest)]
 

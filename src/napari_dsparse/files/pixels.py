@@ -19,7 +19,7 @@ _WINDOW = 4096
 #: Edge of the coarsest level of a pyramid, at most.
 _COARSEST = 512
 
-Window = tuple[int | slice, ...]
+ArrayIndex = tuple[int | slice, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Pixels:
         """How many levels a pyramid of it has, each half as large as the one before; 1 where it is small."""
         return 1 + max(0, math.ceil(math.log2(max(self.shape[-2:]) / _COARSEST)))
 
-    def windows(self, edge: int = _WINDOW) -> Iterator[Window]:
+    def windows(self, edge: int = _WINDOW) -> Iterator[ArrayIndex]:
         """Indices of windows of at most `edge` x `edge` pixels, plane after plane, row after row."""
         *leading, rows, columns = self.shape
         for plane in np.ndindex(*leading):
@@ -61,7 +61,7 @@ class Pixels:
                     bottom, right = min(top + edge, rows), min(left + edge, columns)
                     yield (*plane, slice(top, bottom), slice(left, right))
 
-    def read(self, window: Window) -> npt.NDArray[Any]:
+    def read(self, window: ArrayIndex) -> npt.NDArray[Any]:
         """The pixels of a window, contiguous and in the dtype they are written as."""
         return np.ascontiguousarray(np.asarray(self.data[window]), dtype=self.dtype)
 

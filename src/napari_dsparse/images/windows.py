@@ -11,10 +11,10 @@ import numpy as np
 #: square without ever lining up with the rows and columns of the image.
 _PLASTIC = 1.3247179572447460
 
-Window = tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]
+PlaneWindow = tuple[tuple[int, ...], tuple[int, int], tuple[int, int]]
 
 
-def spread_windows(shape: Sequence[int], edge: int, count: int) -> Iterator[Window]:
+def spread_windows(shape: Sequence[int], edge: int, count: int) -> Iterator[PlaneWindow]:
     """`count` windows of at most `edge` x `edge` pixels within an image, the same ones every time.
 
     Parameters

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Seconds by alternative.
 Seconds = Mapping[str, float]
 
-Work = TypeVar("Work", bound="DataclassInstance")
+WorkT = TypeVar("WorkT", bound="DataclassInstance")
 
 
 def fastest(seconds: Seconds | None, usual: str, clearly: float) -> str:
@@ -36,7 +36,7 @@ def fastest(seconds: Seconds | None, usual: str, clearly: float) -> str:
     return best if seconds[best] < clearly * seconds[usual] else usual
 
 
-class MeasuredTimes(Generic[Work]):
+class MeasuredTimes(Generic[WorkT]):
     """Times of one kind of work; safe to use from several threads.
 
     Parameters
@@ -47,11 +47,11 @@ class MeasuredTimes(Generic[Work]):
 
     def __init__(self, suffix: str) -> None:
         self._suffix = suffix
-        self._known: dict[Work, Seconds] = {}
-        self._unkept: set[Work] = set()
+        self._known: dict[WorkT, Seconds] = {}
+        self._unkept: set[WorkT] = set()
         self._measuring = threading.Lock()
 
-    def find(self, work: Work) -> Seconds | None:
+    def find(self, work: WorkT) -> Seconds | None:
         """Returns what was measured of `work`, here or on a machine that shares the folder; else None."""
         if work not in self._known:
             content = cache.load(cache.cache_folder(), self._entry(work))
@@ -60,7 +60,7 @@ class MeasuredTimes(Generic[Work]):
             self._known[work] = json.loads(content)["seconds"]
         return self._known[work]
 
-    def find_or_measure(self, work: Work, measure: Callable[[], Seconds]) -> Seconds | None:
+    def find_or_measure(self, work: WorkT, measure: Callable[[], Seconds]) -> Seconds | None:
         """Returns what was measured of `work`, now if never before; None where times cannot be kept."""
         with self._measuring:  # one at a time, and the first stays
             if self.find(work) is None and work not in self._unkept:
@@ -83,5 +83,7 @@ class MeasuredTimes(Generic[Work]):
         """Ask the disk again, as a new process would."""
         self._known, self._unkept = {}, set()
 
-    def _entry(self, work: Work) -> str:
-        return f"{hashlib.sha256(repr(work).encode()).hexdigest()}{self._suffix}"
+    def _entry(self, work: WorkT) -> str:
+        # Of the fields alone, so that entries outlive a new name of their class.
+        text = "Work" + repr(work).removeprefix(type(work).__qualname__)
+        return f"{hashlib.sha256(text.encode()).hexdigest()}{self._suffix}"

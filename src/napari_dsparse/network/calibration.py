@@ -37,7 +37,7 @@ RUNS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class LayerWork:
     """Convolutions that take about the same time a pixel, on one machine by one PyTorch."""
 
     dtype: str
@@ -52,7 +52,7 @@ class Work:
 
 
 #: What is known of this machine.
-times: MeasuredTimes[Work] = MeasuredTimes(".plan")
+times: MeasuredTimes[LayerWork] = MeasuredTimes(".plan")
 
 
 def measured(step: Step, activation: Activation, dtype: torch.dtype) -> str:
@@ -86,11 +86,11 @@ def _mode() -> str:
     return mode
 
 
-def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> Work:
+def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> LayerWork:
     weight, _, groups = kernel(step)
     assert step.window is not None
     machine = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
-    return Work(
+    return LayerWork(
         str(dtype).removeprefix("torch."),
         weight.shape[1] * groups,
         weight.shape[0],
@@ -103,7 +103,7 @@ def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> Work:
     )
 
 
-def _time_all(work: Work) -> Seconds:
+def _time_all(work: LayerWork) -> Seconds:
     """The forms in turn, so that what else the machine does meets all of them."""
     dtype = getattr(torch, work.dtype)
     spans = [(k - 1) * d for k, d in zip(work.kernel, work.dilation, strict=True)]

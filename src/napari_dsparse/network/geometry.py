@@ -22,7 +22,7 @@ from napari_dsparse.network.supported import (
     check_layer,
     refusal,
 )
-from napari_dsparse.sites import Reader, Window
+from napari_dsparse.sites import Reader, TapWindow
 
 #: Pools of so many taps and more run at active sites by columns, then by rows: k + k taps, not k k.
 SEPARATE_TAPS = 16
@@ -46,7 +46,7 @@ class Step:
         Dotted name in the network, for messages.
     module : nn.Module, Crop or Join
         The layer itself; its parameters are shared, never copied.
-    window : Window or None
+    window : TapWindow or None
         What it reads around a pixel; None for pointwise layers, crops and joins.
     number : int
         Its place among all steps.
@@ -62,7 +62,7 @@ class Step:
 
     name: str
     module: nn.Module | Crop | Join
-    window: Window | None
+    window: TapWindow | None
     number: int
     inputs: tuple[int, ...]
     readers: int
@@ -190,7 +190,7 @@ class _Place:
     """A layer in the whole-image form, and the distance of its map's pixels."""
 
     module: nn.Module | Crop | Join
-    window: Window | None
+    window: TapWindow | None
     dilation: tuple[int, int]
 
 
@@ -219,10 +219,10 @@ def _place(number: int, layer: Layer, before: Sequence[_Place], sizes: tuple[Siz
         coarser = dilation[0] * cuts[0][2], dilation[1] * cuts[1][2]
         return _Place(Crop(what.channels, shift), None, coarser)
     if isinstance(what, (nn.Linear, *GLOBAL_POOLS)):
-        return _Place(what, Window((sides[0][0], sides[0][1]), dilation), dilation)
+        return _Place(what, TapWindow((sides[0][0], sides[0][1]), dilation), dilation)
     if layer.taps is not None:
         kernel, own_dilation, stride = layer.taps
-        window = Window(kernel, (dilation[0] * own_dilation[0], dilation[1] * own_dilation[1]))
+        window = TapWindow(kernel, (dilation[0] * own_dilation[0], dilation[1] * own_dilation[1]))
         return _Place(what, window, (dilation[0] * stride[0], dilation[1] * stride[1]))
     return _Place(what, None, dilation)
 
@@ -296,6 +296,7 @@ def runs_by_axis(step: Step) -> bool:
     return min(rows, columns) > 1 and rows * columns >= SEPARATE_TAPS
 
 
-def by_axis(window: Window) -> tuple[Window, Window]:
+def by_axis(window: TapWindow) -> tuple[TapWindow, TapWindow]:
     """Columns first: then the first largest tap in row-major order is still the one that wins."""
-    return Window((1, window.kernel[1]), window.dilation), Window((window.kernel[0], 1), window.dilation)
+    rows, columns = window.kernel
+    return TapWindow((1, columns), window.dilation), TapWindow((rows, 1), window.dilation)

@@ -48,26 +48,26 @@ def stream_rows(layers: Sequence[RowLayer], x: Tensor, band: int) -> Tensor:
     -------
     Tensor, shape (N, K, H', W')
     """
-    windows = [_Window(layer.span, band) for layer in layers]
+    buffers = [_RowBuffer(layer.span, band) for layer in layers]
     given = []
     for top in range(0, x.shape[ROWS], band):
-        rows = _through(layers, windows, x[:, :, top : top + band])
+        rows = _through(layers, buffers, x[:, :, top : top + band])
         if rows is not None:
             given.append(rows)
     return torch.cat(given, ROWS)
 
 
-def _through(layers: Sequence[RowLayer], windows: Sequence[_Window], rows: Tensor) -> Tensor | None:
+def _through(layers: Sequence[RowLayer], buffers: Sequence[_RowBuffer], rows: Tensor) -> Tensor | None:
     """What the last layer gives when `rows` enter the first; None where a layer has too few rows as yet."""
-    for layer, window in zip(layers, windows, strict=True):
-        rows = window.with_more(rows)
+    for layer, buffer in zip(layers, buffers, strict=True):
+        rows = buffer.with_more(rows)
         if rows.shape[ROWS] <= layer.span:
             return None
         rows = layer.run(rows)
     return rows
 
 
-class _Window:
+class _RowBuffer:
     """The last rows of a map, which a layer reads again with the next band.
 
     They lie in one piece of memory. New rows are written behind them; only when they reach its end are the

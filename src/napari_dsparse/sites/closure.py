@@ -29,7 +29,7 @@ TABLE_PLACES, PLACES_A_SITE = 1 << 16, 64
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TapWindow:
     """What one layer reads around a site: taps an axis, and their distance in pixels."""
 
     kernel: tuple[int, int]
@@ -49,7 +49,7 @@ class Reader:
     ----------
     inputs : tuple of int
         Which layers, by number; -1 is the pixels.
-    window : Window or None
+    window : TapWindow or None
         Around each site; None for the site alone.
     mapped : tuple of bool
         For each input, whether a kernel map leads from its rows to this layer's: always with a window, and
@@ -59,7 +59,7 @@ class Reader:
     """
 
     inputs: tuple[int, ...]
-    window: Window | None
+    window: TapWindow | None
     mapped: tuple[bool, ...]
     shift: tuple[int, int] = (0, 0)
 
@@ -97,13 +97,13 @@ class Closure:
         return Closure(self.pixels.to(device), tuple(m.to(device) for m in self.maps), self.is_disjoint)
 
 
-def dependency_closure(windows: Sequence[Window | Reader], sites: Indices, width: int) -> Closure:
+def dependency_closure(windows: Sequence[TapWindow | Reader], sites: Indices, width: int) -> Closure:
     """The closure of `sites` under `windows`.
 
     Parameters
     ----------
-    windows : sequence of Window or Reader
-        First layer first; a Window alone reads the layer before it.
+    windows : sequence of TapWindow or Reader
+        First layer first; a TapWindow alone reads the layer before it.
     sites : array of int64, shape (S,)
         Wanted outputs of the last layer, y * width + x: strictly increasing.
     width : int
@@ -117,7 +117,7 @@ def dependency_closure(windows: Sequence[Window | Reader], sites: Indices, width
     return link_sites(windows, active_sites(windows, sites, width), width)
 
 
-def active_sites(windows: Sequence[Window | Reader], sites: Indices, width: int) -> tuple[Indices, ...]:
+def active_sites(windows: Sequence[TapWindow | Reader], sites: Indices, width: int) -> tuple[Indices, ...]:
     """The sites of every layer, increasing, and those of the pixels last; arguments as above."""
     if sites.ndim != 1 or (np.diff(sites) <= 0).any():
         raise ShapeError("Sites must be one strictly increasing list of y * width + x; sort them first.")
@@ -136,7 +136,7 @@ def active_sites(windows: Sequence[Window | Reader], sites: Indices, width: int)
     return tuple(found)
 
 
-def link_sites(windows: Sequence[Window | Reader], active: Sequence[Indices], width: int) -> Closure:
+def link_sites(windows: Sequence[TapWindow | Reader], active: Sequence[Indices], width: int) -> Closure:
     """The closure whose layers have the sites that `active_sites` found."""
     maps: list[KernelMap] = []
     for number, reader in enumerate(_as_readers(windows)):
@@ -148,12 +148,12 @@ def link_sites(windows: Sequence[Window | Reader], active: Sequence[Indices], wi
     return Closure(torch.from_numpy(active[-1]), tuple(maps), is_disjoint=len(outputs) == 1)
 
 
-_SITE_ALONE = Window((1, 1), (1, 1))
+_SITE_ALONE = TapWindow((1, 1), (1, 1))
 
 
-def _as_readers(windows: Sequence[Window | Reader]) -> list[Reader]:
+def _as_readers(windows: Sequence[TapWindow | Reader]) -> list[Reader]:
     return [
-        Reader((number - 1,), one, (True,)) if isinstance(one, Window) else one
+        Reader((number - 1,), one, (True,)) if isinstance(one, TapWindow) else one
         for number, one in enumerate(windows)
     ]
 
@@ -166,7 +166,7 @@ def _together(lists: Sequence[Indices]) -> Indices:
     return np.unique(np.concatenate(lists))
 
 
-def _read_sites(window: Window, sites: Indices, width: int) -> Indices:
+def _read_sites(window: TapWindow, sites: Indices, width: int) -> Indices:
     """All sites that `sites` read: the union over rows of taps, then over columns (2 k lists, not k^2)."""
     for taps, step in zip(window.kernel, (window.dilation[0] * width, window.dilation[1]), strict=True):
         if taps > 1 and len(sites):
@@ -174,7 +174,7 @@ def _read_sites(window: Window, sites: Indices, width: int) -> Indices:
     return sites
 
 
-def _kernel_map(window: Window, inputs: Indices, outputs: Indices, width: int) -> KernelMap:
+def _kernel_map(window: TapWindow, inputs: Indices, outputs: Indices, width: int) -> KernelMap:
     taps_y, taps_x = (
         np.arange(taps) * step for taps, step in zip(window.kernel, window.dilation, strict=True)
     )

@@ -44,7 +44,7 @@ _flags = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OperatorWork:
     """A class of calls that take about the same time a pixel, on one device by one PyTorch.
 
     Parameters
@@ -98,10 +98,10 @@ class Measured:
 
 
 #: What is known of this machine.
-times: MeasuredTimes[Work] = MeasuredTimes(".choice")
+times: MeasuredTimes[OperatorWork] = MeasuredTimes(".choice")
 
 
-def work_of(operator: str, args: tuple[Any, ...]) -> Work:
+def work_of(operator: str, args: tuple[Any, ...]) -> OperatorWork:
     """The class that a call belongs to."""
     given = dict(zip(argument_names(operator), args, strict=True))
     first: Tensor = args[0]
@@ -111,7 +111,7 @@ def work_of(operator: str, args: tuple[Any, ...]) -> Work:
         weight: Tensor = given["weight"]
         kernel, channels, outputs = weight.shape[2:], weight.shape[1] * given["groups"], weight.shape[0]
     pixels = first.shape[0] * first.shape[2] * first.shape[3]
-    return Work(
+    return OperatorWork(
         operator,
         str(first.dtype).removeprefix("torch."),
         "channels-last" if layout_of(first) == torch.channels_last else "plain",
@@ -165,7 +165,7 @@ def exceptions(operator: str, device: torch.device) -> tuple[str, ...]:
     )
 
 
-def by_count(work: Work) -> str | None:
+def by_count(work: OperatorWork) -> str | None:
     """Why PyTorch serves work that nobody measured, as a sentence; None if our kernel does.
 
     Deep products without dilation are what cuDNN is made for, and where our kernels are bound by shared
@@ -212,11 +212,11 @@ def seconds(call: Callable[[], Any], device: torch.device) -> float:
     return statistics.median(times)
 
 
-def _kept(operator: str, device: torch.device) -> list[tuple[Work, Measured]]:
+def _kept(operator: str, device: torch.device) -> list[tuple[OperatorWork, Measured]]:
     """Everything measured of an operator on this device, sorted by its description."""
     found = []
     for fields, own in times.kept():
-        work = Work(**fields | {name: tuple(fields[name]) for name in ("kernel", "dilation")})
+        work = OperatorWork(**fields | {name: tuple(fields[name]) for name in ("kernel", "dilation")})
         if work.operator == operator and (work.device, work.torch) == machine(device):
             found.append((work, Measured(**own)))
     return sorted(found, key=lambda pair: pair[0].describe())
