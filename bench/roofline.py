@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_dsparse.ops.cuda.argument_groups import up
 from napari_dsparse.ops.cuda.convolutions import COLUMNS, flattening_pays, span_and_strip
-from napari_dsparse.ops.cuda.layers import up
 from napari_dsparse.ops.cuda.weights import STEP, PackedWeight
 from napari_dsparse.ops.cuda.window_sums import passes
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from cuda_host.cases import CHANNELS, DILATIONS, EDGES, TAPS, sweep
 from cuda_host.shim import Shim
 from napari_dsparse.ops import dispatch, reference
-from napari_dsparse.ops.cuda import execution, launch, layers
+from napari_dsparse.ops.cuda import argument_groups, execution, launch
 from napari_dsparse.ops.cuda.kernels import PRODUCT_DTYPES, Kernel
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
@@ -113,7 +113,7 @@ def test_convolutions_equal_float64_at_the_edges_of_tiles(
             (torch.float32, HOPPER, 2048),  # one
             (torch.bfloat16, HOPPER, 3),
         ):
-            monkeypatch.setattr(layers, "SPLIT_BLOCKS", split_blocks)
+            monkeypatch.setattr(argument_groups, "SPLIT_BLOCKS", split_blocks)
             check_convolution(shim, operator, case, layout, dtype, capability)
 
 
@@ -133,7 +133,7 @@ def test_convolutions_equal_float64_over_the_sweep(
 ) -> None:
     """Every shape once an operator and layout; number types and their arithmetic take turns."""
     for number, case in enumerate(SWEEP, start=CONVOLUTIONS.index(operator)):
-        monkeypatch.setattr(layers, "SPLIT_BLOCKS", (3, 2048)[number % 2])
+        monkeypatch.setattr(argument_groups, "SPLIT_BLOCKS", (3, 2048)[number % 2])
         check_convolution(shim, operator, case, layout, *ARITHMETICS[number % len(ARITHMETICS)])
 
 

@@ -16,7 +16,7 @@ from cuda_host.build import ADDRESSES, FIBRES, RACES, Grid
 from cuda_host.shim import Shim
 from cuda_host.tape import recording
 from napari_dsparse.ops import dispatch
-from napari_dsparse.ops.cuda import execution, launch, layers, window_sums
+from napari_dsparse.ops.cuda import argument_groups, execution, launch, window_sums
 from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel, headers
 from napari_dsparse.ops.schemas import SCHEMAS
 from operators import Case, arguments
@@ -34,7 +34,7 @@ CASES = (
 
 def record(shim: Shim, path: Path, cases: tuple[Case, ...], dtypes: tuple[torch.dtype, ...]) -> Path:
     with pytest.MonkeyPatch.context() as patch, recording(shim, path):
-        patch.setattr(layers, "SPLIT_BLOCKS", 2)  # several units a block, as on large maps
+        patch.setattr(argument_groups, "SPLIT_BLOCKS", 2)  # several units a block, as on large maps
         patch.setattr(execution, "capability", lambda device: shim.device_capability)
         for dtype in dtypes:
             for capability in ((7, 5), (9, 0)):

@@ -22,7 +22,7 @@ import torch
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.machine.measured import MeasuredTimes, Seconds, fastest
 from napari_dsparse.network.geometry import Step
-from napari_dsparse.network.layers import Activation, kernel
+from napari_dsparse.network.layer_operations import Activation, kernel
 from napari_dsparse.network.plan import by_rule, convolution, possible_forms
 
 VARIABLE = "DSPARSE_PLAN"

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from napari_dsparse.errors import ShapeError
 from napari_dsparse.network.geometry import Crop, Geometry, Step, check_modes, reads_neighbours, trace
 from napari_dsparse.network.graph import Join
-from napari_dsparse.network.layers import Activation, convolves, gives, joined, on_map, with_activations
+from napari_dsparse.network.layer_operations import (
+    Activation,
+    convolves,
+    gives,
+    joined,
+    on_map,
+    with_activations,
+)
 from napari_dsparse.network.plan import Chooser, MapPlan, by_rule, plan_layers
 from napari_dsparse.network.site_form import run_at_sites
 from napari_dsparse.network.work import positions_work

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dsparse.network.geometry import Step
-from napari_dsparse.network.layers import Activation, convolves, kernel, on_map, with_activations
+from napari_dsparse.network.layer_operations import Activation, convolves, kernel, on_map, with_activations
 from napari_dsparse.network.rows import RowLayer, stream_rows
 from napari_dsparse.ops.fragments import join_phases, split_phases
 from napari_dsparse.ops.reference.arithmetic import activate_

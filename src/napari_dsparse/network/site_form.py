@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from napari_dsparse import ops
 from napari_dsparse.network.geometry import Crop, Geometry, Step, reads_neighbours, runs_by_axis
 from napari_dsparse.network.graph import PATCH, Join
-from napari_dsparse.network.layers import (
+from napari_dsparse.network.layer_operations import (
     Activation,
     convolves,
     divisor,

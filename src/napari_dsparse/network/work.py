@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_dsparse.network.geometry import Geometry, Step, runs_by_axis
-from napari_dsparse.network.layers import convolves, kernel
+from napari_dsparse.network.layer_operations import convolves, kernel
 from napari_dsparse.network.supported import AVG_POOLS
 from napari_dsparse.ops.doubling import additions
 from napari_dsparse.sites.closure import Indices

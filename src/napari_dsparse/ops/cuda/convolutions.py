@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution, gathers
+from napari_dsparse.ops.cuda.argument_groups import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.arguments import ConvArguments, WeightGradArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
-from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import STEP, PackedWeight, arithmetic, pack_weight
 from napari_dsparse.ops.shapes import layout_of
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
+from napari_dsparse.ops.cuda.argument_groups import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.arguments import GatherArguments, SiteConvArguments, SiteWeightGradArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
-from napari_dsparse.ops.cuda.layers import DEPTH, SIDE, Epilogue, Taps, split, up
 from napari_dsparse.ops.cuda.weights import PackedWeight, arithmetic, pack_weight
 
 #: Sites of a block, and its depth in words (site_conv.cuh).

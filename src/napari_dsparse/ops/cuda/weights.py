@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from napari_dsparse.ops.cuda import execution
+from napari_dsparse.ops.cuda.argument_groups import up
 from napari_dsparse.ops.cuda.arguments import PackArguments
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME
-from napari_dsparse.ops.cuda.layers import up
 
 #: Words that one product is deep (STEP in tile.cuh): packed words come in multiples of it.
 STEP = 8
