@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def kept_sections(page: Path) -> dict[str, str]:
-    """What a page says of each program, by its heading; nothing where there is no page yet."""
+    """Sections of an existing page by heading; empty where there is no page yet."""
     if not page.exists():
         return {}
     _, *parts = page.read_text(encoding="utf-8").split("\n## ")

@@ -1,4 +1,4 @@
-"""What must hold before a time means anything: every operator right, on this very device."""
+"""Correctness checks that precede the timings: every operator, on the device that is timed."""
 
 from __future__ import annotations
 

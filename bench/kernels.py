@@ -142,7 +142,7 @@ def measure_report(quick: bool = False) -> Report:
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """What the numbers belong to."""
+    """Device and software that the numbers belong to."""
     machine = {
         "device": platform.processor() or platform.machine(),
         "python": platform.python_version(),

@@ -44,7 +44,7 @@ class KernelRow:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where and how long things are timed.
+    """Device, sizes and duration of the timings.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ QUICK = Plan(((FEW_CHANNELS, 300),), 0, ((2, 300),))
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a process took: bytes resident before and at the most, and seconds of work."""
+    """Resources of one process: bytes resident before and at peak, and seconds of work."""
 
     before: int
     most: int
@@ -158,7 +158,7 @@ def _write_image(folder: Path, size: int) -> Path:
 
 
 def run_in_process(module: str, work: str, **arguments: Any) -> dict[str, Any]:
-    """What a function of a module gives in a fresh Python with as many torch threads."""
+    """Result of a module's function, called in a fresh Python with the same number of torch threads."""
     code = (
         "import importlib, json, sys, torch; arguments = json.loads(sys.argv[3]); "
         "torch.set_num_threads(arguments.pop('threads')); "

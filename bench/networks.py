@@ -43,7 +43,7 @@ def plain_cnn_1() -> DenseNetwork:
 
 
 def default_network(classes: int, channels: int = 1) -> DenseNetwork:
-    """What this package trains unless told otherwise: patch 219."""
+    """The network that this package trains by default: patch 219."""
     torch.manual_seed(0)
     return densify(NetworkSpec(DEFAULT_NETWORK, channels, classes).build().eval())
 

@@ -40,7 +40,7 @@ TARGET_SIZE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured."""
+    """Sizes and repetitions of the measurements."""
 
     sizes: dict[str, tuple[int, ...]]
     batches: tuple[int, ...]
@@ -70,7 +70,7 @@ class PaperRow:
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """How many times as fast: forward, backward."""
+        """Speed-ups: forward, backward."""
         return self.scan_forward.wall / self.forward.wall, self.scan_backward.wall / self.backward.wall
 
 
@@ -211,7 +211,7 @@ def _table(rows: list[PaperRow]) -> str:
 
 
 def _causes(name: str, network: DenseNetwork) -> str:
-    """How much of the speed is work that is not done twice."""
+    """Ratio of multiply-adds, scanning over the whole-image pass, as a sentence."""
     rows, columns = (TARGET_SIZE + side - 1 for side in network.patch)
     forward, backward = (
         work.on_a_patch(network, backward=back)

@@ -95,7 +95,7 @@ def compare(
 
 
 def _timed(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float, float]:
-    """What `call` gives, its wall time, and the time of all processors on it."""
+    """Result of `call`, its wall time, and its time summed over all processors."""
     wall, processor = time.perf_counter(), time.process_time()
     result = call()
     if device.type == "cuda":
@@ -159,7 +159,7 @@ def measure_report(quick: bool = False) -> Report:
 
 
 def shares_table(rows: Sequence[PredictionRow]) -> str:
-    """What ours spends its time on, where that was looked at."""
+    """Breakdown of our time by kind of work, for the rows that have one."""
     known = [row for row in rows if row.spent]
     kinds = [kind for kind in (*KINDS, REST) if any(row.spent[kind] >= 0.005 for row in known)]
     lines = [

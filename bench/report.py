@@ -1,4 +1,4 @@
-"""What every benchmark program hands out: tables, curves and numbers, with the machine named."""
+"""Output of every benchmark program: tables, curves and numbers, with the machine named."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Curves:
     name : str
         Of the file, without suffix.
     logarithmic : bool
-        Whether both axes are; a point of every x is marked on them then.
+        True if both axes are; then a point is marked at every x.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a program found.
+    """Result of one program.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def verdict(value: float, *, least: float | None = None, most: float | None = None, unit: str = "") -> str:
-    """Whether a target is met."""
+    """Return "met" or "missed", with the target."""
     if least is not None:
         return f"{'met' if value >= least else 'missed'} (>= {least:g}{unit})"
     assert most is not None
@@ -85,7 +85,7 @@ def say(text: str) -> None:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers belong to; measures the rate of a matrix product."""
+    """Hardware and versions that the numbers belong to; measures the rate of a matrix product."""
     cpu = torch.device("cpu")
     facts = {
         "processor": _processor(),
@@ -154,7 +154,7 @@ def program(
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is installed."""
+    """True if matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 

@@ -1,4 +1,4 @@
-"""What each kernel must move and multiply, and how long that takes at the least.
+"""Bytes that each kernel must move, operations it must perform, and the least time they take.
 
 The counts follow from shapes and from how the kernels are tiled (src/napari_dsparse/ops/README.md). Times
 made of them are *predictions*, lower bounds for a device's published or measured rates, and are called so
@@ -17,7 +17,7 @@ from napari_dsparse.ops.cuda.window_sums import passes
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a device can do.
+    """Peak rates of a device.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the benchmarks paint on: images of any size, the same strokes on all of them, and isolated clicks."""
+"""Images of any size that the benchmarks paint on, with the same strokes on all, and isolated clicks."""
 
 from __future__ import annotations
 

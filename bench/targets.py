@@ -1,4 +1,4 @@
-"""What must be reached: by whole programs on a processor, and by the kernels on a GPU (`bench.kernels`)."""
+"""Targets: of whole programs on a processor, and of the kernels on a GPU (`bench.kernels`)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Bound:
     unit: str = ""
 
     def verdict(self, value: float) -> str:
-        """Whether it is met."""
+        """Return "met" or "missed", with the target."""
         return verdict(value, least=self.least, most=self.most, unit=self.unit)
 
 

@@ -45,7 +45,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured."""
+    """Sizes and repetitions of the measurements."""
 
     sizes: tuple[int, ...]
     strip_rows: int
@@ -261,7 +261,7 @@ def _text(rows: list[TrainingRow], plan: Plan) -> str:
 
 
 def _causes(rows: list[TrainingRow], plan: Plan) -> str:
-    """What the times rest on: work done, how fast, and what else a step spends its time on."""
+    """Explanation of the times: work done, its rate, and the rest of a step."""
     edge = str(plan.sizes[0])
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Whether figures can be trusted: accuracy shown against accuracy that is, and calibration.
+"""Reliability of the figures shown: accuracy estimated against true accuracy, and calibration.
 
     python -m bench.trust [--quick] [--sets NAME,...|none] [--budgets 200,500,1500] [--rounds 12] [--seeds 0]
                           [--scenes 0] [--json FILE]
@@ -41,7 +41,7 @@ SCENES = "synthetic scenes"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a user is shown of a class after some strokes, and what is true.
+    """Accuracy shown to the user for a class after some strokes, and the true one.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_])
     confidence : ndarray, shape (S,)
         Probability of the class that was chosen.
     right : ndarray of bool, shape (S,)
-        Whether it is the true one.
+        True if it is the true one.
     """
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(place, confidence.astype(float) - right, BINS)
@@ -195,7 +195,7 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_])
 
 
 def error_auroc(uncertainty: NDArray[np.float32], wrong: NDArray[np.bool_]) -> float:
-    """How often a wrong pixel is more uncertain than a right one, ties counting half; nan without either."""
+    """Chance that a wrong pixel is more uncertain than a right one, ties counted half; nan without both."""
     errors = int(wrong.sum())
     if not 0 < errors < len(wrong):
         return float("nan")

@@ -1,4 +1,4 @@
-"""What a step must compute, in multiply-adds, and what it spends its time on."""
+"""Work of a training step in multiply-adds, and its time by kind of work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the built-in networks know before the first stroke, and how they come to know it.
+"""Meta-learning of the built-in networks' warm starts from synthetic scenes.
 
 ``python -m pretraining`` draws synthetic scenes with a known answer, and learns all layers but the last, so
 that a last layer fitted to a few strokes classifies the rest of a scene well. The result is the file that

@@ -1,4 +1,4 @@
-"""How a layout looks: stain and texture of the specimen, things of no class in it."""
+"""Appearance of a layout: stain and texture of the specimen, and distractors of no class."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def texture(rng: np.random.Generator, size: int = SIZE) -> FloatMap:
 
 
 def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
-    """What the classes of a layout look like before a microscope looks at them, shape (N, N).
+    """The specimen before it is imaged: stain and texture by class, shape (N, N).
 
     Intensities are about -3..3. In three of ten specimens a class is a material of one brightness; in one of
     six brightness hardly tells the classes apart, and texture must.

@@ -1,4 +1,4 @@
-"""What the classifier sees of some pixels of a wide scene: features in detail, and their means around."""
+"""Features of some pixels of a wide scene, as the classifier sees them: detail, and means around it."""
 
 from __future__ import annotations
 

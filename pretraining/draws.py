@@ -1,4 +1,4 @@
-"""Where randomness comes from, and the draws that scenes are made of."""
+"""Independent random streams, and the draws that scenes are made of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IntMap = NDArray[np.int64]
 
 
 class Stream(IntEnum):
-    """What random numbers are for; streams never meet, whatever their seeds."""
+    """Purpose of a random stream; streams are independent, whatever their seeds."""
 
     SCENES = 0
     EPISODES = 1

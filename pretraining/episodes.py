@@ -21,7 +21,7 @@ FROM_BORDER = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """What is to be learned from, and the answer.
+    """One learning task: an image, strokes on it, and the true classes.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def solve_ridge(spread: Tensor, cross: Tensor, penalty: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paint:
-    """How widely the classes of an episode are painted, as the package counts it.
+    """Extent of the painted classes of an episode, as the package counts it.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class RidgeHead(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What scores are multiplied by to be logits, shape ()."""
+        """Factor from scores to logits, shape ()."""
         return self.log_scale.exp()
 
     @property

@@ -1,4 +1,4 @@
-"""What is where: the kinds of specimen, as maps of classes."""
+"""Kinds of specimen, as maps of classes."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def draw_layout(rng: np.random.Generator, size: int = SIZE) -> Layout:
 
 
 def _organelles(rng: np.random.Generator, size: int) -> NDArray[np.bool_]:
-    """What inside of cells takes up the stain of their walls: filled, or rims with folds inside."""
+    """Structures within cells that take up the stain of the walls: filled, or rims with folds inside."""
     count, largest = many(rng, 4, 60, size), log_uniform(rng, 3, 18)
     bodies, depth = blobs(rng, count, max(1.5, largest / 3), largest, size)
     if rng.random() < 0.4:

@@ -29,7 +29,7 @@ from pretraining.trunk import Fragments
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the shipped weights were learned.
+    """Settings with which the shipped weights were learned.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ MOST_CROPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where learning stands after a step.
+    """State of learning after a step.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ class MetaLearner:
         return maps.flatten(2).transpose(1, 2)
 
     def _logits(self, features: Tensor, episode: Episode, queries: NDArray[np.int64]) -> Tensor:
-        """What a head fitted to the strokes says of the pixels `queries` (Q,), a fair sample: (Q, K)."""
+        """Logits (Q, K) of the pixels `queries` (Q,), a random sample, from a head fitted to the strokes."""
         rows, paint = paint_of(episode)
         chosen = episode.strokes[rows]
         # index_select, since its gradient adds up in the same order every time.
@@ -247,7 +247,7 @@ def built_trunk(spec: NetworkSpec) -> nn.Sequential:
 
 
 def paint_of(episode: Episode) -> tuple[NDArray[np.int64], Paint]:
-    """Which of the painted pixels (T,) the package would learn from, and what they count for."""
+    """Painted pixels (T,) that the package would learn from, and their weights."""
     places = np.stack(np.unravel_index(episode.strokes, episode.labels.shape), 1)
     classes = episode.labels.ravel()[episode.strokes]
     rows, chosen = choose(places, classes, classes)
@@ -265,6 +265,6 @@ def _spread(trunk: nn.Module) -> None:
 
 
 def log_priors(logits: Tensor) -> Tensor:
-    """What the package adds for how frequent classes are (`ClassPriors`), from logits (Q, K): (K,)."""
+    """Log of the class priors that the package adds (`ClassPriors`), from logits (Q, K): (K,)."""
     priors = logits.softmax(1).mean(0).clamp(min=LEAST / logits.shape[1]) ** TRUST
     return (priors / priors.sum()).log()

@@ -1,4 +1,4 @@
-"""What regions are made of: crowds of small things on a ground with a grain."""
+"""Materials of regions: crowds of small things on a grainy ground."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What a kind of region is made of.
+    """Material of one kind of region.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def draw_matters(rng: np.random.Generator, kinds: int, dyes: int) -> list[Matter
 
 
 def dye_maps(rng: np.random.Generator, regions: Regions, matters: list[Matter], dyes: int) -> FloatMap:
-    """How much of each dye the specimen holds, shape (dyes, N, N); mostly 0 to 1.5."""
+    """Amount of each dye in the specimen, shape (dyes, N, N); mostly 0 to 1.5."""
     size = len(regions.kinds)
     maps = np.zeros((dyes, size, size))
     softness, upright = rng.uniform(0.4, 1.5), rng.random() < 0.5

@@ -1,4 +1,4 @@
-"""What a microscope and its camera make of a specimen."""
+"""Simulated image formation: optics, illumination and camera noise."""
 
 from __future__ import annotations
 

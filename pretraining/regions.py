@@ -1,4 +1,4 @@
-"""Where regions lie: large parts of a specimen that differ in what they are made of."""
+"""Layouts of regions: large parts of a specimen that differ in material."""
 
 from __future__ import annotations
 

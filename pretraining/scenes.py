@@ -46,7 +46,7 @@ def wide_scene(rng: np.random.Generator, regions: bool | None = None) -> Scene:
     ----------
     rng : Generator
     regions : bool, optional
-        Whether its classes are regions that differ in what they are made of, or those of `scene`; by default
+        True for regions that differ in what they are made of, False for the classes of `scene`; by default
         one is as likely as the other.
 
     Returns

@@ -1,4 +1,4 @@
-"""How strongly each group of features is held back for how much was painted, and how that is learned."""
+"""Penalties on each group of features by amount of paint, and their learning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Schedule(nn.Module):
     penalties : sequence of float
         Of each group, where learning begins; they do not fall at first.
     contrasts : bool
-        Whether contrasts count; else `own` and `beside` stay 0.
+        True if contrasts count; otherwise `own` and `beside` stay 0.
     """
 
     def __init__(self, penalties: Sequence[float] = FIRST, contrasts: bool = True) -> None:

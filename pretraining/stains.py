@@ -1,4 +1,4 @@
-"""What light makes of dyes: the channels of an image."""
+"""Image channels from dyes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Fragments(nn.Module):
     trunk : Sequential
         Square convolutions in one group, square max-pools and pointwise activations; not copied.
     bfloat16 : bool
-        Whether convolutions compute in bfloat16, which is twice as fast where a processor has it.
+        True if convolutions compute in bfloat16, which is twice as fast where a processor has it.
     """
 
     def __init__(self, trunk: nn.Sequential, bfloat16: bool = False) -> None:

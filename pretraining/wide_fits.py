@@ -45,7 +45,7 @@ class PaintedScene:
         Strokes painted at each amount of paint.
     channels : int
     regions : bool
-        Whether classes are regions.
+        True if classes are regions.
     """
 
     features: Tensor
@@ -90,7 +90,7 @@ def painted_scene(features: WideFeatures, seed: int, number: int) -> PaintedScen
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """What a last layer is fitted to and tested at, every group turned to its own principal axes.
+    """Data that a last layer is fitted to and tested on, every group in its own principal axes.
 
     A penalty that is the same for all features of a group means the same along its axes; most of them can be
     left out then.

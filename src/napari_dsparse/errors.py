@@ -1,4 +1,4 @@
-"""What goes wrong, said as one sentence to the person who can act on it.
+"""Errors, each one a sentence to the person who can act on it.
 
 Every message tells what was got, what is allowed and what to do. All of them are
 `DsparseError`, so that a window or a command line has one thing to catch and show.

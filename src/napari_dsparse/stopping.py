@@ -1,4 +1,4 @@
-"""How long work is told to stop."""
+"""Signals that tell long work to stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class StopFlag(Protocol):
     """Anything like `threading.Event`."""
 
     def is_set(self) -> bool:
-        """Whether to stop before the next piece of work."""
+        """True if work should stop before its next piece."""
 
 
 def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:

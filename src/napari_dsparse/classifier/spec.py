@@ -60,7 +60,7 @@ class BuiltIn:
         Taps per axis, one trunk stride apart, of the windows whose means the head reads beside the features
         of a pixel.
     nested : bool
-        Whether trunk and head are modules of their own by name, or one flat sequence.
+        True if trunk and head are named submodules, False if they are one flat sequence.
     """
 
     head: Callable[[int, int], nn.Module]
@@ -79,7 +79,7 @@ DEFAULT_NETWORK = "context"
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """Which built-in network, for how many image channels and classes."""
+    """A built-in network, for a number of image channels and classes."""
 
     name: str
     channels: int
@@ -119,7 +119,7 @@ class NetworkSpec:
 
     @property
     def prefixes(self) -> tuple[str, str]:
-        """What parameter names of trunk and head begin with in the whole network."""
+        """Prefixes of the trunk's and the head's parameter names in the whole network."""
         return ("trunk.", "head.") if NETWORKS[self.name].nested else ("", f"{len(_trunk(1))}.")
 
     @property

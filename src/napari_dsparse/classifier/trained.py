@@ -1,4 +1,4 @@
-"""What training leaves behind: one immutable value that predicts, travels and is saved."""
+"""The result of training: one immutable value that is predicted with, passed between threads and saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_dsparse.images.normalisation import Normalisation
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """How a classifier came to be, for the reader of its file."""
+    """Provenance of a classifier, kept in its file."""
 
     seed: int
     steps: int
@@ -62,5 +62,5 @@ class TrainedClassifier:
 
     @property
     def present(self) -> tuple[bool, ...]:
-        """Which classes had paint."""
+        """True for each class that had paint."""
         return tuple(prior > 0 for prior in self.priors)

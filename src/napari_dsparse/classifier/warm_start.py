@@ -1,4 +1,4 @@
-"""What a built-in network knows before it sees a stroke: weights learned beforehand on synthetic scenes.
+"""Warm starts of the built-in networks: weights learned beforehand on synthetic scenes.
 
 The files lie in ``warm/``, with a model card that says what they were learned from. They hold all layers but
 the last, for one channel; further channels are looked at with the same weights, each by itself, and meet in
@@ -52,7 +52,7 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WarmStart:
-    """Where learning begins.
+    """Initial weights of a network, and the parameters of the fit of its last layer.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class WarmStart:
     def opinions(
         self, evidence: float, contrasts: Sequence[float], error: float = 1.0
     ) -> tuple[Opinion, ...]:
-        """How the last layer is fitted: to all groups of features, and to the first alone.
+        """Fits of the last layer: to all groups of features and, if there are several, to the first alone.
 
         The wider the surroundings, the less a few strokes say of them: everything at a place looks like its
         class. So at first what a pixel looks like by itself counts for as much, and where that tells left-out
@@ -113,7 +113,7 @@ class WarmStart:
         )
 
     def penalties(self, evidence: float, contrasts: Sequence[float]) -> tuple[float, ...]:
-        """How strongly each group of features is held back when the last layer is fitted to all of them.
+        """Penalty on each group of features when the last layer is fitted to all of them.
 
         Less the more was painted: from two strokes all that they happen to differ in, their place above all,
         looks like a difference of the classes. Less, too, the further a group puts the classes apart by

@@ -1,4 +1,4 @@
-"""What can be typed after ``napari-dsparse``."""
+"""Command-line arguments of ``napari-dsparse``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a window can be opened here, and why not."""
+"""A check that a window can be opened here, and the reason where it cannot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROBE = "from qtpy.QtWidgets import QApplication; import qtpy; QApplication([])
 
 @dataclass(frozen=True, slots=True)
 class QtProbe:
-    """What Qt said when asked to start.
+    """Outcome of a trial start of Qt.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def why_no_window(qt: QtProbe | None = None) -> str | None:
 
 
 def has_screen() -> bool:
-    """Whether the environment names a screen that people see."""
+    """True if the environment names a screen that people see."""
     if os.environ.get("QT_QPA_PLATFORM", "").partition(":")[0] in _SCREENLESS:
         return False
     if sys.platform.startswith("linux"):

@@ -111,7 +111,7 @@ def _why_no_device() -> dict[str, str]:
 
 
 def _executions(report: Report) -> None:
-    """Which code serves which job, after a trial that they agree on this machine."""
+    """The code that runs each job, after a trial that the candidates agree on this machine."""
     serves: dict[str, Any] = {
         "training": "active sites: gather and GEMM at the pixels that the strokes depend on",
         "prediction": "on a CPU rows streamed through all layers (see --plan), elsewhere layer by layer",
@@ -159,7 +159,7 @@ def _kept() -> str:
 
 
 def _kernels(report: Report) -> None:
-    """Who computes each operator on the device that `auto` takes, and why."""
+    """The implementation of each operator on the device that `auto` selects, and the reason."""
     services = dispatch.services(pick_device())
     ours = [service for service in services if service.kernel is not None]
     report.say(f"Kernels: {len(ours)} of {len(services)} operators run in this package's CUDA kernels")

@@ -1,4 +1,4 @@
-"""Where results go: names found, and refused, before anything is computed."""
+"""Output paths: chosen, and refused, before anything is computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says: lines for a person, one line of JSON for a program."""
+"""Output of a command: lines for a person, one line of JSON for a program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Report:
     ----------
     command : str
     json_line : bool
-        Whether to end with one line of JSON.
+        True to end with one line of JSON.
     """
 
     #: Seconds between two redraws of the progress line.

@@ -1,1 +1,1 @@
-"""What goes out and comes back: models, and results in the formats other programs open."""
+"""Reading and writing of models, and export of results in the formats that other programs open."""

@@ -21,7 +21,7 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     path : path-like
         The final name. Its folder must exist.
     overwrite : bool
-        Whether something of that name may be replaced, which happens only after all is written.
+        True if an existing file may be replaced, which happens only once everything is written.
 
     Yields
     ------

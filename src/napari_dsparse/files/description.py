@@ -1,4 +1,4 @@
-"""What a model file says about its weights: JSON, written from a classifier and read back into one."""
+"""The JSON description in a model file: written from a classifier and read back into one."""
 
 from __future__ import annotations
 

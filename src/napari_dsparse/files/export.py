@@ -62,7 +62,7 @@ def export_labels(
     axes : str, optional
         A letter an axis, such as "ZYX".
     overwrite : bool
-        Whether an existing file may be replaced.
+        True if an existing file may be replaced.
     format : str, optional
         "ome-tiff", "ome-zarr" or "png", for a name that does not say it.
 

@@ -124,7 +124,7 @@ class Fields:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a JSON value is a number that a float can hold; Python's parser lets NaN and 1e999 pass."""
+    """True if a JSON value is a number that a float can hold; Python's parser lets NaN and 1e999 pass."""
     if type(value) is int:
         return abs(value) < 2**1023
     return type(value) is float and math.isfinite(value)

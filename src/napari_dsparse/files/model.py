@@ -38,7 +38,7 @@ def save_classifier(
     path : path-like
         By custom it ends in ``.safetensors``; the name is used as it is.
     overwrite : bool
-        Whether an existing file may be replaced.
+        True if an existing file may be replaced.
 
     Returns
     -------

@@ -24,7 +24,7 @@ _UUID_SPACE = uuid.UUID("6f0c7f2e-6a1b-5f0e-9d5e-1412452600d5")
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What an image says in words.
+    """Text metadata of an image.
 
     Parameters
     ----------

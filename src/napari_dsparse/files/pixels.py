@@ -1,4 +1,4 @@
-"""What is written, read a window at a time: so that an array larger than memory can be exported."""
+"""Pixels to write, read one window at a time, so that an array larger than memory can be exported."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Pixels:
 
     @property
     def levels(self) -> int:
-        """How many levels a pyramid of it has, each half as large as the one before; 1 where it is small."""
+        """Number of levels of its pyramid, each half as large as the one before; 1 where it is small."""
         return 1 + max(0, math.ceil(math.log2(max(self.shape[-2:]) / _COARSEST)))
 
     def windows(self, edge: int = _WINDOW) -> Iterator[ArrayIndex]:

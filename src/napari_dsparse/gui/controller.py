@@ -1,4 +1,4 @@
-"""Where napari and the live loop meet: layers become events, the loop's effects become layers."""
+"""Connection of napari and the live loop: layers become events, the loop's effects become layers."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """How an image was read, by axis of its channels, and where it was painted."""
+    """The user's choices for an image: the axis of its channels, and the layer of strokes."""
 
     axis: int | None
     strokes: weakref.ref[Labels] | None

@@ -1,4 +1,4 @@
-"""What comes in: arrays and files, their axes and channels, and the range of their values.
+"""Images as arrays and files: their axes, channels and range of values.
 
 Files are read by `napari_dsparse.images.reading`, which those who have arrays need not wait for.
 """

@@ -1,4 +1,4 @@
-"""What a file says about the array in it, whichever format it has."""
+"""An array in a file, and the file's metadata about it, whichever format it has."""
 
 from __future__ import annotations
 

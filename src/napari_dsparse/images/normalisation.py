@@ -1,4 +1,4 @@
-"""What turns pixel values into the network's input: one offset and one scale per channel."""
+"""Normalisation of pixel values to the network's input: one offset and one scale per channel."""
 
 from __future__ import annotations
 

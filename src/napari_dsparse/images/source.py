@@ -298,7 +298,7 @@ def _check_pixels(data: Any, name: str) -> None:
 
 
 def _mirror(start: int, stop: int, size: int) -> tuple[slice, npt.NDArray[np.intp] | None]:
-    """What to read of an axis of `size` for [start, stop), and what to pick from it (None: all, in order)."""
+    """Slice of an axis of `size` to read for [start, stop), and indices into it (None: all, in order)."""
     if stop <= start:
         raise ImageError(f"The range {start} to {stop} holds no pixel; the stop must be beyond the start.")
     if start >= 0 and stop <= size:

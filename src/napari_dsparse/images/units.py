@@ -70,7 +70,7 @@ UNIT_NAMES = (PIXEL, *_BY_NAME)
 
 
 def is_pixel(text: str) -> bool:
-    """Whether `text` says that the physical size is not known."""
+    """True if `text` means that the physical size is not known."""
     return text.strip().lower() in ("", "pixel", "pixels", "px", "dimensionless")
 
 

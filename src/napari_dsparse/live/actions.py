@@ -1,4 +1,4 @@
-"""What the schedule asks for besides jobs: of the threads, and of whoever shows the results."""
+"""Requests of the schedule other than jobs: to the threads, and to the display of results."""
 
 from __future__ import annotations
 

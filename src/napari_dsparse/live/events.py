@@ -1,4 +1,4 @@
-"""What a user or the window does, as the schedule hears of it: frozen values."""
+"""Events from the user and the window, as frozen values for the schedule."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Painted:
 
 @dataclass(frozen=True, slots=True)
 class ViewRead:
-    """What is on screen at the moment; nothing is asked for."""
+    """The part on screen at the moment; requests nothing."""
 
     view: FieldOfView
 
@@ -170,7 +170,7 @@ class CancelPressed:
 
 @dataclass(frozen=True, slots=True)
 class MapsWanted:
-    """Which maps are shown beside the labels."""
+    """The maps to show beside the labels."""
 
     uncertainty: bool
     probabilities: bool

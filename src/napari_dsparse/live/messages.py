@@ -22,7 +22,7 @@ from napari_dsparse.training.progress import TrainingProgress
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a job belongs to; repeated by every event that answers it.
+    """Identity of a job; repeated by every event that answers it.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class TrainingJob:
 
 @dataclass(frozen=True, slots=True)
 class StrokesCounted:
-    """How much paint there is.
+    """Amount of paint by class.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ class ExposureDiffers:
 
 @dataclass(frozen=True, slots=True)
 class SpotFound:
-    """Where to look next, as a pixel index (..., row, column); None where nothing is left to show."""
+    """The next place to look at, as a pixel index (..., row, column); None where nothing is left to show."""
 
     envelope: Envelope
     position: tuple[int, ...] | None
@@ -357,7 +357,7 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """What went wrong, as one sentence.
+    """The error that ended a job, as one sentence.
 
     Parameters
     ----------

@@ -220,7 +220,7 @@ class PredictorThread(Worker[PredictorJob]):
         return not job.whole and any(_is_better(waiting, job) for waiting in tuple(self._jobs))
 
     def _is_unwanted(self, job: PredictionJob | LookAheadJob) -> bool:
-        """Whether the user wants no more of `job`; a newer job lets a tile come to its end."""
+        """True if the user wants no more of `job`; for a newer job, the tile under way is still finished."""
         return self._closing.is_set() or job.envelope.job <= self._stopped_job
 
     def _answer_spots(self) -> None:
@@ -246,7 +246,7 @@ class PredictorThread(Worker[PredictorJob]):
 
 
 def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
-    """Whether to leave `job` unfinished for `waiting`.
+    """True if `job` should be left unfinished for `waiting`.
 
     A preview is not left for the next one of the same view: with a new one every half second, the tiles at
     the edge of the screen would never get their turn.

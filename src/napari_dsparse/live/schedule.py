@@ -37,7 +37,7 @@ def advance(state: LiveState, event: Event) -> tuple[LiveState, tuple[Action, ..
 
 
 def is_current(state: LiveState, event: msg.WorkerEvent) -> bool:
-    """Whether an answer still concerns the state: the one place where it is decided.
+    """True if an answer still concerns the state: the one place where it is decided.
 
     Answers of dismissed threads and answers about an image that was left do not; nor do those on strokes
     that were left, and tiles after what they were meant for was given up. Files are of no image at all.

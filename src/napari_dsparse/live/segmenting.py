@@ -123,7 +123,7 @@ def on_rest_over(turn: Turn, job: int) -> None:
 
 
 def forget_tiles(turn: Turn) -> None:
-    """What is segmented so far is by an older model, or lacks a map that is wanted now."""
+    """Discard the tiles so far: made by an older model, or without a map that is wanted now."""
     turn.set(done=frozenset(), preview=None, complete=False, done_since=turn.number_job())
 
 
@@ -148,7 +148,7 @@ def _can_predict(turn: Turn) -> bool:
 
 
 def _preview_is_final(turn: Turn) -> bool:
-    """Whether the preview shown or on its way is what the newest model says: with one symmetry, it is."""
+    """True if the preview equals the newest model's result: with one symmetry, it does."""
     preview, model, view = turn.state.preview, turn.state.model, turn.state.view
     if preview is None or model is None:
         return False

@@ -39,7 +39,7 @@ def _state(state: LiveState) -> str:
 
 
 def describe_model(state: LiveState) -> str:
-    """What the model at hand is."""
+    """One sentence about the current model."""
     if state.model is None:
         return "No model yet"
     model = state.model
@@ -57,7 +57,7 @@ def _model_at_hand(state: LiveState) -> str:
 
 
 def progress_text(whole: WholeImage) -> str:
-    """What stands on the progress bar: share, speed and time left."""
+    """Text on the progress bar: share, speed and time left."""
     text = f"{whole.fraction:.0%}".replace("%", " %")
     if whole.pixels_per_second > 0:
         minutes, seconds = divmod(round(whole.seconds_left), 60)
@@ -91,7 +91,7 @@ def _learning(state: LiveState) -> str:
 
 
 def _learned(state: LiveState) -> str:
-    """What the model rests on."""
+    """Phrase on the data that the model learned from."""
     progress = state.progress
     if progress is None:
         return ""
@@ -102,7 +102,7 @@ def _learned(state: LiveState) -> str:
 
 
 def _expected(state: LiveState) -> str:
-    """What accuracy to expect, averaged over the classes of which anything can be said."""
+    """Phrase on expected accuracy, averaged over the classes that were measured."""
     ranges = state.expected
     mean = mean_range(ranges)
     if mean is None:

@@ -18,7 +18,7 @@ from napari_dsparse.training.progress import TrainingProgress
 
 
 class Training(Enum):
-    """What the trainer is at: fitting the last layer, judging the fit or taking steps, or resting."""
+    """Phase of the trainer: fitting the last layer, judging the fit, taking steps, or resting."""
 
     IDLE = "idle"
     FITTING = "fitting"
@@ -30,7 +30,7 @@ class Training(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WholeImage:
-    """How far the whole image has been segmented.
+    """Progress of the segmentation of the whole image.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class CurrentModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """What the view was last asked to be segmented with."""
+    """The last request to segment the view."""
 
     classifier: TrainedClassifier
     view: FieldOfView
@@ -270,29 +270,29 @@ class LiveState:
 
     @property
     def has_model(self) -> bool:
-        """Whether there is a model that can segment the image in front, or any image if there is none."""
+        """True if a model exists that can segment the image in front, or any image if there is none."""
         if self.model is None:
             return False
         return self.chosen is None or self.model.classifier.spec.channels == self.chosen.source.channels
 
     @property
     def foreign(self) -> bool:
-        """Whether the model learned from something else than strokes on the image in front."""
+        """True if the model learned from anything but strokes on the image in front."""
         return self.model is not None and (self.chosen is None or self.model.key != self.chosen.key)
 
     @property
     def painted_classes(self) -> int:
-        """How many classes have paint."""
+        """Number of classes with paint."""
         return sum(pixels > 0 for _, pixels in self.counts)
 
     @property
     def learning(self) -> bool:
-        """Whether the model is about to change by itself."""
+        """True if the model is about to change by itself."""
         return self.training in (Training.FITTING, Training.LEARNING)
 
     @property
     def stepping(self) -> bool:
-        """Whether a round of gradient steps is under way, or held."""
+        """True if a round of gradient steps is under way, or held."""
         at_it = self.training in (Training.LEARNING, Training.PAUSED)
         return at_it and self.progress is not None and not self.progress.steady
 
@@ -310,7 +310,7 @@ class LiveState:
 
     @property
     def busy(self) -> bool:
-        """Whether Stop has anything to stop."""
+        """True if Stop has anything to stop."""
         return self.stepping or self.whole is not None
 
 
@@ -321,7 +321,7 @@ def named_classes(state: LiveState, classifier: TrainedClassifier) -> tuple[Clas
 
 
 def differ(one: LiveState, other: LiveState) -> bool:
-    """Whether any field differs; values that hold arrays are the same only if they are identical."""
+    """True if any field differs; values that hold arrays are the same only if they are identical."""
     for entry in fields(LiveState):
         before, after = getattr(one, entry.name), getattr(other, entry.name)
         if before is not after and before != after:

@@ -92,7 +92,7 @@ class Worker(threading.Thread, Generic[J]):
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether another job waits."""
+        """True if another job waits."""
         return bool(self._jobs)
 
     # -- for subclasses -------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Worker(threading.Thread, Generic[J]):
         raise NotImplementedError
 
     def _supersedes(self, job: J, waiting: J) -> bool:
-        """Whether `waiting` need not be done once `job` is queued."""
+        """True if `waiting` need not be done once `job` is queued."""
         raise NotImplementedError
 
 

@@ -39,7 +39,7 @@ def cache_folder() -> Path | None:
 
 
 def load(folder: Path | None, name: str) -> bytes | None:
-    """What is kept under `name`; None if there is nothing, or it is not what was stored."""
+    """Content kept under `name`; None if there is nothing, or it is not what was stored."""
     if folder is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""How the trainer and the predictor share the processor's cores."""
+"""Division of the processor's cores between the trainer and the predictor."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CoreShare:
 
     @property
     def busy(self) -> bool:
-        """Whether any thread computes that is not resting."""
+        """True if any thread computes that is not resting."""
         return self._working > 0
 
     def apply_thread_limit(self) -> None:

@@ -1,4 +1,4 @@
-"""Which device computes, and in which number type."""
+"""Choice of the device, and of the number type, to compute with."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pick_precision(name: str) -> torch.dtype:
 
 
 class _FullFloat32:
-    """How many threads want all bits at present, and what was set before the first of them came."""
+    """Count of threads that want full float32 precision, and the setting to restore after the last."""
 
     lock = threading.Lock()
     wanted = 0
@@ -91,7 +91,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 def _tf32(allowed: bool | None) -> bool:
-    """Whether convolutions may use tf32; set first, unless None.
+    """True if convolutions may use tf32; set first, unless None.
 
     torch 2.9 renamed the switch, and refuses the old name to programs that have used the new one.
     """

@@ -1,4 +1,4 @@
-"""Which form of a layer is fastest on this processor: measured once a machine, and kept.
+"""Choice of the fastest form of a layer on this processor: measured once per machine, and kept.
 
 The rule of `plan` holds for the processors it was measured on. Elsewhere another form may be several times as
 fast: builds of PyTorch without oneDNN unfold a map before they convolve it. So prediction asks here.

@@ -1,4 +1,4 @@
-"""What a patch classifier reads, layer by layer, in its exact whole-image form (arXiv:1412.4526).
+"""Reach of a patch classifier, layer by layer, in its exact whole-image form (arXiv:1412.4526).
 
 Every map lies in the frame of the image: its value at (y, x) is the first pixel of what the layer makes of
 the patch at (y, x), and that map's other pixels are the values `dilation` farther on. So a slice that begins
@@ -96,7 +96,7 @@ class Geometry:
 
     @property
     def windows(self) -> tuple[Reader, ...]:
-        """What `dependency_closure` follows: all of `reads` in a row."""
+        """All of `reads` in a row, as `dependency_closure` takes them."""
         return tuple(reader for own in self.reads for reader in own)
 
     @property
@@ -107,7 +107,7 @@ class Geometry:
 
 
 def reads_neighbours(step: Step) -> bool:
-    """Whether a step reads other pixels than its own (a 1 x 1 convolution does not)."""
+    """True if a step reads other pixels than its own (a 1 x 1 convolution does not)."""
     return step.window is not None and step.window.kernel != (1, 1)
 
 
@@ -244,7 +244,7 @@ def _check_result(sizes: tuple[Sizes, Sizes], flat: bool, in_shape: tuple[int, .
 
 
 def _margins(layers: Sequence[Layer], places: Sequence[_Place]) -> list[tuple[int, int]]:
-    """What is read of every map beyond the rows and columns of the result; the image's comes last."""
+    """Rows and columns read of every map beyond those of the result; the image's come last."""
     margins = [(0, 0)] * (len(layers) + 1)
     for number in reversed(range(len(layers))):
         place, own = places[number], margins[number]
@@ -257,7 +257,7 @@ def _margins(layers: Sequence[Layer], places: Sequence[_Place]) -> list[tuple[in
 
 
 def _trunk(steps: Sequence[Step], readers_of_image: int) -> int:
-    """How many steps stand in one line from the image on."""
+    """Number of steps in one line from the image on."""
     alone = readers_of_image <= 1
     for step in steps:
         if not alone or step.inputs != (step.number - 1,) or isinstance(step.module, Crop | Join):
@@ -267,7 +267,7 @@ def _trunk(steps: Sequence[Step], readers_of_image: int) -> int:
 
 
 def _reads(steps: Sequence[Step], readers_of_image: int) -> tuple[tuple[Reader, ...], ...]:
-    """What every step reads at active sites."""
+    """Readers of every step at active sites."""
     last = {PATCH: PATCH}
     found: list[tuple[Reader, ...]] = []
     count = 0
@@ -289,7 +289,7 @@ def _reads(steps: Sequence[Step], readers_of_image: int) -> tuple[tuple[Reader, 
 
 
 def runs_by_axis(step: Step) -> bool:
-    """Whether a step is a pool so large that, at active sites, it runs by columns and then by rows."""
+    """True if a step is a pool so large that, at active sites, it runs by columns and then by rows."""
     if step.window is None or not isinstance(step.module, (*MAX_POOLS, *AVG_POOLS)):
         return False
     rows, columns = step.window.kernel

@@ -85,7 +85,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Value:
-    """What a node of the trace gives: the output of layer `number`, flattened to (N, features) or a map."""
+    """Output of a node of the trace: that of layer `number`, flattened to (N, features) or a map."""
 
     number: int
     channels: int | None
@@ -325,14 +325,14 @@ def _needed(traced: Traced) -> set[fx.Node]:
 
 
 def _is_size(node: fx.Node) -> bool:
-    """Whether a node tells a size, `x.size(0)` or `x.shape[0]`: read where it is used."""
+    """True if a node asks for a size, `x.size(0)` or `x.shape[0]`: evaluated where it is used."""
     if node.target is operator.getitem:
         return isinstance(node.args[0], fx.Node) and _is_size(node.args[0])
     return node.target == "size" or (node.target is getattr and node.args[1] == "shape")
 
 
 def _is_batch_size(size: object, x: object) -> bool:
-    """Whether `size` is the number of patches."""
+    """True if `size` is the number of patches."""
     if not isinstance(size, fx.Node) or not _is_size(size):
         return False
     if size.target == "size":

@@ -52,7 +52,7 @@ def _fusible(layer: object) -> Activation:
 
 
 def convolves(step: Step) -> bool:
-    """Whether a step multiplies with weights: a convolution, or a Linear layer, which is one."""
+    """True if a step multiplies with weights: a convolution, or a Linear layer, which is one."""
     return isinstance(step.module, (nn.Conv2d, nn.Linear))
 
 
@@ -81,7 +81,7 @@ def joined(join: Join, parts: Sequence[Tensor]) -> Tensor:
 
 
 def divisor(layer: nn.Module) -> int | None:
-    """What an average pool divides by instead of its number of taps."""
+    """Divisor of an average pool where it is not its number of taps."""
     own: int | None = getattr(layer, "divisor_override", None)
     return own
 

@@ -58,7 +58,7 @@ def stream_rows(layers: Sequence[RowLayer], x: Tensor, band: int) -> Tensor:
 
 
 def _through(layers: Sequence[RowLayer], buffers: Sequence[_RowBuffer], rows: Tensor) -> Tensor | None:
-    """What the last layer gives when `rows` enter the first; None where a layer has too few rows as yet."""
+    """Output of the last layer when `rows` enter the first; None where a layer has too few rows as yet."""
     for layer, buffer in zip(layers, buffers, strict=True):
         rows = buffer.with_more(rows)
         if rows.shape[ROWS] <= layer.span:

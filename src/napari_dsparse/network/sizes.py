@@ -180,7 +180,7 @@ def _first_not_too_small(layers: Sequence[Layer], axis: int, linear: dict[int, i
 
 
 def _depends_on_patch(layers: Sequence[Layer]) -> bool:
-    """Whether patches of two sizes may be different classifiers."""
+    """True if patches of two sizes may be different classifiers."""
     return any(
         isinstance(layer.what, GLOBAL_POOLS)
         or (

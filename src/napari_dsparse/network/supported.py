@@ -39,7 +39,7 @@ def refusal(name: str, layer: object, reason: str) -> ConversionError:
 
 
 def known_layers() -> str:
-    """What can be converted, for messages."""
+    """Names of the layers that can be converted, for messages."""
     names = ", ".join(sorted(kind.__name__ for kind in SUPPORTED))
     return (
         f"the layers that can be converted are {names}; between them torch.cat along channels, sums, slices, "
@@ -48,7 +48,7 @@ def known_layers() -> str:
 
 
 def is_supported(layer: nn.Module) -> bool:
-    """Whether `layer` computes what one of the `SUPPORTED` kinds does: that kind, with its own forward."""
+    """True if `layer` computes what one of the `SUPPORTED` kinds does: that kind, with its own forward."""
     kind = next((kind for kind in SUPPORTED if isinstance(layer, kind)), None)
     same = kind is not None and getattr(type(layer), "forward", None) is getattr(kind, "forward", None)
     return same and "forward" not in vars(layer)

@@ -1,4 +1,4 @@
-"""What a network does with a patch, written down as a `torch.fx` graph.
+"""Trace of a network on one patch, as a `torch.fx` graph.
 
 `torch.fx.symbolic_trace` replaces `nn.Module.__call__` for the whole process while it runs, so that layers in
 other threads would end up in its graph. Here the network's own modules are stood in for by shallow copies

@@ -1,4 +1,4 @@
-"""What a network costs to run, counted before it runs: on a map, or at active sites."""
+"""Cost of a network, counted before it runs: on a map, or at active sites."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PositionsWork:
 
     @property
     def at_sites(self) -> bool:
-        """Whether active sites take less time."""
+        """True if active sites take less time."""
         return SITES_OVER_MAP * self.sites + LOOK_UP * self.taps < self.box
 
 

@@ -1,4 +1,4 @@
-"""How to differentiate every operator, in terms of the operators.
+"""Derivatives of every operator, in terms of the operators.
 
 Convolution, its input gradient and its weight gradient are one family: each is linear in two arguments, and
 its derivatives are the other two. Pools and their backward parts are each other's transposes. So everything

@@ -1,4 +1,4 @@
-"""Who computes an operator on a CUDA device: our compiled kernel, or plain PyTorch, and why.
+"""Choice of the implementation of an operator on a CUDA device: our compiled kernel, or plain PyTorch.
 
 The environment variable DSPARSE_KERNELS, read at every call, decides how much is asked of the kernels:
 
@@ -52,7 +52,7 @@ class KernelWarning(RuntimeWarning):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Who serves one operator on one device.
+    """Implementation of one operator on one device.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Service:
 
 
 def kernel_mode() -> str:
-    """What DSPARSE_KERNELS asks for: one of `MODES`.
+    """The mode set by DSPARSE_KERNELS: one of `MODES`.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def why_not(operator: str, *args: Any) -> str | None:
 
 
 def services(device: torch.device) -> tuple[Service, ...]:
-    """Who serves each operator on `device`, in the order of `schemas.SCHEMAS`.
+    """Implementation of each operator on `device`, in the order of `schemas.SCHEMAS`.
 
     A kernel named here may still leave single calls to plain PyTorch; `why_not` tells for a given call.
     """

@@ -1,4 +1,4 @@
-"""What every operator gives out, without computing it: sizes, types and layouts.
+"""Output sizes, types and layouts of every operator, without computing it.
 
 Used under `torch.compile`, `torch.export` and on the meta device. Named as in `schemas.SCHEMAS`.
 """

@@ -19,7 +19,7 @@ from napari_dsparse.ops.shapes import check_activation
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelMap:
-    """Which input row each tap of each output site reads, and the other way round.
+    """The input row that each tap of each output site reads, and the inverse.
 
     Parameters
     ----------

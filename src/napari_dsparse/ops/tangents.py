@@ -1,4 +1,4 @@
-"""How every operator acts on tangents: forward-mode derivatives, in terms of the operators.
+"""Forward-mode derivatives of every operator, in terms of the operators.
 
 All operators are linear in each of their floating arguments, but for a convolution's activation and a
 max-pool's choice of winners. So a tangent is the sum of the operator with one argument after another replaced
@@ -64,7 +64,7 @@ def with_tangents(name: str, kernel: Kernel) -> Kernel:
 
 
 def in_forward_mode() -> bool:
-    """Whether tensors may have tangents now."""
+    """True if tensors may have tangents now."""
     return forward_ad._current_level >= 0
 
 

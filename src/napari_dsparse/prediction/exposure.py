@@ -26,7 +26,7 @@ def normalised_to(classifier: TrainedClassifier, source: ImageSource) -> Trained
 
 
 def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
-    """How far the grey values of `source` spread, in units of how far they did in training.
+    """Spread of the grey values of `source`, relative to their spread in training.
 
     Of several channels, that which differs most, to either side of 1.
     """
@@ -40,5 +40,5 @@ def describe_ratio(ratio: float) -> str:
 
 
 def is_notable(ratio: float) -> bool:
-    """Whether a `range_ratio` is worth a word."""
+    """True if a `range_ratio` is worth a message."""
     return max(ratio, 1 / ratio) >= NOTABLE

@@ -1,4 +1,4 @@
-"""Where a stroke would help most: the most uncertain place that is not painted yet."""
+"""Search for the most uncertain place that is not painted yet, where a stroke would help most."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def block_means(
 
 
 def _starts(start: int, stop: int) -> npt.NDArray[np.intp]:
-    """Where the grid's blocks begin in [start, stop), counted from `start`."""
+    """Starts of the grid's blocks in [start, stop), counted from `start`."""
     first_edge = (start // BLOCK + 1) * BLOCK
     edges = np.arange(first_edge, stop, BLOCK, dtype=np.intp) - start
     return np.concatenate([np.zeros(1, dtype=np.intp), edges])

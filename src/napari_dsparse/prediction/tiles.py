@@ -1,4 +1,4 @@
-"""How a whole image is cut into tiles."""
+"""Tiles of a whole image."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class FieldOfView:
-    """What is on screen: one plane and a half-open range of its rows and columns, in pixels."""
+    """The part on screen: one plane and a half-open range of its rows and columns, in pixels."""
 
     plane: tuple[int, ...]
     rows: tuple[int, int]
     columns: tuple[int, int]
 
     def touches(self, tile: Tile) -> bool:
-        """Whether any of `tile` is on screen."""
+        """True if any of `tile` is on screen."""
         return (
             tile.plane == self.plane
             and tile.rows[0] < self.rows[1]

@@ -1,4 +1,4 @@
-"""What need not be computed again for every stroke: the features of what is on screen."""
+"""Cached features of the part on screen, which need not be computed again for every stroke."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ViewMemory:
         self._tiles: dict[Tile, Tensor] = {}
 
     def is_valid_for(self, classifier: TrainedClassifier) -> bool:
-        """Whether a classifier's features are those of the warm start: no step has been taken yet."""
+        """True if a classifier's features are those of the warm start: no step has been taken yet."""
         warm = warm_start(classifier.spec).weights
         return all(torch.equal(classifier.weights[name], weight) for name, weight in warm.items())
 
@@ -68,7 +68,7 @@ class ViewMemory:
 
 
 def warm_start_classifier(source: ImageSource) -> TrainedClassifier:
-    """What every round of training on an image begins with, but for the last layer, which is empty here.
+    """Classifier that every round of training on an image starts from; its last layer is empty.
 
     Raises
     ------

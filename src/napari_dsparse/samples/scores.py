@@ -1,4 +1,4 @@
-"""How close a segmentation comes to the truth, over the pixels that nobody painted."""
+"""Scores of a segmentation against the truth, over the pixels that nobody painted."""
 
 from __future__ import annotations
 

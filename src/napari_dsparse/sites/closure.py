@@ -30,7 +30,7 @@ TABLE_PLACES, PLACES_A_SITE = 1 << 16, 64
 
 @dataclass(frozen=True, slots=True)
 class TapWindow:
-    """What one layer reads around a site: taps an axis, and their distance in pixels."""
+    """Pixels that one layer reads around a site: taps per axis, and their distance in pixels."""
 
     kernel: tuple[int, int]
     dilation: tuple[int, int]
@@ -43,7 +43,7 @@ class TapWindow:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """What one layer of a graph reads.
+    """Inputs of one layer of a graph.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def _union(sites: Indices, shifts: Sequence[int]) -> Indices:
 
 
 def _ranks(sites: Indices, starts: Indices, offsets: Indices) -> NDArray[np.signedinteger]:
-    """Where each of `starts` moved by each of `offsets` stands in `sites`: increasing, and all there."""
+    """Positions in `sites` of each of `starts` moved by each of `offsets`: increasing, and all there."""
     first, length = (int(sites[0]), int(sites[-1] - sites[0]) + 1) if len(sites) else (0, 0)
     if not _fits_a_table(length, len(sites)):
         return np.searchsorted(sites, starts[:, None] + offsets)
@@ -211,7 +211,7 @@ def _ranks(sites: Indices, starts: Indices, offsets: Indices) -> NDArray[np.sign
 
 
 def _fits_a_table(places: int, sites: int) -> bool:
-    """Whether to look sites up in a table of all places between them, ten times as fast as in a list.
+    """True if sites should be looked up in a table of all places between them: ten times as fast as a list.
 
     Strokes cut along a lattice always do; a few pixels strewn over a large image do not.
     """

@@ -171,7 +171,7 @@ def _batches_of(
 
 
 def cells_of(yx: NDArray[np.int64], patch: tuple[int, int]) -> list[NDArray[np.int64]]:
-    """Which of some pixels (S, 2) lie in each cell of the lattice, cell by cell, in their order."""
+    """Indices of the pixels (S, 2) in each cell of the lattice, cell by cell, in their order."""
     cell = yx // max(CELL, CELL_OVER_PATCH * max(patch))
     _, number = np.unique(cell, axis=0, return_inverse=True)
     order = np.argsort(number.ravel(), kind="stable")

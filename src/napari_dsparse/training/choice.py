@@ -1,4 +1,4 @@
-"""Which painted pixels to learn from: as much as they tell, however many there are.
+"""Choice of the painted pixels to learn from: a bounded number, weighted by what they add.
 
 Neighbours in a stroke look alike. From every square of a lattice a few pixels are taken, fewer where much is
 painted, so that a filled region costs no more than some strokes. The choice depends on where the paint lies

@@ -1,4 +1,4 @@
-"""Which groups of features tell the painted classes apart, beyond what strokes would by chance."""
+"""Contrast of each group of features between painted classes, beyond that of strokes by chance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTRASTS = (1e-2, 1e4)
 def contrasts(
     groups: Sequence[Tensor], weights: Tensor, classes: Tensor, strokes: Tensor
 ) -> tuple[float, ...]:
-    """How much further classes lie apart than strokes of one class would put them by chance.
+    """Distance between classes relative to the distance that strokes of one class would have by chance.
 
     Variance of the class means, by the variance that a mean of so many strokes has where strokes of a class
     differ as they do: about 1 where a group of features does not tell the classes apart. A kind of analysis

@@ -1,4 +1,4 @@
-"""What a network's warm start says of the painted pixels."""
+"""Features of the painted pixels from a network's warm start."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class PixelFeatures:
         self._known = {key: self._with_missing(key, chosen.yx[at]) for key, at in _by_plane(strokes, chosen)}
 
     def _with_missing(self, key: Plane, yx: NDArray[np.int64]) -> _Known:
-        """What is known of a plane's pixels (S, 2), increasing, and what was missing computed."""
+        """Features of a plane's pixels (S, 2), increasing; missing ones are computed."""
         width = self._sources[key[0]].shape[-1]
         places = yx[:, 0] * width + yx[:, 1]
         old = self._known.get(key)

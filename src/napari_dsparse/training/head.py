@@ -20,7 +20,7 @@ MOST_AXES = 128
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """What a last layer is fitted to: feature vectors of painted pixels.
+    """Data for the fit of a last layer: feature vectors of painted pixels.
 
     Parameters
     ----------

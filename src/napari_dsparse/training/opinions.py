@@ -1,4 +1,4 @@
-"""How a last layer is fitted to some strokes: how far they say each group of features is to be trusted."""
+"""Fits of the last layer to some strokes, by the trust that they justify in each group of features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_dsparse.training.strokes import Stroke
 def form_opinions(
     warm: WarmStart, strokes: Sequence[Stroke], chosen: ChosenPixels, rows: Rows, head: Head, seed: int
 ) -> tuple[Opinion, ...]:
-    """What a warm start makes of how much was painted and how well that tells classes apart.
+    """A warm start's opinions, given the amount of paint and the contrast between classes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the trainer says while it works."""
+"""Progress reports of the trainer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """What the trainer says after a step; the only thing a view needs to draw.
+    """Report of the trainer after a step; the only thing that a view needs to draw.
 
     Parameters
     ----------

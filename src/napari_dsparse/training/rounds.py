@@ -51,7 +51,7 @@ class Round:
         return min(1.0, max(shares))
 
     def late(self, seconds: float) -> bool:
-        """Whether its time is up."""
+        """True if its time is up."""
         return self._clock is not None and seconds >= sum(self._clock)
 
     def rate(self, step: int, seconds: float = 0.0) -> float:
@@ -61,7 +61,7 @@ class Round:
         return learning_rate(self.done(step, seconds), peak, self._warm_up)
 
     def planned_steps(self, step: int, seconds: float) -> int:
-        """Where `step` will stand at its end; an estimate under a time limit."""
+        """Value of `step` at its end; an estimate under a time limit."""
         done = self.done(step, seconds)
         estimate = self.start + round((step - self.start) / done) if done else step
         return self.start + self._steps if self._steps and not self._clock else max(step, estimate)

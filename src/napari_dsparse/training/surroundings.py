@@ -103,7 +103,7 @@ class Surroundings:
         return (sums / torch.tensor([w * w for w in (1, *self.windows)])[:, None]).float()
 
     def _edges(self, extent: int, reach: int) -> list[int]:
-        """Where tiles begin and end along an axis: parts of nearly equal length of all that windows reach."""
+        """Tile edges along an axis: parts of nearly equal length of all that windows reach."""
         start, stop = -reach, self.cells(np.array([extent - 1]))[0] + reach + 1
         count = -(-(stop - start) // TILE_CELLS)
         return [int(start + (stop - start) * i // count) for i in range(count + 1)]

@@ -62,7 +62,7 @@ def train_classifier(
     names : sequence of str, optional
         What messages call the images.
     hold_out : bool
-        Whether to measure accuracy on held-out strokes.
+        True to measure accuracy on held-out strokes.
 
     Returns
     -------

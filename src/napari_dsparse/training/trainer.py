@@ -54,7 +54,7 @@ class Trainer:
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     hold_out : bool
-        Whether to measure accuracy on held-out strokes (see `cross_validate`).
+        True to measure accuracy on held-out strokes (see `cross_validate`).
     recipe : Recipe, optional
 
     Raises
@@ -129,7 +129,7 @@ class Trainer:
         Returns
         -------
         bool
-            Whether there is something new to learn.
+            True if there is something new to learn.
 
         Raises
         ------
@@ -207,12 +207,12 @@ class Trainer:
 
     @property
     def steady(self) -> bool:
-        """Whether the present round is over: nothing is left to gain until the labels change."""
+        """True if the present round is over: nothing is left to gain until the labels change."""
         return self._round.done(self._learner.steps, self._seconds) >= 1
 
     @property
     def out_of_time(self) -> bool:
-        """Whether the time that was given is up."""
+        """True if the time limit is reached."""
         return self._round.late(self._seconds)
 
     def step(self) -> TrainingProgress:
@@ -269,7 +269,7 @@ class Trainer:
         return self._class_priors.estimate(surroundings, weight, bias, self._present, len(self._classes))
 
     def record(self) -> TrainingRecord:
-        """How the classifier has come to be so far."""
+        """Provenance of the classifier so far."""
         iou = self._accuracy.iou if self._accuracy else {}
         return TrainingRecord(
             seed=self._seed,
@@ -289,7 +289,7 @@ class Trainer:
         return self._chosen, self._head
 
     def progress(self) -> TrainingProgress:
-        """How far the training is; its loss is NaN before the first step."""
+        """Progress of the training; its loss is NaN before the first step."""
         return TrainingProgress(
             step=self._learner.steps,
             planned_steps=self._round.planned_steps(self._learner.steps, self._seconds),

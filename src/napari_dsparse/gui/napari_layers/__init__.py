@@ -1,1 +1,1 @@
-"""What the window has to know of napari: its layers, its view, and what they mean to the engine."""
+"""napari's layers and view, translated for the engine."""

@@ -1,4 +1,4 @@
-"""How an image layer is read by the engine, and where labels and results on its pixels lie."""
+"""Frames of image layers: the axes that the engine reads, and where labels and results on its pixels lie."""
 
 from __future__ import annotations
 

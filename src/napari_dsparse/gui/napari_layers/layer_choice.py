@@ -1,4 +1,4 @@
-"""Which layers can be chosen as image and as strokes, and which are likely meant."""
+"""Layers that can be chosen as image and as strokes, and the likely ones among them."""
 
 from __future__ import annotations
 

@@ -261,5 +261,5 @@ class ResultLayers(QObject):
 
 
 def _is_named(layer: Layer, name: str) -> bool:
-    """Whether a layer was given this name, to which napari may have added a number."""
+    """True if a layer has this name, to which napari may have added a number."""
     return re.fullmatch(re.escape(name) + r"( \[\d+\])?", layer.name) is not None

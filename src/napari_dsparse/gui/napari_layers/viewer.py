@@ -31,7 +31,7 @@ def layers_of(viewer: Viewer, kind: type[T]) -> list[T]:
 
 
 def in_viewer(viewer: Viewer, layer: Layer) -> bool:
-    """Whether `layer` is still one of the viewer's."""
+    """True if `layer` is still one of the viewer's."""
     return any(unwrapped(other) is layer for other in viewer.layers)
 
 
@@ -41,7 +41,7 @@ def mark_ours(layer: Layer, role: str) -> None:
 
 
 def our_role(layer: Layer) -> str | None:
-    """What we made `layer` as; None if it is the user's own."""
+    """The role that we made `layer` for; None if it is the user's own."""
     role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
     return role
 
@@ -52,7 +52,7 @@ def disown(layer: Layer) -> None:
 
 
 def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) -> FieldOfView:
-    """What of the image is on screen.
+    """The part of the image that is on screen.
 
     Parameters
     ----------

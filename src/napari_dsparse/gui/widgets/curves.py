@@ -58,7 +58,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
 
     @property
     def shows_loss(self) -> bool:
-        """Whether the loss has its place beside the IoU."""
+        """True if the loss is drawn beside the IoU."""
         return bool(self._loss.isVisible())
 
     @property

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 
 def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) -> tuple[Path, bool] | None:
-    """Where to save, and whether a file of that name may be replaced; None if the user thought better of it.
+    """Path to save to, and True if a file of that name may be replaced; None if the user cancelled.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) ->
 
 
 def ask_open_path(parent: QWidget, title: str, filters: str) -> Path | None:
-    """Which file to open; None if the user thought better of it."""
+    """Path of the file to open; None if the user cancelled."""
     chosen, _ = QFileDialog.getOpenFileName(parent, title, str(Path.cwd()), filters)
     return Path(chosen) if chosen else None
 

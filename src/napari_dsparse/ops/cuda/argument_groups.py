@@ -1,4 +1,4 @@
-"""What the launches of convolutions share: where taps lie, what is done to results, and sums in parts."""
+"""Argument groups common to the launches of convolutions: taps, epilogue, and sums in parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def up(number: int, to: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Taps:
-    """Where a window reads a map: pairs are (rows, columns).
+    """Positions at which a window reads a map: pairs are (rows, columns).
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def _pair(two: Sequence[int]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Epilogue:
-    """What is done to a sum before it is written: bias, then activation."""
+    """Operations on a sum before it is written: bias, then activation."""
 
     bias: Tensor | None = None
     activation: str = "none"

@@ -1,4 +1,4 @@
-"""What kernels are given, field by field as the structures in `sources` declare it."""
+"""Argument structures of the kernels, field by field as `sources` declares them."""
 
 from __future__ import annotations
 

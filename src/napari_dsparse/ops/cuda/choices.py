@@ -1,4 +1,4 @@
-"""Who serves a convolution of whole maps where both can: our kernel, or PyTorch's, which is cuDNN.
+"""Choice between our kernel and PyTorch's, which is cuDNN, for convolutions of whole maps that both can run.
 
 A choice is measured (`choose`), or else counted (`by_count`). Measured ones serve from disk only, where they
 lie beside the compiled kernels and are the same for every later run: results change neither from call to call
@@ -68,7 +68,7 @@ class OperatorWork:
     torch: str
 
     def describe(self) -> str:
-        """What it is, for people."""
+        """A description for people."""
         (ky, kx), (dy, dx) = self.kernel, self.dilation
         groups = f" in {self.groups} groups" if self.groups > 1 else ""
         return (
@@ -86,11 +86,11 @@ class Measured:
 
     @property
     def by_pytorch(self) -> bool:
-        """Whether PyTorch is clearly faster."""
+        """True if PyTorch is clearly faster."""
         return fastest({"ours": self.ours, "pytorch": self.pytorch}, "ours", CLEARLY) == "pytorch"
 
     def describe(self) -> str:
-        """Who serves and why, for people."""
+        """The implementation that serves and both times, for people."""
         server = "PyTorch" if self.by_pytorch else "our kernel"
         return (
             f"{server}, measured here: {self.ours * 1e3:.3f} ms ours, {self.pytorch * 1e3:.3f} ms PyTorch's"
@@ -155,7 +155,7 @@ def choose(operator: str, args: tuple[Any, ...], ours: Callable[[], Any] | None)
 
 
 def exceptions(operator: str, device: torch.device) -> tuple[str, ...]:
-    """Which calls of an operator PyTorch may serve on this device, and what was measured, as sentences."""
+    """Calls of an operator that PyTorch may serve on this device, and the times measured, as sentences."""
     if operator not in OPERATORS:
         return ()
     if torch.are_deterministic_algorithms_enabled():

@@ -117,7 +117,7 @@ def _conv(
 
 
 def flattening_pays(channels: int, taps: int, per_word: int) -> bool:
-    """Whether taps in one line with few channels save a quarter of the words or more."""
+    """True if taps in one line with few channels save a quarter of the words or more."""
     walked = taps * up(-(-channels // per_word), STEP)
     return 4 * up(-(-channels * taps // per_word), STEP) <= 3 * walked
 

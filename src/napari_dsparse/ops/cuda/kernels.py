@@ -54,7 +54,7 @@ class Kernel:
 
     @property
     def source(self) -> str:
-        """What the compiler is given: the template's header, and this instance of it."""
+        """Source text for the compiler: the template's header, and this instance of it."""
         head = f"KERNEL({self.name}, {self.arguments}, {self.threads}, {self.blocks})"
         return f"#include <{self.header}>\n{head} {{ {self.template}(arguments); }}\n"
 

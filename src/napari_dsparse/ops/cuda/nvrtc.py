@@ -111,7 +111,7 @@ class Nvrtc:
 
 
 def _candidates(major: int) -> Iterator[Path]:
-    """Where NVRTC of CUDA `major` may lie: NVIDIA's packages, then PyTorch's own folder."""
+    """Paths where NVRTC of CUDA `major` may be: NVIDIA's packages, then PyTorch's own folder."""
     spec = importlib.util.find_spec("nvidia")
     for root in (spec.submodule_search_locations or ()) if spec else ():
         for package in (f"cu{major}", "cuda_nvrtc"):

@@ -18,7 +18,7 @@ STEP = 8
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """How products are computed, and how many values a word holds."""
+    """Kind of multiplication, and the number of values per word."""
 
     name: str
     per_word: int

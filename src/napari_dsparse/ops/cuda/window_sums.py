@@ -102,7 +102,7 @@ def cost(launches: Sequence[Pass]) -> int:
 
 
 def doubling_pays(kernel: Sequence[int]) -> bool:
-    """Whether sums by doubling cost no more than a thread that reads all taps of its window.
+    """True if sums by doubling cost no more than a thread that reads all taps of its window.
 
     It follows from the window alone, so that a tile is pooled like the whole image.
     """

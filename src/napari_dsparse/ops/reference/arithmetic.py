@@ -1,4 +1,4 @@
-"""What maps and sites share: sums wide enough, activations, and winners told apart in byte arithmetic.
+"""Arithmetic common to maps and sites: wide sums, activations, and winners told apart in byte arithmetic.
 
 On a CPU, `torch.where`, `masked_fill` and products with a bool cost 5 to 15 times as much as an addition of
 the same maps; arithmetic on uint8 costs a sixth of it. So winners are kept and compared as bytes, modulo 256.
@@ -25,7 +25,7 @@ def activate_(total: Tensor, activation: str, slope: float) -> Tensor:
 
 
 def needs_care(x: Tensor) -> bool:
-    """Whether `x` may hold a NaN; exact on the CPU, where asking costs less than another comparison."""
+    """True if `x` may hold a NaN; exact on the CPU, where asking costs less than another comparison."""
     return x.device.type != "cpu" or bool(x.sum().isnan())
 
 

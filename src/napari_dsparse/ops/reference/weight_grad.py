@@ -23,7 +23,7 @@ BAND_BYTES = 4 << 20
 
 
 def in_bands(x: Tensor, kernel: Two, dilation: Two, groups: int) -> bool:
-    """Whether `weight_grad_in_bands` serves a call, and faster than PyTorch's own."""
+    """True if `weight_grad_in_bands` can run a call, and faster than PyTorch's own."""
     apart = any(k > 1 and d > 1 for k, d in zip(kernel, dilation, strict=True))
     return apart and x.device.type == "cpu" and x.dtype in TYPES and groups <= MOST_GROUPS
 

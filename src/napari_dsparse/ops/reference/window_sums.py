@@ -130,7 +130,7 @@ def _sum_along(
     ----------
     x, out : Tensor, shape (outer, length, inner)
     padded : bool
-        Whether windows reach beyond both ends, where there are zeros.
+        True if windows reach beyond both ends, where there are zeros.
     """
     padding = (taps - 1) * dilation if padded else 0
     outer, length, inner = x.shape[0], x.shape[1] + 2 * padding, x.shape[2]
