@@ -1,4 +1,4 @@
-"""What tests of several rooms share."""
+"""Fixtures used by several test modules."""
 
 from __future__ import annotations
 

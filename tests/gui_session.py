@@ -45,7 +45,7 @@ class Desk:
         self.find(name).click()
 
     def strokes_of(self, number: int) -> int:
-        """How many strokes of class `number` have been counted."""
+        """Number of strokes of class `number` counted so far."""
         counts = self.session.counts
         return counts[number - 1][0] if number <= len(counts) else 0
 

@@ -25,7 +25,7 @@ STROKES = samples.load("tissue").strokes[CORNER]
 
 
 class Ran:
-    """What one command said."""
+    """Output of one command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

@@ -21,7 +21,7 @@ from napari_dsparse.errors import DsparseError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the demo leaves on the sample with a pixel size, after very little learning."""
+    """Output of the demo on the sample with a pixel size, after very little learning."""
     folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "train_classifier", briefly)

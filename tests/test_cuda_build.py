@@ -32,7 +32,7 @@ def kernels_for(architecture: int) -> list[Kernel]:
 
 
 def problem(name: str, architecture: int, cuda: str) -> str | None:
-    """What is wrong with a kernel's machine code, if anything."""
+    """Description of a fault in a kernel's machine code, if any."""
     kernel, nvrtc = KERNELS_BY_NAME[name], find_nvrtc(cuda)
     options = (*compiler.options(architecture), "--ptxas-options=-v")
     cubin, log = nvrtc.compile(kernel.source, headers(), options)

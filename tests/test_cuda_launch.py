@@ -98,7 +98,7 @@ def wide_pool(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def served(machine: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is dispatched goes to this machine's GPU, or fails."""
+    """Serve dispatched calls on this machine's GPU, or fail."""
     monkeypatch.setattr(launch, "unavailable", lambda device: None)
     monkeypatch.setenv(dispatch.VARIABLE, "require")
 

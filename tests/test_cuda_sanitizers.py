@@ -84,7 +84,7 @@ def replay(program: Path, tape: Path, *words: str) -> subprocess.CompletedProces
 
 
 def noticed(done: subprocess.CompletedProcess[str]) -> bool:
-    """Whether a replay failed, and for a reason that lies in the kernel."""
+    """True if a replay failed, and for a reason that lies in the kernel."""
     if done.returncode == 0:
         return False
     reasons = ("buffer", "threads wait", "AddressSanitizer", "ThreadSanitizer", "runtime error")

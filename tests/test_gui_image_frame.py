@@ -1,4 +1,4 @@
-"""How the axes of an image layer are read, and where layers on its pixels lie."""
+"""Axes of image layers as they are read, and positions of layers on their pixels."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class World:
     # -- honest threads -------------------------------------------------------------------------------------
 
     def answers(self, job: Any) -> Iterator[Event]:
-        """What an honest thread says to `job`."""
+        """Answers of an honest thread to `job`."""
         envelope = job.envelope
         match job:
             case msg.TrainingJob():
@@ -428,7 +428,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.newest: dict[str, int] = {}  # job by thread that was spoken of last
 
     def may_speak(self, job: Any) -> bool:
-        """Whether a thread may still say something of `job`."""
+        """True if a thread may still send something about `job`."""
         number = job.envelope.job
         return number not in self.ended and number >= self.newest.get(worker_of(job), 0)
 
@@ -572,7 +572,7 @@ TestAnyOrder = AnyOrder.TestCase
 
 
 def is_stale(state: LiveState, envelope: msg.Envelope) -> bool:
-    """Whether an answer is of an image that was left or of a thread that was dismissed."""
+    """True if an answer is of an image that was left or of a thread that was dismissed."""
     number = 0 if state.chosen is None else state.chosen.number
     return envelope.image != 0 and (envelope.image, envelope.worker) != (number, state.worker)
 

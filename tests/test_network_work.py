@@ -1,4 +1,4 @@
-"""What a network is counted to cost is what its layers do."""
+"""The counted cost of a network equals what its layers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who serves a convolution where both can: measured once, kept, the same at every run; or else counted.
+"""The choice of implementation for a convolution: measured once, kept, the same in every run; or counted.
 
 No GPU is needed: times are made up, and the launcher is a stand-in.
 """

@@ -1,4 +1,4 @@
-"""Who computes: kernels where they can run, plain PyTorch where not, and a reason that can be read.
+"""The choice of implementation: kernels where they can run, plain PyTorch elsewhere, and a readable reason.
 
 No GPU is needed: `dispatch.run` is called as the CUDA implementation would be, with a stand-in launcher.
 """

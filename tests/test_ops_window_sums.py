@@ -54,7 +54,7 @@ def spread(grad, kernel, dilation):
 
 
 def error_bound(magnitudes, wanted, kernel, dtype):
-    """What `window_sums` states, with 1 % for terms of second order; sums come in divided."""
+    """The bound that `window_sums` states, with 1 % for terms of second order; sums come in divided."""
     stored, summed = ROUNDOFF[dtype]
     additions = 2 * sum(k.bit_length() - 1 for k in kernel) + 1
     least = 2.0**-25 if dtype == torch.float16 else 0.0  # half a step between its smallest numbers

@@ -129,7 +129,7 @@ def test_a_fused_layer_gives_the_numbers_of_its_two_passes():
 
 
 def test_every_number_type_runs_on_every_processor():
-    """What oneDNN refuses for want of instructions must not be chosen."""
+    """A form that oneDNN refuses for want of instructions is not chosen."""
     network = nn.Sequential(nn.Conv2d(2, 8, 3), nn.LeakyReLU(0.1), nn.Conv2d(8, 3, 1)).eval()
     x = torch.randn(1, 2, 9, 11)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What prediction promises: no seams, any order, any size, every pixel."""
+"""Prediction has no seams and covers every pixel, in any order and at any size."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def labels_of(predictor: Predictor, source: ImageSource, tiles) -> np.ndarray:
 
 
 def fitted(seed: int, channels: int = 1):
-    """What the trainer hands out before its first step: the warm start, and some last layer."""
+    """The trainer's first snapshot: the warm start, and some last layer."""
     classifier = classifier_for(channels, seed=seed, priors=(0.5, 0.0, 0.5))
     return replace(classifier, weights={**classifier.weights, **warm_start(classifier.spec).weights})
 

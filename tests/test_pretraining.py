@@ -1,4 +1,4 @@
-"""What a warm start is learned from, and that learning does what it says."""
+"""Scenes and episodes that warm starts are learned from, and the learning itself."""
 
 from __future__ import annotations
 

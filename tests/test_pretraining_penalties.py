@@ -1,4 +1,4 @@
-"""How strongly detail and context are held back, and that it is learned from what was painted."""
+"""Penalties on detail and context depend on the amount of paint, and are learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training promises: exact gradients at the strokes alone, the same weights again, honest figures."""
+"""Training: exact gradients at the strokes only, reproducible weights, honest figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fit looks at: features of painted pixels, and means of their surroundings on a lattice."""
+"""Inputs of the fit: features of painted pixels, and means of their surroundings on a lattice."""
 
 from __future__ import annotations
 

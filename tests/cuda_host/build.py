@@ -27,7 +27,7 @@ def compiler() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How blocks run: the host sources, and compiler flags for everything.
+    """Execution model of blocks: the host sources, and compiler flags for everything.
 
     Parameters
     ----------
