@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,3 +27,20 @@ def open_data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"the open data sets are not at {DATA}; say where they are with DSPARSE_DATA")
     return DATA
+
+
+@pytest.fixture
+def long_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of gradient steps last until they are stopped."""
+    from napari_dsparse.training import Trainer
+
+    train_more = Trainer.train_more
+    monkeypatch.setattr(Trainer, "train_more", lambda self: train_more(self, steps=100_000))
+
+
+@pytest.fixture
+def desk(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Iterator[Any]:
+    """Opens the dock over images in napari; see `gui_session.open_desks`."""
+    from gui_session import open_desks  # napari and Qt only where a test needs them
+
+    yield from open_desks(make_napari_viewer_proxy, qtbot, request)

@@ -1,4 +1,4 @@
-"""A real napari viewer with the dock open, and a user's hand to paint with."""
+"""A real napari viewer with the dock open, and the actions of a user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_dsparse.gui.dock import SegmentationDock
 from napari_dsparse.live.state import LiveState, Training
-from napari_dsparse.training import Trainer
 
 #: A round of training, a whole small image: generous, for machines that several tests share.
 PATIENCE = 60_000
@@ -100,15 +99,7 @@ def two_textures(shape: tuple[int, int] = (96, 128), seed: int = 0) -> np.ndarra
     return image.clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def long_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rounds of gradient steps last until they are stopped."""
-    train_more = Trainer.train_more
-    monkeypatch.setattr(Trainer, "train_more", lambda self: train_more(self, steps=100_000))
-
-
-@pytest.fixture
-def desk(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Iterator[Callable[..., Desk]]:
+def open_desks(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Iterator[Callable[..., Desk]]:
     """Opens the dock over images; once the window is closed, no thread and no widget of ours may be left."""
     docks: list[weakref.ref[Any]] = []
     viewers: list[Any] = []

@@ -36,3 +36,15 @@ def iou(found: NDArray[np.unsignedinteger], truth: NDArray[np.uint8]) -> float:
             ]
         )
     )
+
+
+class CountedImage:
+    """An array that remembers how many of its pixels were read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, index):
+        block = self.array[index]
+        self.read += block.size
+        return block

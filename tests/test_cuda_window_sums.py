@@ -20,7 +20,7 @@ from napari_dsparse.ops.cuda.arguments import MOST_DOUBLINGS
 from napari_dsparse.ops.cuda.kernels import ELEMENTS, KERNELS_BY_NAME, Kernel
 from napari_dsparse.ops.doubling import additions, doublings
 from napari_dsparse.ops.shapes import layout_of
-from test_ops_window_sums import LAYOUT, LAYOUTS, TAPS, error_bound, exact
+from window_sums import LAYOUT, LAYOUTS, TAPS, error_bound, exact
 
 FORWARD, BACKWARD = "avg_pool2d", "avg_pool2d_backward"
 OPERATOR = pytest.mark.parametrize("operator", [FORWARD, BACKWARD])

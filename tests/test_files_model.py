@@ -80,6 +80,13 @@ def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, name: str, channels:
     back.spec.build().load_state_dict(dict(back.weights))
 
 
+def test_a_file_keeps_the_names_that_older_versions_wrote(saved: Path) -> None:
+    with safe_open(str(saved), framework="pt") as opened:
+        description = json.loads(opened.metadata()[ENTRY])
+    assert description["flips"] == 8
+    assert [entry["share"] for entry in description["classes"]] == list(make_classifier().priors)
+
+
 def test_equal_models_make_equal_bytes(tmp_path: Path) -> None:
     first = save_classifier(make_classifier(), tmp_path / "a.safetensors")
     second = save_classifier(make_classifier(), tmp_path / "b.safetensors")

@@ -18,7 +18,7 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
-from gui_session import PATIENCE, Desk, desk, long_round, two_textures, working_threads
+from gui_session import PATIENCE, Desk, two_textures, working_threads
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.gui.napari_layers.result_layers import ResultLayers
 from napari_dsparse.gui.widgets.class_table import NAME
@@ -29,8 +29,6 @@ from napari_dsparse.live.state import Training
 from napari_dsparse.prediction import Predictor
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.samples import load
-
-__all__ = ["desk", "long_round"]
 
 PLACE: dict[str, Any] = {
     "scale": (0.25, 0.5),

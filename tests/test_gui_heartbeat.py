@@ -10,9 +10,7 @@ import numpy as np
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
-from gui_session import Desk, desk, two_textures
-
-__all__ = ["desk"]
+from gui_session import Desk, two_textures
 
 #: The window's thread is never busy for longer (seconds).
 LONGEST_BUSY = 0.05

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from gui_session import Desk, desk, two_textures
+from gui_session import Desk, two_textures
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.napari_layers.image_frame import channel_choices, check_labels_fit, frame_of
 from napari_dsparse.live.state import Training
-
-__all__ = ["desk"]
 
 
 def choices_of(shape: tuple[int, ...], **attributes: Any) -> list[int | None]:

@@ -15,13 +15,11 @@ from PIL import Image as Picture
 from typer.testing import CliRunner
 
 import napari_dsparse
-from gui_session import Desk, desk
+from gui_session import Desk
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.napari_layers.class_look import show_classes
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.samples import SAMPLES, load
-
-__all__ = ["desk"]
 
 MANIFEST = Path(napari_dsparse.__file__).with_name("napari.yaml")
 CLASSES = (ClassInfo("background", "#0072b2"), ClassInfo("nucleus", "#e69f00"))

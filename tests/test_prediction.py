@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from napari_dsparse.classifier import NetworkSpec, TrainedClassifier, TrainingRecord, default_classes
+from classifiers import classifier_for
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
-from napari_dsparse.images import ImageSource, Normalisation, resolve_image
+from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.network import densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction import (
@@ -27,21 +28,6 @@ from napari_dsparse.prediction import (
     tiles_of_view,
 )
 from whole_images import predict_labels, predict_probabilities
-
-
-def classifier_for(channels=1, classes=3, seed=0, n_symmetries=1, priors=None) -> TrainedClassifier:
-    torch.manual_seed(seed)
-    spec = NetworkSpec("compact", channels, classes)
-    return TrainedClassifier(
-        spec=spec,
-        weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},
-        classes=default_classes(classes),
-        priors=priors or (1 / classes,) * classes,
-        normalisation=Normalisation((10.0,) * channels, (3.0,) * channels),
-        channel_axis=None if channels == 1 else -1,
-        n_symmetries=n_symmetries,
-        record=TrainingRecord(0, 1, 0.1, 2, 9, (None,) * classes, 0, (), "2026-01-01T00:00:00+00:00"),
-    )
 
 
 def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+from classifiers import classifier_for
 from napari_dsparse.classifier import default_classes
 from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
@@ -16,7 +17,6 @@ from napari_dsparse.prediction import Predictor, tiles_of_view
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier
 from napari_dsparse.training import Trainer, find_strokes
-from test_prediction import classifier_for
 from whole_images import predict_labels
 
 SHAPE = 300, 520

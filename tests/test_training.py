@@ -26,7 +26,7 @@ from napari_dsparse.training.adamw import AdamW
 from napari_dsparse.training.batch import make_batches
 from napari_dsparse.training.learner import class_balanced_loss
 from napari_dsparse.training.rounds import Round
-from scenes import iou, stripes, strokes_on
+from scenes import CountedImage, iou, stripes, strokes_on
 from whole_images import predict_labels, predict_probabilities
 
 CPU = torch.device("cpu")
@@ -103,18 +103,6 @@ def test_a_step_at_the_strokes_has_the_gradient_of_the_masked_whole_image(name):
             strict=True,
         ):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
-
-
-class CountedImage:
-    """An array that remembers how many of its pixels were read."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.dtype, self.read = array, array.shape, array.dtype, 0
-
-    def __getitem__(self, index):
-        block = self.array[index]
-        self.read += block.size
-        return block
 
 
 def test_training_reads_around_the_strokes_only_and_unchanged_strokes_not_again():

@@ -14,7 +14,7 @@ from napari_dsparse.training import batch, find_strokes, surroundings
 from napari_dsparse.training.choice import MOST_PIXELS, choose_pixels
 from napari_dsparse.training.features import PixelFeatures
 from napari_dsparse.training.surroundings import Surroundings
-from test_training import CountedImage
+from scenes import CountedImage
 
 CPU = torch.device("cpu")
 PLAIN = Normalisation((0.0,), (1.0,))
