@@ -63,10 +63,6 @@ class Fields:
         values = self._checked(key, check, "a list of finite numbers and nulls")
         return tuple(None if value is None else float(value) for value in values)
 
-    def truth(self, key: str) -> bool:
-        """True or false."""
-        return bool(self._checked(key, lambda value: isinstance(value, bool), "true or false"))
-
     def text(self, key: str) -> str:
         """A string."""
         return str(self._checked(key, lambda value: isinstance(value, str), "a text"))

@@ -236,7 +236,7 @@ class _Reader:
         end = rest[1] if len(rest) > 1 else node.kwargs.get("end_dim", -1)
         if node.target in RESHAPES:
             shape = rest[0] if len(rest) == 1 and isinstance(rest[0], list | tuple) else rest
-            whole = len(shape) == 2 and _is_batch_size(shape[0], node.args[0]) and shape[1] == -1
+            whole = len(shape) == 2 and _is_batch_size(shape[0]) and shape[1] == -1
         else:
             whole = start == 1 and end in ((-1, 1) if x.flat else (-1, 3))
         if not whole:
@@ -331,7 +331,7 @@ def _is_size(node: fx.Node) -> bool:
     return node.target == "size" or (node.target is getattr and node.args[1] == "shape")
 
 
-def _is_batch_size(size: object, x: object) -> bool:
+def _is_batch_size(size: object) -> bool:
     """True if `size` is the number of patches."""
     if not isinstance(size, fx.Node) or not _is_size(size):
         return False
