@@ -44,7 +44,7 @@ def main(words: list[str] | None = None) -> int:
     """Run everything; 1 if a check failed."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--device", default="auto")
-    options.add_argument("--size", type=int, help="pixels a side of a map (2048 on a GPU, 96 elsewhere)")
+    options.add_argument("--size", type=int, help="pixels per side of a map (2048 on a GPU, 96 elsewhere)")
     options.add_argument("--seconds", type=float, default=0.5, help="spent on each time (default 0.5)")
     options.add_argument("--output", type=Path, help="where to write the results as JSON")
     chosen = options.parse_args(words)

@@ -18,11 +18,11 @@ from napari_dsparse.sites import TapWindow, dependency_closure
 
 Call = Callable[[], Any]
 
-#: (taps an axis, dilation)
+#: (taps per axis, dilation)
 POOLS = ((2, 2), (2, 8), (3, 4))
 #: The same, of average pools with wide windows; where the map holds them.
 WIDE_POOLS = ((33, 1), (33, 4), (193, 1))
-#: (input channels, output channels, taps an axis, dilation): the layers of the benchmark's network.
+#: (input channels, output channels, taps per axis, dilation): the layers of the benchmark's network.
 CONVOLUTIONS = ((1, 32, 5, 1), (32, 48, 5, 2), (48, 64, 3, 4), (64, 128, 5, 8))
 POOL_CHANNELS = 32
 

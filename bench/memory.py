@@ -4,7 +4,7 @@
 
 Every figure comes from a process of its own: the most that was resident at any time, and before, what
 Python and torch hold without any work. Prediction reads a Zarr file on disk (without zarr: a memory-mapped
-.npy file), whole: as a script has it, the labels in memory, one byte a pixel; and as a stream of tiles
+.npy file), whole: as a script has it, the labels in memory, one byte per pixel; and as a stream of tiles
 written to disk. The default network would take many minutes over the largest image, so that is predicted by
 a network of the same patch with few channels, and not streamed: its tiles are the same, its maps smaller,
 and the default network stands beside it at the sizes that it can do in the time. Training is what the window
@@ -56,7 +56,7 @@ FLAT = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Networks, pixels a side, and the largest to be streamed; strokes, and pixels a side to train on."""
+    """Networks, pixels per side, and the largest to be streamed; strokes, and pixels per side to train on."""
 
     predicted: tuple[tuple[str, int], ...]
     streamed: int
@@ -100,7 +100,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One training: pixels a side, labelled pixels."""
+    """One training: pixels per side, labelled pixels."""
 
     size: int
     labelled: int
@@ -339,7 +339,7 @@ def _curves(predicted: list[Prediction], trained: list[Training]) -> tuple[Curve
     if others:
         by_size[f"{trained[-1].size} x {trained[-1].size}"] = others
     return (
-        Curves("memory-prediction", "Prediction from disk", "pixels a side", "most resident (MB)", series),
+        Curves("memory-prediction", "Prediction from disk", "pixels per side", "most resident (MB)", series),
         Curves("memory-training", "Training", "labelled pixels", "resident for training (MB)", by_size),
     )
 

@@ -29,7 +29,7 @@ from bench.timing import Times, take_turns
 from napari_dsparse.network import DenseNetwork
 from napari_dsparse.sites import dependency_closure
 
-#: Networks, and how many times as fast as scanning each must be at `TARGET_SIZE` pixels a side, forward and
+#: Networks, and how many times as fast as scanning each must be at `TARGET_SIZE` pixels per side, forward and
 #: backward.
 NETWORKS: dict[str, tuple[Callable[[], DenseNetwork], Bound]] = {
     "Plain CNN 1": (plain_cnn_1, PLAIN_CNN_1_SCANNING),
@@ -230,7 +230,7 @@ def _curves(rows: list[PaperRow]) -> Curves:
     return Curves(
         "paper",
         "Whole image against patch by patch",
-        "pixels a side",
+        "pixels per side",
         "times as fast",
         {
             f"{name}, {what}": [(row.size, row.ratios[number]) for row in rows if row.network == name]

@@ -117,7 +117,7 @@ HEADER = (
     "GFLOP/s", "of GEMM", "target", "largest difference",
 )  # fmt: skip
 
-#: What whole maps of `TARGET_SIZE` pixels a side must reach: times plain PyTorch's speed by precision, for
+#: What whole maps of `TARGET_SIZE` pixels per side must reach: times plain PyTorch's speed by precision, for
 #: `bench`, and the share of the matrix product's rate in float32.
 TARGET_SIZE, RATIO_TARGETS, RATE_TARGET = 2048, {"float32": 3.0, "bfloat16": 4.0}, 0.85
 RATE_NETWORKS = "bench", "default"
@@ -188,7 +188,7 @@ def main(words: list[str] | None = None) -> None:
     options.add_argument("--device", default="auto")
     options.add_argument("--threads", type=int, help="torch threads (default: torch's own)")
     options.add_argument("--networks", default=",".join(NETWORKS), help="names, comma-separated")
-    options.add_argument("--sizes", help="pixels a side, comma-separated (default 1024,2048)")
+    options.add_argument("--sizes", help="pixels per side, comma-separated (default 1024,2048)")
     options.add_argument("--json", type=Path, help="file to write all rows to")
     chosen = options.parse_args(words)
     if chosen.threads:

@@ -64,7 +64,7 @@ class Target:
     reached : callable
         What rows show: one number a row that says something about it; None where its time could not be had.
     at_size : bool
-        Set for maps of `SIZE` pixels a side.
+        Set for maps of `SIZE` pixels per side.
     """
 
     what: str
@@ -113,7 +113,7 @@ def verdicts(rows: Sequence[KernelRow], *, on_gpu: bool, size: int) -> Iterable[
         if not on_gpu:
             yield what, "not measurable (no CUDA device)"
         elif target.at_size and size != SIZE:
-            yield what, f"not measurable (maps of {size}, not {SIZE}, pixels a side)"
+            yield what, f"not measurable (maps of {size}, not {SIZE}, pixels per side)"
         else:
             reached = target.reached(rows)
             known = [number for number in reached if number is not None]

@@ -55,7 +55,7 @@ class Plan:
     strokes: int
     turns: int
     seconds: float
-    painted: int  # pixels a side of the image under all kinds of paint
+    painted: int  # pixels per side of the image under all kinds of paint
 
 
 PLAN = Plan((1024, 2048, 4096), 256, 1024, 256, (32, 128), 12, 5, 40.0, 1024)

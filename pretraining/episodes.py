@@ -40,7 +40,7 @@ class Episode:
 def draw_episode(
     rng: np.random.Generator, image: NDArray[np.float32], labels: NDArray[np.uint8], crop: int, patch: int
 ) -> Episode | None:
-    """A crop under a random symmetry, gain, offset and sign, with about 40 to 300 painted pixels a class.
+    """A crop under a random symmetry, gain, offset and sign, with about 40 to 300 painted pixels per class.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def painted_episode(
     patch: int,
     pixels: float,
 ) -> Episode | None:
-    """An image as it is, with about `pixels` painted pixels a class; None as in `draw_episode`."""
+    """An image as it is, with about `pixels` painted pixels per class; None as in `draw_episode`."""
     half = patch // 2
     inner = labels[half:-half, half:-half]
     classes, numbered, counts = np.unique(inner, return_inverse=True, return_counts=True)
@@ -94,7 +94,7 @@ def draw_strokes(rng: np.random.Generator, labels: NDArray[np.int64], pixels: fl
     rng : Generator
     labels : ndarray of int64, shape (h, w)
     pixels : float
-        Painted pixels a class: half to double of it, and never much more than half of the class.
+        Painted pixels per class: half to double of it, and never much more than half of the class.
 
     Returns
     -------

@@ -76,7 +76,7 @@ class Recipe:
 #: Peak rate where weights learned before are taken up again.
 CONTINUED_RATE = 1.2e-3
 
-#: Painted pixels a class in the scenes that accuracy is measured on.
+#: Painted pixels per class in the scenes that accuracy is measured on.
 HELD_PIXELS = 120
 
 #: Crops tried for an episode; of drawn scenes most will do.

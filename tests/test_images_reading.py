@@ -338,7 +338,7 @@ def test_values_that_are_no_labels_are_refused(tmp_path: Path, data: np.ndarray,
 @pytest.mark.parametrize("name", ["labels.png", "labels.tif", "labels.bmp"])
 def test_colours_are_no_labels(tmp_path: Path, name: str) -> None:
     Image.new("RGB", (8, 9)).save(tmp_path / name)
-    with pytest.raises(LabelsError, match="3 values a pixel"):
+    with pytest.raises(LabelsError, match="3 values per pixel"):
         read_labels(tmp_path / name)
 
 

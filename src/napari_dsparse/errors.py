@@ -1,7 +1,7 @@
 """Errors, each one a sentence to the person who can act on it.
 
-Every message tells what was got, what is allowed and what to do. All of them are
-`DsparseError`, so that a window or a command line has one thing to catch and show.
+Every message states what was given, what is allowed and what to do. All of them are
+`DsparseError`, so that a window or a command line has one class to catch and show.
 """
 
 
@@ -18,7 +18,7 @@ class ConversionError(DsparseError):
 
 
 class KernelError(DsparseError):
-    """A compiled kernel was required, or tried, and cannot be had here."""
+    """A compiled kernel was required, or tried, and is not available here."""
 
 
 class ImageError(DsparseError):

@@ -14,7 +14,7 @@ class StopFlag(Protocol):
 
 
 def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
-    """A question whether to stop, from whatever the caller gave; None never stops."""
+    """A function that returns True to stop, from a flag or function; None never stops."""
     if stop is None:
         return lambda: False
     return stop if callable(stop) else stop.is_set

@@ -41,7 +41,7 @@ def hex_color(parts: Iterable[float]) -> str:
 
 
 def default_class(number: int) -> ClassInfo:
-    """The class that `number` (1, 2, ...) stands for until the user says otherwise."""
+    """The default class of `number` (1, 2, ...)."""
     if number < 1:
         raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
     names = {1: "background", 2: "object"}

@@ -23,7 +23,7 @@ def _trunk(channels: int) -> nn.Sequential:
     """Patch 27, stride 4, 128 features per channel.
 
     Odd kernels throughout keep the labelled pixel in the middle under all eight symmetries. Every channel
-    goes its own way up to the last layer, so that one set of weights learned beforehand serves any number.
+    is processed separately up to the last layer, so that one set of pretrained weights serves any number.
     """
     c = channels
     return nn.Sequential(
@@ -50,7 +50,7 @@ def _pixel_head(features: int, classes: int) -> nn.Module:
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A built-in network: the trunk, and what turns its features into class scores.
+    """A built-in network: the trunk, and the last layer that turns its features into class scores.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ NETWORKS: Mapping[str, BuiltIn] = MappingProxyType({
     "compact": BuiltIn(_pixel_head, (), nested=False),  # patch 27
 })  # fmt: skip
 
-#: What "auto" means today.
+#: The network that "auto" means.
 DEFAULT_NETWORK = "context"
 
 

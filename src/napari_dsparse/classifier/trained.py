@@ -29,12 +29,12 @@ class TrainingRecord:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedClassifier:
-    """A trained patch classifier: the only thing that goes from trainer to predictor to file.
+    """A trained patch classifier: the only value passed from trainer to predictor to file.
 
     Parameters
     ----------
     spec : NetworkSpec
-        Which built-in network, for how many channels and classes.
+        The built-in network, with its numbers of channels and classes.
     weights : mapping of str to Tensor
         The state of `spec.build()`, float32 on the CPU.
     classes : tuple of ClassInfo
@@ -43,9 +43,9 @@ class TrainedClassifier:
         Prior of each class, 0..1, summing to 1; 0 for classes without paint, which are never predicted.
         Training weighs every class the same; by Bayes' rule the priors restore their frequencies.
     normalisation : Normalisation
-        What turns pixel values into the network's input.
+        Transformation of pixel values to the network's input.
     channel_axis : int or None
-        Where the training image held its channels; settles which axis is meant where shapes allow several.
+        Channel axis of the training image; it decides where shapes allow several.
     n_symmetries : int
         Symmetries of the square averaged at prediction: 1, 2, 4 or 8.
     record : TrainingRecord

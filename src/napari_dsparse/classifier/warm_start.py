@@ -29,7 +29,7 @@ _GROUP_KEYS = {
     "beside": "head.beside",
 }
 
-#: Of a group's error on strokes left out, no less is believed.
+#: Lower bound on a group's error on left-out strokes.
 LEAST_ERROR = 0.02
 
 
@@ -40,7 +40,7 @@ class Opinion:
     Parameters
     ----------
     share : float
-        Of this one in the average; those of all sum to 1.
+        Weight in the average; the shares of all opinions sum to 1.
     penalties : tuple of float
         On the squared weights of each group of features, in units of the mean variance of a feature of the
         first; positive. Infinity leaves a group out.
@@ -127,7 +127,7 @@ class WarmStart:
         evidence : float
             Painted squares per class, from 1; see `training.choice`.
         contrasts : sequence of float
-            Of each group, positive; see `training.contrast`.
+            One per group, positive; see `training.contrast`.
         """
         groups = (self.ridge, self.small_sample_penalty, self.fall, self.own, self.beside)
         return tuple(
@@ -159,6 +159,6 @@ def warm_start(spec: NetworkSpec) -> WarmStart:
 def _stored(name: str) -> Mapping[str, Tensor]:
     stored = load((files(__package__) / "warm" / f"{name}.safetensors").read_bytes())
     groups = stored["head.ridge"].numel()
-    for key in _GROUP_KEYS.values():  # what a file does not name, counts for nothing
+    for key in _GROUP_KEYS.values():  # absent from older files: zero has no effect
         stored[key] = stored.get(key, torch.zeros(groups)).double().reshape(-1)
     return MappingProxyType(stored)

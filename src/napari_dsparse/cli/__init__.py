@@ -1,6 +1,6 @@
-"""The command line: the same jobs as the window, without one.
+"""The command line: the same jobs as the dock, without a window.
 
-Nothing heavy is imported here, so that ``napari-dsparse --help`` answers at once: each command's module is
+No heavy package is imported here, so that ``napari-dsparse --help`` answers at once: each command's module is
 imported when it runs.
 """
 
@@ -22,7 +22,7 @@ from napari_dsparse.errors import DsparseError
 __all__ = ["main"]
 
 # As in the window: waiting OpenMP threads sleep, since spinning ones take the very cores that they wait for
-# as soon as another program is busy. Read once, when torch is first loaded; who has set it keeps it.
+# as soon as another program is busy. Read once, when torch is first loaded; a value set by the user is kept.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Exit codes as shells know them: 128 + the number of the signal.
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             import_module(command).run(arguments, report)
             report.finish()
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); Python must not try to flush to it at exit.
+        # The reader of our output is gone (`| head`); Python must not try to flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (DsparseError, OSError, MemoryError) as error:
@@ -100,7 +100,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _one_line_for_bugs(report: Report) -> ExceptHook:
-    """An exception hook: what nobody foresaw ends the program in one line too, which says how to see more."""
+    """An exception hook: an unexpected error too is printed in one line, with a hint at the traceback."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         told = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

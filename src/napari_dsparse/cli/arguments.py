@@ -15,14 +15,14 @@ PROGRAM = "napari-dsparse"
 #: Values of ``predict --format``.
 FORMATS = ("ome-tiff", "ome-zarr", "png")
 
-#: Folder that ``demo`` writes to unless told otherwise.
+#: Default folder of ``demo``.
 DEMO_FOLDER = "demo-output"
 
 ChannelAxis = int | Literal["auto"] | None
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line instead of printing the usage of every option."""
+    """Reports a wrong argument in one line instead of printing the usage of every option."""
 
     def error(self, message: str) -> NoReturn:
         sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help."

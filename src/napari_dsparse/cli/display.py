@@ -57,7 +57,7 @@ def has_screen() -> bool:
 def probe_qt() -> QtProbe:
     """Start a Qt application, on a screen where there is one.
 
-    In a process of its own: where a system library is missing, Qt ends the whole process.
+    In a separate process: where a system library is missing, Qt ends the whole process.
     """
     environment = dict(os.environ)
     if not has_screen():
@@ -72,6 +72,6 @@ def probe_qt() -> QtProbe:
     if ended.returncode == 0:
         return QtProbe(True, ended.stdout.strip())
     said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
-    # Qt names the missing library first and its own end last; Python names the error last.
+    # Qt names the missing library on the first line; Python names the error on the last.
     reason = next((line for line in said if line.startswith("qt.qpa")), said[-1] if said else "")
     return QtProbe(False, reason or f"it ended with code {ended.returncode}.")

@@ -1,4 +1,4 @@
-"""``napari-dsparse doctor``: what this machine can do, and why it cannot do the rest."""
+"""``napari-dsparse doctor``: capabilities of this machine, and reasons for what it cannot do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
-    """Look around and tell."""
+    """Examine the machine and print a report."""
     _versions(report)
     _processors(report)
     _devices(report)
@@ -129,7 +129,7 @@ def _executions(report: Report) -> None:
 
 
 def _plan(report: Report) -> None:
-    """The form of every layer of the default network on a CPU by precision, and what that rests on."""
+    """The form of every layer of the default network on a CPU by precision, and the basis of the choice."""
     geometry = densify(NetworkSpec(DEFAULT_NETWORK, 1, 2).empty().eval()).geometry
     plans: dict[str, list[dict[str, Any]]] = {}
     for precision, dtype in PRECISIONS.items():

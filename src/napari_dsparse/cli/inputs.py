@@ -23,7 +23,7 @@ class InputImage:
     path : Path
     source : ImageSource
     scale : tuple of float
-        One an axis of `source.shape`; 1.0 where the file does not say.
+        One per axis of `source.shape`; 1.0 where the file does not say.
     units : tuple of str
         Unit of each scale, ``"pixel"`` where the file does not say.
     axes : str, optional
@@ -50,11 +50,11 @@ def read_input(
     ----------
     path : Path
     channel_axis : int, None or "auto"
-        What the user said; "auto" leaves it to the file and, where that does not say, to what is expected.
+        As the user gave it; "auto" takes it from the file or, where that does not say, from what is expected.
     labels_shape : sequence of int, optional
         Shape of the labels that belong to the image.
     channels : int, optional
-        Number of channels that is expected.
+        Expected number of channels.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_input(
 
 
 def _by_axis(file: ImageFile, values: tuple[T, ...], unknown: T, channel_axis: int | None) -> tuple[T, ...]:
-    """`values` of the file's axes, where the channels are on another one than the file says."""
+    """`values` of the file's axes, where channels are on another axis than the file says."""
     every = list(values)
     if file.channel_axis is not None:
         every.insert(file.channel_axis, unknown)

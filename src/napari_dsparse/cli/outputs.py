@@ -15,7 +15,7 @@ _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", "
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Final names of what is written for one image; None = not asked for."""
+    """Final paths of the results for one image; None = not requested."""
 
     labels: Path
     probabilities: Path | None
@@ -23,7 +23,7 @@ class Outputs:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All paths."""
         return tuple(p for p in (self.labels, self.probabilities, self.uncertainty) if p is not None)
 
 
@@ -35,7 +35,7 @@ def plan_outputs(
     probabilities: bool,
     uncertainty: bool,
 ) -> tuple[Outputs, ...]:
-    """Names of the results, one entry an image.
+    """Names of the results, one entry per image.
 
     `output` is a file where it ends in a suffix we write, and a folder otherwise. In a folder the labels of
     ``cells.tif`` are called ``cells_segmentation`` and the suffix of the format.
@@ -83,7 +83,7 @@ def plan_outputs(
 def check_writable(
     outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, make_parents: bool = False
 ) -> None:
-    """Refuse, before hours are spent, what would be refused at the end.
+    """Refuse, before anything is computed, what would be refused at the end.
 
     Raises
     ------

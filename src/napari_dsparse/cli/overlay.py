@@ -1,4 +1,4 @@
-"""A picture to look at: the image, the segmentation over it, the strokes it came from."""
+"""A picture of the result: the image, the segmentation over it, and the strokes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skimage.segmentation import find_boundaries
 
 from napari_dsparse.classifier import ClassInfo
 
-#: How much of the class colour shows over the image.
+#: Opacity of the class colour over the image.
 OPACITY = 0.3
 
 #: Share of the darkest and of the brightest pixels that are clipped for display.

@@ -11,10 +11,10 @@ from typing import Any
 
 
 class Report:
-    """Collects what a command did while telling the person at the terminal.
+    """Collects the results of a command while printing them for the person at the terminal.
 
     Lines and the closing JSON go to standard output; progress and errors to standard error, progress only
-    where a person looks on.
+    on a terminal.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Report:
         self._width = 0
 
     def say(self, line: str) -> None:
-        """One line for the person."""
+        """Print one line for the person."""
         self._clear()
         print(line, flush=True)
 
@@ -50,12 +50,12 @@ class Report:
         return {**self._facts, "outputs": list(self._outputs)}
 
     def wrote(self, path: Path, what: str) -> None:
-        """A file stands complete under its final name."""
+        """Record a file that is complete under its final name."""
         self._outputs.append(str(path))
         self.say(f"{what}: {path}")
 
     def progress(self, line: str) -> None:
-        """Replace the progress line, at most ten times a second."""
+        """Replace the progress line, at most ten times per second."""
         now = time.monotonic()
         if not self._shows_progress or now - self._drawn < self.REDRAW:
             return
@@ -65,13 +65,13 @@ class Report:
         self._width = len(line)
 
     def finish(self) -> None:
-        """All went well."""
+        """End with success."""
         self._clear()
         if self._json_line:
             print(_line({"command": self._command, "ok": True, **self.facts}))
 
     def fail(self, sentence: str) -> None:
-        """It did not; `sentence` says why."""
+        """End with failure; `sentence` is the reason."""
         self._clear()
         print(f"napari-dsparse {self._command}: {sentence}", file=sys.stderr, flush=True)
         if self._json_line:

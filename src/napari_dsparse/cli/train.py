@@ -53,14 +53,14 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
 
 
 def learning_line(event: TrainingProgress) -> str:
-    """One line on how learning goes."""
+    """One line on the progress of learning."""
     scores = list(event.held_out_iou.values())
     held_out = f", expected IoU {np.mean(scores):.2f}" if scores else ""
     return f"Learning: step {event.step} of {event.planned_steps}, loss {event.loss:.3f}{held_out}"
 
 
 def say_record(report: Report, classifier: TrainedClassifier) -> None:
-    """Tell, and keep for the closing JSON, how the classifier was trained."""
+    """Print the training record, and keep it for the closing JSON."""
     record = classifier.record
     known = [score for score in record.held_out_iou if score is not None]
     held_out = (

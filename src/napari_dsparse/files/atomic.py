@@ -1,4 +1,4 @@
-"""Writing so that the final name holds either the complete result or what was there before."""
+"""Atomic writes: the final name holds either the complete result or the previous content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     Yields
     ------
     Path
-        Where to write: a hidden name in the same folder, ending like `path` because writers go by suffix.
+        A hidden name in the same folder to write to, with the suffix of `path`, since writers go by suffix.
         It is removed if the block fails in any way.
 
     Raises
@@ -60,7 +60,7 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
 
 def _place_file(partial: Path, final: Path, overwrite: bool) -> None:
     with partial.open("r+b") as written:
-        os.fsync(written.fileno())  # or a power cut could leave the final name with nothing behind it
+        os.fsync(written.fileno())  # otherwise a power cut could leave an empty file under the final name
     if final.is_dir() and not final.is_symlink():
         raise ExportError(f"{str(final)!r} is a folder and is not replaced by a file; choose another name.")
     if overwrite:

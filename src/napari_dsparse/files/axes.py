@@ -1,4 +1,4 @@
-"""The axes of what is written: which they are, how large a pixel is along each, and how formats say that."""
+"""Axes of written arrays: letters, pixel sizes and units, in the terms of the formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from napari_dsparse.errors import ExportError
 from napari_dsparse.images.units import PIXEL, UNIT_NAMES, Unit, find_unit, is_pixel
 
-#: Time and depth in front of the plane; an array of fewer axes has the last of these.
+#: Time and depth before the plane; an array of fewer axes has the last of these.
 DEFAULT_AXES = "TZYX"
 
 _QUANTITIES = {"T": "time", "Z": "length", "Y": "length", "X": "length"}
@@ -41,13 +41,13 @@ def resolve_axes(
     scale: Sequence[float] | None = None,
     units: Sequence[str] | None = None,
 ) -> tuple[Axis, ...]:
-    """Check what is said about the axes of an array and fill in what is not.
+    """Check the given description of an array's axes and fill in the rest.
 
     Parameters
     ----------
     shape : sequence of int
     axes : str, optional
-        A letter an axis, ending in YX with T and Z before it. By default (Y, X), (Z, Y, X) and (T, Z, Y, X);
+        A letter per axis, ending in YX with T and Z before it. By default (Y, X), (Z, Y, X) and (T, Z, Y, X);
         the first of three axes is T if its unit is one of time.
     scale : sequence of float, optional
         Size of a pixel along each axis; 1 by default. A sign, with which napari turns the view over, is no
@@ -59,7 +59,7 @@ def resolve_axes(
     Raises
     ------
     ExportError
-        If there is not one entry an axis, an axis or unit is not known, or a scale is 0 or not finite.
+        If there is not one entry per axis, an axis or unit is not known, or a scale is 0 or not finite.
     """
     count = len(shape)
     scales = (1.0,) * count if scale is None else tuple(abs(float(value)) for value in scale)
@@ -68,7 +68,7 @@ def resolve_axes(
         if len(entries) != count:
             raise ExportError(
                 f"An array of {count} axes {tuple(shape)} came with {len(entries)} entries of {what}; "
-                "give one an axis."
+                "give one per axis."
             )
     for value in scales:
         if not (math.isfinite(value) and value > 0):
@@ -99,7 +99,7 @@ def _resolve_letters(count: int, axes: str | None, units: Sequence[Unit | None])
     if len(letters) != count or letters[-2:] != "YX" or not set(letters[:-2]) <= set("TZ") or count > 4:
         raise ExportError(
             f"An array of {count} axes named {axes!r} cannot be written; "
-            "give planes YX, or stacks of them along T, Z or both, with one letter an axis."
+            "give planes YX, or stacks of them along T, Z or both, with one letter per axis."
         )
     if len(set(letters)) != count:
         raise ExportError(f"Axes {axes!r} name one axis twice; give each of T, Z, Y, X at most once.")

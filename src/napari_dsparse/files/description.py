@@ -16,7 +16,7 @@ from napari_dsparse.images.normalisation import Normalisation
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
 SCHEMA_VERSION = 1
 
-# What a description may claim, checked before anything is built from it.
+# Limits of a description, checked before anything is built from it.
 _MOST_CHANNELS = 65_535
 _MOST_CLASSES = 65_535  # labels are at most uint16
 _MOST_AXES = 32

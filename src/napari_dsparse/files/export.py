@@ -1,4 +1,4 @@
-"""Results to files other programs open: OME-TIFF, OME-Zarr and PNG, complete or not at all."""
+"""Export of results to files that other programs open: OME-TIFF, OME-Zarr and PNG, complete or not at all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def export_labels(
     overwrite: bool = False,
     format: str | None = None,
 ) -> Path:
-    """Write a label image, in the format its name says.
+    """Write a label image, in the format of its suffix.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def export_labels(
     units : sequence of str, optional
         Unit of each axis: "micrometer", "second", ... or "pixel" where it is not known.
     axes : str, optional
-        A letter an axis, such as "ZYX".
+        A letter per axis, such as "ZYX".
     overwrite : bool
         True if an existing file may be replaced.
     format : str, optional
@@ -69,7 +69,7 @@ def export_labels(
     Returns
     -------
     Path
-        What was written.
+        The path written.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def export_array(
     Returns
     -------
     Path
-        What was written.
+        The path written.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _place_channels(pixels: Pixels, axes: tuple[Axis, ...]) -> tuple[Pixels, tup
 
 
 def _find_format(path: Path, format: str | None, able: Mapping[str, object]) -> str:
-    """The format that a name's suffix or the caller says, if it can hold the result."""
+    """The format given by the caller or by the suffix, if it can hold the result."""
     name = path.name.lower()
     by_suffix = next((each for each, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
     found = format or by_suffix

@@ -1,4 +1,4 @@
-"""Reading JSON that somebody else may have written, one checked field at a time."""
+"""Checked reading of JSON from untrusted files, field by field."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Fields:
     values : mapping
         The parsed object.
     file : str
-        What messages call the file.
+        Name of the file in messages.
     within : str
-        Where in the file the object stands, "" for the outermost.
+        Path of the object in the file, "" for the outermost.
     """
 
     def __init__(self, values: Mapping[str, Any], file: str, within: str = "") -> None:
@@ -93,7 +93,7 @@ class Fields:
         return tuple(Fields(value, self._file, f"{self._path(key)}[{i}]") for i, value in enumerate(values))
 
     def refuse(self, key: str, allowed: str) -> NoReturn:
-        """Say that a field's value is not what is allowed."""
+        """Raise the error for a field whose value is not allowed."""
         shown = repr(self._get(key))
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
         raise ModelFileError(

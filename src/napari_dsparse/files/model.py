@@ -88,7 +88,7 @@ def read_classifier(path: str | os.PathLike[str]) -> TrainedClassifier:
             classifier = read_description(text, file)
             expected = _expected_weights(classifier.spec)
             _check_sizes(opened, expected, file)
-            # Cloned: safetensors' own tensors live in the mapped file, which may be replaced meanwhile.
+            # Cloned: safetensors' own tensors are in the mapped file, which may be replaced meanwhile.
             weights = {name: opened.get_tensor(name).clone() for name in expected}
     except (SafetensorError, OSError) as error:
         raise _damaged(file, "its header and its length do not agree") from error
@@ -100,7 +100,7 @@ def read_classifier(path: str | os.PathLike[str]) -> TrainedClassifier:
 
 
 def _check_is_safetensors(file: str) -> None:
-    """Refuse what is plainly something else with a sentence that says so."""
+    """Refuse files that are clearly of another kind, with a sentence that says so."""
     try:
         with open(file, "rb") as opened:
             start = opened.read(9)

@@ -35,7 +35,7 @@ def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
     pixels : Pixels
         Unsigned integers, 0 where nothing is labelled.
     axes : sequence of Axis
-        One an axis of `pixels`.
+        One per axis of `pixels`.
     classes : sequence of ClassInfo
         Class number i + 1 is entry i.
     """
@@ -56,14 +56,14 @@ def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
 def write_intensity_tiff(
     path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, channels: Sequence[ClassInfo]
 ) -> None:
-    """Write measured values, such as probabilities with a channel a class.
+    """Write measured values, such as probabilities with one channel per class.
 
     Parameters
     ----------
     path : Path
     pixels : Pixels
     axes : sequence of Axis
-        One an axis of `pixels`, with C among them if there are channels.
+        One per axis of `pixels`, with C among them if there are channels.
     name : str
         What the values are.
     channels : sequence of ClassInfo
@@ -88,10 +88,10 @@ def _write(
                 tile=(_TILE, _TILE) if large else None,
                 photometric="minisblack",
                 compression=compression,
-                # The coarser levels hang below the pages of the first, unseen where pyramids are not known.
+                # The coarser levels are sub-IFDs of the first: readers without pyramids do not see them.
                 subifds=len(levels) - 1 if number == 0 else None,
                 subfiletype=1 if number > 0 else None,
-                # Our own words instead of tifffile's, which differ (and once were not valid) by its version.
+                # Our own OME-XML instead of tifffile's, which differs by version (and was once invalid).
                 description=ome_xml(pixels, axes, wording) if number == 0 else None,
                 metadata=None,
                 **_resolution(axes, 2**number),

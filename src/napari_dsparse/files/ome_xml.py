@@ -51,7 +51,7 @@ def ome_xml(pixels: Pixels, axes: Sequence[Axis], wording: Wording) -> bytes:
     ----------
     pixels : Pixels
     axes : sequence of Axis
-        One an axis of `pixels`, ending in Y, X.
+        One per axis of `pixels`, ending in Y, X.
     wording : Wording
     """
     letters = "".join(axis.letter for axis in axes)

@@ -30,7 +30,7 @@ def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
     pixels : Pixels
         Unsigned integers, 0 where nothing is labelled.
     axes : sequence of Axis
-        One an axis of `pixels`.
+        One per axis of `pixels`.
     classes : sequence of ClassInfo
         Class number i + 1 is entry i.
     """
@@ -46,7 +46,7 @@ def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
 def write_intensity_zarr(
     path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, channels: Sequence[ClassInfo]
 ) -> None:
-    """Write measured values from 0 to 1, such as probabilities with a channel a class.
+    """Write measured values from 0 to 1, such as probabilities with one channel per class.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def write_intensity_zarr(
         A folder that does not exist yet.
     pixels : Pixels
     axes : sequence of Axis
-        One an axis of `pixels`, with C among them if there are channels.
+        One per axis of `pixels`, with C among them if there are channels.
     name : str
         What the values are.
     channels : sequence of ClassInfo

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_dsparse.errors import ExportError
 
-#: Edge of a window in pixels where the writer has no wish of its own.
+#: Default edge of a window in pixels.
 _WINDOW = 4096
 
 #: Edge of the coarsest level of a pyramid, at most.

@@ -1,9 +1,9 @@
-"""napari and Qt: the only room of the house that knows either.
+"""The only subpackage that imports napari or Qt.
 
-A brush stroke walks through it like this::
+Path of a brush stroke::
 
-    Labels layer -> layers.paint_watch -> controller -> live.loop (trainer, predictor)
-                 -> controller -> layers.result_layers
+    Labels layer -> napari_layers.paint_watch -> controller -> live.loop (trainer, predictor)
+                 -> controller -> napari_layers.result_layers
 """
 
 import napari_dsparse.live  # noqa: F401 (says how torch's threads wait, before anything here loads torch)

@@ -69,11 +69,11 @@ class Controller(QObject):
 
     @property
     def state(self) -> LiveState:
-        """All that is known of the session."""
+        """State of the session."""
         return self._loop.state
 
     def send(self, event: Event) -> None:
-        """Let the loop know of `event`, and before it of what is on screen."""
+        """Pass `event` to the loop, preceded by the part on screen."""
         if not isinstance(event, TileDone | ev.ImageChosen | ev.ImageLeft):
             view = self._view()
             if view is not None and view != self.state.view:
@@ -86,7 +86,7 @@ class Controller(QObject):
         """Work on `layer`, with its axes read as `choice` says."""
         self._leave_image()
         if layer is None or choice is None:
-            self.send(ev.ImageLeft())  # perhaps for good: napari empties a viewer that it closes
+            self.send(ev.ImageLeft())  # perhaps for good: napari empties a viewer before it closes it
             return
         try:
             self.frame = frame_of(layer, choice)
@@ -138,7 +138,7 @@ class Controller(QObject):
         self.send(ev.ClassesEdited(tuple(classes)))
 
     def add_class(self) -> None:
-        """One class more, with a name and colour of its own, and the brush set to it."""
+        """Add a class with a default name and colour, and set the brush to it."""
         number = len(self.state.classes) + 1
         self.set_classes((*self.state.classes, default_class(number)))
         self.strokes.pick_class(number)
@@ -150,12 +150,12 @@ class Controller(QObject):
         self.send(ev.LoadModelPressed(path))
 
     def rest(self) -> None:
-        """End the threads until there is something to do again."""
+        """End the threads; they start again when needed."""
         self.send(ev.WindowHidden())
         self._workers.join()
 
     def shutdown(self) -> None:
-        """End the threads and let go of the viewer; the layers stay as they are."""
+        """End the threads and disconnect from the viewer; the layers stay as they are."""
         self._leave_image()
         self._loop.handle(ev.ImageLeft())
         self._watch.close()
@@ -177,7 +177,7 @@ class Controller(QObject):
         return None if self.frame is None else field_of_view(self._viewer, self.frame, self._on_pixels())
 
     def _on_pixels(self) -> Labels | None:
-        """A layer of the frame's shape: it knows which of its pixels are on screen."""
+        """A layer of the frame's shape, which knows its visible corners."""
         if self.strokes.layer is not None:
             return self.strokes.layer
         return None if self._results is None else self._results.segmentation
@@ -196,7 +196,7 @@ class Controller(QObject):
         self.changed.emit(state)
 
     def _show(self, effect: act.Effect) -> None:
-        """Carry out what concerns layers and view."""
+        """Carry out an action on layers or view."""
         if isinstance(effect, act.Wake):
             self._resting_after = effect.job
             self._rest.start(int(1000 * effect.seconds) + 1)

@@ -1,4 +1,4 @@
-"""napari at the state that the command line's demo reached."""
+"""napari, opened with the result of the command-line demo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def show_demo(sample: str, model: Path) -> None:
     sample : str
         Name of a bundled sample.
     model : Path
-        What was learned from its strokes.
+        File of the model learned from its strokes.
     """
     import napari
 

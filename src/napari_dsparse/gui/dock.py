@@ -81,7 +81,7 @@ class SegmentationDock(QWidget):
     # -- layers ---------------------------------------------------------------------------------------------
 
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers there are; napari calls this whenever they change."""
+        """Offer the present layers; napari calls this whenever they change."""
         if self._closed:
             return
         panel = self.panel
@@ -136,7 +136,7 @@ class SegmentationDock(QWidget):
         return None if before is None or before.strokes is None else before.strokes()
 
     def _remember(self) -> None:
-        """Note how the image is read and where it is painted, for when it is chosen again."""
+        """Record the image's channel axis and strokes layer, for when it is chosen again."""
         image, index = self.panel.image_combo.layer, self.panel.channels_combo.currentIndex()
         if image is not None and 0 <= index < len(self._choices):
             strokes = self.controller.strokes.layer
@@ -282,7 +282,7 @@ class SegmentationDock(QWidget):
     # -- end ------------------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """End the threads and let go of the viewer; called once, however the dock goes."""
+        """End the threads and disconnect from the viewer; called once, however the dock is closed."""
         if self._closed:
             return
         self._closed = True
@@ -291,7 +291,7 @@ class SegmentationDock(QWidget):
         self.controller.shutdown()
 
     def event(self, event: QEvent) -> bool:
-        """napari takes a closed dock apart by freeing its widget, without a close event."""
+        """Handle deletion: napari deletes the widget of a closed dock without a close event."""
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
@@ -300,11 +300,11 @@ class SegmentationDock(QWidget):
         return bool(super().event(event))
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """As wide as it needs to be, and no wider: the picture is what matters."""
+        """The least width that fits, which leaves the most to the image."""
         return QSize(320, 720)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
-        """Hear of the whole window being closed, which closes no docks."""
+        """Watch for the close event of the main window, which sends none to its docks."""
         self.window().removeEventFilter(self)
         self.window().installEventFilter(self)
         super().showEvent(event)

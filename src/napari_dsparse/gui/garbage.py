@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept short while the window must stay free."""
+"""Short runs of Python's garbage collector while the window must stay responsive."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from napari_dsparse.live.state import LiveState
 
 
 class CollectorHold(QObject):
-    """Spares the collector the objects that were there before, while a session is busy.
+    """Excludes existing objects from garbage collection while a session is busy.
 
-    napari, Qt and torch hold some hundred thousand objects; a full collection walks them all in a tenth of a
-    second or more, in whichever thread sets it off, with all others waiting. While a model learns or
-    segments, those that were there at its start are set aside (`gc.freeze`); afterwards they are collected
-    as ever, so nothing is kept for good.
+    napari, Qt and torch hold some hundred thousand objects; a full collection takes a tenth of a second or
+    more, in whichever thread triggers it, with all others waiting. While a model learns or segments, the
+    objects that existed at its start are frozen (`gc.freeze`); afterwards they are collected as usual.
     """
 
-    #: Holds in force over all docks of the program: the collector is one for all.
+    #: Active holds of all docks of the program, which share one collector.
     _holds = 0
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -36,7 +35,7 @@ class CollectorHold(QObject):
             self.release()
 
     def release(self) -> None:
-        """Let the collector see everything again, unless another dock still holds."""
+        """Unfreeze all objects, unless another dock still holds."""
         if self._held:
             self._held = False
             CollectorHold._holds -= 1

@@ -1,4 +1,4 @@
-"""Takes what worker threads say over to the window's thread."""
+"""Relay of worker threads' events to the window's thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal
 class EventRelay(QObject):
     """Its signal may be emitted in any thread; Qt delivers it in the window's.
 
-    It has no parent, so it lives as long as a thread that may still speak.
+    It has no parent, so it lives as long as any thread that may still emit.
     """
 
     posted = Signal(object)

@@ -1,6 +1,6 @@
 """Images as arrays and files: their axes, channels and range of values.
 
-Files are read by `napari_dsparse.images.reading`, which those who have arrays need not wait for.
+Files are read by `napari_dsparse.images.reading`, which is not imported here: arrays do not need it.
 """
 
 from napari_dsparse.images.normalisation import Normalisation

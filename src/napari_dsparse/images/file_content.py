@@ -20,7 +20,7 @@ class FileContent:
     data : array
         Numpy, memory-mapped or zarr.
     letters : str
-        One letter an axis of `data`: T, C, Z, Y, X, S (colour samples), or "?".
+        One letter per axis of `data`: T, C, Z, Y, X, S (colour samples), or "?".
     sizes : dict of str to (float, str)
         Scale and unit of the axes whose letters are keys; the others are not known.
     """

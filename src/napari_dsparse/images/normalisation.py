@@ -17,7 +17,7 @@ from napari_dsparse.images.windows import spread_windows
 _SAMPLE_PIXELS = 2**20
 _SAMPLE_VALUES = 2**22
 
-#: Normalised values beyond this grow as a logarithm only: a network means nothing by them, and a single hot
+#: Normalised values beyond this grow only logarithmically: networks have no use for them, and a single hot
 #: pixel of 60,000 on a dim image would outweigh all other paint.
 _LINEAR = 3.0
 
@@ -34,7 +34,7 @@ class Normalisation:
     Parameters
     ----------
     offset, scale : tuple of float
-        One entry a channel, in the image's intensity units; scales are positive.
+        One entry per channel, in the image's intensity units; scales are positive.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class Normalisation:
         if not finite or len(self.offset) != len(self.scale) or not all(s > 0 for s in self.scale):
             raise ImageError(
                 f"A normalisation of offsets {self.offset} and scales {self.scale} is not allowed; "
-                "give one finite offset and one positive scale a channel."
+                "give one finite offset and one positive scale per channel."
             )
 
     def apply(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

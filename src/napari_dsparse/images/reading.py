@@ -1,4 +1,4 @@
-"""Images and label images from files, with what the file says about axes, channels and pixel size."""
+"""Images and label images from files, with axes, channels and pixel size from their metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
 
 _CHANNEL_LETTERS = "CS"
 
-#: What the readers raise when a file is not what its suffix says, or damaged.
+#: Exceptions of the readers for a damaged file or a wrong suffix.
 _DAMAGE = (
     OSError,
     EOFError,
@@ -43,7 +43,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFile:
-    """An image in a file.
+    """An image read from a file.
 
     Parameters
     ----------
@@ -115,14 +115,14 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ------
     LabelsError
         If there is no such file, its format is not known, it is damaged, or it does not hold whole numbers
-        from 0 with one value a pixel.
+        from 0 with one value per pixel.
     """
     file = Path(path)
     content = _read(file, LabelsError, _read_indices, in_memory=True)
     channels = tuple(_channel_axes(content))
     if any(content.data.shape[axis] > 1 for axis in channels):
         raise LabelsError(
-            f"Label file {str(file)!r} has {content.data.shape[channels[0]]} values a pixel; "
+            f"Label file {str(file)!r} has {content.data.shape[channels[0]]} values per pixel; "
             "save it with one whole number a pixel, not as colours."
         )
     labels: npt.NDArray[Any] = np.squeeze(content.data, channels)
@@ -148,7 +148,7 @@ def _read(
     *,
     in_memory: bool = False,
 ) -> FileContent:
-    """Read a file by its suffix; what goes wrong becomes one sentence."""
+    """Read a file by its suffix; errors become one sentence."""
     readers: dict[str, Callable[[Path], FileContent]] = {
         **dict.fromkeys((".tif", ".tiff"), read_tiff),
         **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), read_picture),
@@ -196,7 +196,7 @@ def _read_indices(file: Path) -> FileContent:
 
 def _open_picture(file: Path) -> Image.Image:
     with warnings.catch_warnings():
-        # Pillow warns of large pictures; microscopy has them. What it takes for an attack it still refuses.
+        # Pillow warns of large pictures, common in microscopy. What it takes for an attack it still refuses.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(file, formats=("PNG", "JPEG", "BMP"))
 
@@ -220,7 +220,7 @@ def _channel_axes(content: FileContent) -> list[int]:
 def _resolve(
     content: FileContent, file: Path, labels_shape: Sequence[int] | None, channels: int | None
 ) -> ImageFile:
-    """Settle which axis holds the channels, and what that leaves for the others."""
+    """Determine the channel axis, and the remaining axes."""
     named = _channel_axes(content)
     if len(named) > 1:
         raise ImageError(

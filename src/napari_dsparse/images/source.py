@@ -33,7 +33,7 @@ class ImageSource:
     channel_axis : int, optional
         Non-negative index into `data.shape`; None where the image has one channel and no axis for it.
     name : str
-        What messages call the image.
+        Name of the image in messages.
 
     Raises
     ------
@@ -116,7 +116,7 @@ class ImageSource:
         try:
             with np.errstate(over="ignore"):
                 block = np.asarray(self.data[tuple(index)]).astype(np.float32)
-        except (OSError, RuntimeError) as error:  # a drive that is gone, a damaged chunk
+        except (OSError, RuntimeError) as error:  # a disconnected drive, a damaged chunk
             reason = " ".join(str(error).split())
             raise ImageError(
                 f"Image {self.name!r} could not be read at plane {plane}, rows {rows}, columns {columns} "
@@ -144,10 +144,10 @@ def resolve_image(
     usual_axis: int | None = None,
     name: str = "image",
 ) -> ImageSource:
-    """Find out how to read `image`: which level of a pyramid, which axis holds the channels.
+    """Determine the pyramid level and the channel axis of `image`.
 
-    What is known decides, nothing is guessed where two readings are possible: the shape of labels painted on
-    the image, or the number of channels a model reads. With neither, a last axis of 3 or 4 is colour.
+    Known facts decide, without a guess where two readings are possible: the shape of labels painted on the
+    image, or the number of channels a model reads. With neither, a last axis of 3 or 4 is colour.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def resolve_image(
         Where images of this kind hold their channels (those a model was trained on, say); it settles which
         axis is meant where "auto" finds several, and is otherwise not used.
     name : str
-        What messages call the image.
+        Name of the image in messages.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def _axis_from_channels(shape: tuple[int, ...], channels: int, usual: int | None
     """The axis that is `channels` long."""
     if channels == 1:
         if _looks_like_colour(shape):
-            # Read as a stack, each row of a colour image would be a plane of its own: never what was meant.
+            # Read as a stack, each row of a colour image would be a plane of its own, which is never meant.
             raise ImageError(
                 f"Image {name!r} has shape {shape}, which looks like colour, but {_expected(1)}; "
                 "give one channel of it, or channel_axis=None if it is a stack."
@@ -293,7 +293,7 @@ def _check_pixels(data: Any, name: str) -> None:
         raise ImageError(f"Image {name!r} has shape {shape}; an image needs at least rows and columns.")
     if not all(n >= 1 for n in shape):  # a dask array of unknown size has NaN here
         raise ImageError(
-            f"Image {name!r} has shape {shape}; give an image of known size with at least one pixel an axis."
+            f"Image {name!r} has shape {shape}; give an image of known size with at least one pixel per axis."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: What an axis is measured in where its physical size is not known.
+#: Unit of an axis whose physical size is not known.
 PIXEL = "pixel"
 
 
@@ -82,7 +82,7 @@ def find_unit(text: str) -> Unit | None:
     """
     # ImageJ escapes the micro sign, and Unicode has two of them: U+00B5, and Greek mu U+03BC.
     spelling = text.strip().replace("\\u00B5", "µ").replace("\u03bc", "µ")
-    if spelling in _BY_SYMBOL:  # before the case is dropped: a symbol's case matters
+    if spelling in _BY_SYMBOL:  # before lower-casing: the case of a symbol matters
         return _BY_SYMBOL[spelling]
     word = spelling.lower()
     word = _SPELLINGS.get(word, word)

@@ -1,4 +1,4 @@
-"""Windows spread evenly over an image: what to look at where looking at everything would take too long."""
+"""Windows spread evenly over an image: a sample where reading everything would take too long."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def spread_windows(shape: Sequence[int], edge: int, count: int) -> Iterator[Plan
         yield plane, (top, top + height), (left, left + width)
 
 
-def _place(position: float, room: int) -> int:
-    """A start from 0 to `room`; of `position` its fraction counts."""
-    return int((0.5 + position) % 1.0 * (room + 1))
+def _place(position: float, most: int) -> int:
+    """A start from 0 to `most`, by the fractional part of `position`."""
+    return int((0.5 + position) % 1.0 * (most + 1))

@@ -1,4 +1,4 @@
-"""The optional zarr package, asked for when a Zarr file is."""
+"""The optional zarr package, imported when a Zarr file is opened."""
 
 from __future__ import annotations
 

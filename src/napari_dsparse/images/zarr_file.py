@@ -12,7 +12,7 @@ from napari_dsparse.images.file_content import UNNAMED, FileContent
 from napari_dsparse.images.units import PIXEL, find_unit
 from napari_dsparse.images.zarr_extra import import_zarr
 
-#: What marks a folder as a Zarr array or group, of version 3 or 2.
+#: Files that mark a folder as a Zarr array or group, of version 3 or 2.
 STORE_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
@@ -24,7 +24,7 @@ def read_zarr(path: Path) -> FileContent:
     ImageError
         If zarr is not installed, or the group is not an OME-Zarr image.
     OSError, ValueError, KeyError, TypeError
-        If the store or what it says about itself is damaged.
+        If the store or its metadata is damaged.
     """
     zarr = import_zarr(ImageError)
     node = zarr.open(store=str(path), mode="r")

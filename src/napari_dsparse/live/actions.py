@@ -14,7 +14,7 @@ from napari_dsparse.live.messages import Job, TileDone
 
 @dataclass(frozen=True, slots=True)
 class PauseTraining:
-    """Hold the gradient steps after the one at hand, or go on."""
+    """Pause gradient steps after the current one, or resume them."""
 
     paused: bool
 
@@ -42,10 +42,10 @@ class StopPredicting:
 
 @dataclass(frozen=True, slots=True)
 class DismissThreads:
-    """Let trainer and predictor end, without waiting; what they still say is dropped."""
+    """End trainer and predictor without waiting; their remaining events are dropped."""
 
 
-# -- of whoever shows the results ---------------------------------------------------------------------------
+# -- of the display of results ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,7 @@ class ShowClasses:
 
 @dataclass(frozen=True, slots=True)
 class FinishDrawing:
-    """No tile is on its way: redraw what has been put off."""
+    """No tile is under way: perform the redraws that were put off."""
 
 
 @dataclass(frozen=True, slots=True)

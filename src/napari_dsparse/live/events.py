@@ -38,7 +38,7 @@ class ImageChosen:
 
 @dataclass(frozen=True, slots=True)
 class ImageLeft:
-    """There is no image to work on; `problem` says why if there should be one."""
+    """There is no image to work on; `problem` is the reason if one was chosen."""
 
     problem: str | None = None
 
@@ -67,7 +67,7 @@ class StrokesChosen:
 
 @dataclass(frozen=True, slots=True)
 class StrokesLeft:
-    """There is no strokes layer; `problem` says why if one was chosen."""
+    """There is no strokes layer; `problem` is the reason if one was chosen."""
 
     problem: str | None = None
 
@@ -121,7 +121,7 @@ class ClassesEdited:
 
 @dataclass(frozen=True, slots=True)
 class LiveSwitched:
-    """Learn from every stroke, or only when told."""
+    """Learn from every stroke, or only on request."""
 
     live: bool
 
@@ -133,7 +133,7 @@ class TrainPressed:
 
 @dataclass(frozen=True, slots=True)
 class PausePressed:
-    """Hold the gradient steps after the one at hand, or go on."""
+    """Pause gradient steps after the current one, or resume them."""
 
     paused: bool
 
@@ -150,7 +150,7 @@ class ResetPressed:
 
 @dataclass(frozen=True, slots=True)
 class DeviceChosen:
-    """Compute there from now on."""
+    """Compute on this device from now on."""
 
     name: str
 
@@ -165,7 +165,7 @@ class WholePressed:
 
 @dataclass(frozen=True, slots=True)
 class CancelPressed:
-    """Give up the whole image and what was to follow it; what is segmented stays."""
+    """Cancel the whole image and any export of it; tiles already segmented stay."""
 
 
 @dataclass(frozen=True, slots=True)

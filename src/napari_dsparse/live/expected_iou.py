@@ -1,10 +1,10 @@
-"""The words for how well classes are likely to be found where nothing is painted."""
+"""Wording of the accuracy to expect where nothing is painted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: What the figures mean, on a longer look at any of them.
+#: Tooltip of the figures.
 WHAT_IT_IS = (
     "<p>How well each class is likely to be found where nothing is painted, as intersection over union: 1 is "
     "perfect. It is estimated from what becomes of the image when the classifier is fitted without some of "
@@ -13,9 +13,9 @@ WHAT_IT_IS = (
     "<p>A stroke on a difficult place may lower the estimate, which then knows of that place. The "
     "segmentation is better for it all the same.</p>"
 )
-#: Stands in place of the figures while there are none.
+#: Shown in place of the figures while there are none.
 NOTHING_YET = "Paint each class\nin a few places."
-#: Stands in their place once gradient steps have changed the model that they were estimated for.
+#: Shown in their place once gradient steps have changed the model that they were estimated for.
 NOT_AFTER_STEPS = "Not estimated after gradient steps."
 #: Ranges at least this wide are given to one decimal place; narrower ones would round to a single number.
 ONE_DECIMAL_WIDTH = 0.15

@@ -19,7 +19,7 @@ from napari_dsparse.live.worker import Worker
 
 
 class FileThread(Worker[FileJob]):
-    """Writes and reads files one after the other; whatever was asked for is done before it ends.
+    """Writes and reads files one after the other; every queued job is done before it ends.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The part of the schedule that has files written and read."""
+"""Schedule of files: export, and models written and read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_labels(turn: Turn, event: ev.LabelsRead) -> None:
 
 
 def save_model(turn: Turn, event: ev.SaveModelPressed) -> None:
-    """Save the newest model, with names as they are now and all that is known of how it came to be."""
+    """Save the newest model, with the present class names and its full training record."""
     model = turn.state.model
     if model is None:
         return

@@ -1,4 +1,4 @@
-"""The half of the schedule that learns: when to train, and what the trainer's answers mean."""
+"""Schedule of training: when to train, and the effect of the trainer's answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
 
 
 def leave_strokes(turn: Turn, problem: str | None = None) -> None:
-    """Let go of the strokes layer; its training ends."""
+    """Leave the strokes layer; its training ends."""
     stop(turn)
     turn.set(
         left_job=turn.state.jobs,
@@ -51,7 +51,7 @@ def leave_strokes(turn: Turn, problem: str | None = None) -> None:
 
 
 def on_paint(turn: Turn, labels: Any) -> None:
-    """The strokes may have changed; whoever counts them will tell."""
+    """The strokes may have changed; the trainer counts them."""
     strokes = turn.state.strokes_layer
     if strokes is not None:
         turn.set(strokes_layer=ChosenStrokes(strokes.name, labels, strokes.palette))
@@ -62,7 +62,7 @@ def on_paint(turn: Turn, labels: Any) -> None:
 
 
 def switch_live(turn: Turn, live: bool) -> None:
-    """Learn from every stroke, or only when told."""
+    """Learn from every stroke, or only on request."""
     turn.set(live=live)
     if live:
         submit(turn, learn=True)
@@ -73,7 +73,7 @@ def train(turn: Turn) -> None:
     if turn.state.strokes_layer is None:
         return
     pause(turn, False)
-    asked = not turn.state.learning  # a round at hand goes on
+    asked = not turn.state.learning  # a round under way goes on
     if turn.state.painted_classes >= 2:
         turn.set(problem=None, note=None)
         _expect_fit(turn)
@@ -81,7 +81,7 @@ def train(turn: Turn) -> None:
 
 
 def pause(turn: Turn, paused: bool) -> None:
-    """Hold the gradient steps after the one at hand, or go on."""
+    """Pause gradient steps after the current one, or resume them."""
     training = turn.state.training
     if paused and training is Training.LEARNING:
         turn.do(PauseTraining(True))
@@ -94,7 +94,7 @@ def pause(turn: Turn, paused: bool) -> None:
 
 
 def stop(turn: Turn) -> None:
-    """End the training after the step at hand; its last snapshot still comes."""
+    """End the training after the current step; its last snapshot still arrives."""
     state = turn.state
     turn.set(stopped_job=state.jobs)
     turn.do(StopTraining(state.jobs), PauseTraining(False))

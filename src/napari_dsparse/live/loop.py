@@ -1,4 +1,4 @@
-"""Runs the schedule over the worker threads: the one door for a window, a benchmark or a test."""
+"""The schedule run over the worker threads: the single entry point for a window, a benchmark or a test."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from napari_dsparse.live.workers import Workers
 
 
 class LiveLoop:
-    """Holds the state, takes events one at a time, and has done what the schedule asks for.
+    """Holds the state, takes events one at a time, and carries out the actions of the schedule.
 
     All methods belong to one thread, the window's. The threads' events come to `handle` in that thread too:
-    whoever makes the `Workers` sees to that.
+    the maker of `Workers` is responsible for that.
 
     Parameters
     ----------
     workers : Workers
     show : callable
-        Takes effects: what concerns layers and view.
+        Takes effects: actions on layers and view.
     changed : callable
         Takes the state whenever it differs from the one before.
     state : LiveState, optional
@@ -58,7 +58,7 @@ class LiveLoop:
         self._running = False
 
     def handle(self, event: Event) -> None:
-        """Take in `event`, after those that are being taken in already."""
+        """Process `event`, after those already being processed."""
         self._events.append(event)
         if self._running:
             return

@@ -1,7 +1,7 @@
 """Jobs for the worker threads and the events they answer with: frozen values, nothing else.
 
 Every job carries an `Envelope` that its events repeat. What does not match the state any more is dropped by
-the schedule, in one place. Arrays in a job are never written after it has been handed over.
+the schedule, in one place. Arrays in a job are never written to once it is queued.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class StepTaken:
     judged : bool
         The held-out figures of `progress` are new; without it, they are not known yet or known already.
     seconds_left : float or None
-        Until the round of gradient steps ends; None where nothing can be said of it.
+        Until the round of gradient steps ends; None where it cannot be estimated.
     """
 
     envelope: Envelope
@@ -122,7 +122,7 @@ class SnapshotTaken:
     envelope : Envelope
     classifier : TrainedClassifier
     waits : bool
-        The trainer waits, for a while, until it hears that the preview is done or not wanted.
+        The trainer waits, for a limited time, until the preview is done or not wanted.
     """
 
     envelope: Envelope
@@ -139,7 +139,7 @@ class TrainingEnded:
     envelope : Envelope
     steady : bool
     record : TrainingRecord or None
-        How the newest classifier came to be, held-out figures included; None where there is none.
+        Provenance of the newest classifier, held-out figures included; None where there is none.
     """
 
     envelope: Envelope
@@ -159,7 +159,7 @@ class PredictionJob:
     envelope : Envelope
     classifier : TrainedClassifier
     classes : tuple of ClassInfo
-        The classifier's classes, as the user calls them by now.
+        The classifier's classes, under the user's present names.
     source : ImageSource
     view : FieldOfView
     whole : bool
@@ -170,9 +170,9 @@ class PredictionJob:
         For a preview that the next stroke may replace: of what is on screen alone, in one symmetry, from
         remembered features.
     sketch : bool
-        Send a coarse sketch of all tiles first: what is on screen is out of date throughout.
+        Send a coarse sketch of all tiles first, since everything on screen is out of date.
     foreign : bool
-        The classifier learned from another image, which may have been exposed otherwise.
+        The classifier learned from another image, which may have another exposure.
     match_exposure : bool
         Normalise the image by its own grey values, not by those that the classifier learned from.
     uncertainty, probabilities : bool
@@ -225,7 +225,7 @@ class LookAheadJob:
 
 @dataclass(frozen=True, slots=True)
 class ForgetImageJob:
-    """Let go of the image, and of what is remembered of it."""
+    """Release the image and everything cached of it."""
 
     envelope: Envelope
 
@@ -273,7 +273,7 @@ class TileDone:
 
 @dataclass(frozen=True, slots=True)
 class PredictionEnded:
-    """No more tiles of this job will come."""
+    """There are no more tiles of this job."""
 
     envelope: Envelope
     complete: bool

@@ -1,4 +1,4 @@
-"""The thread that segments, tile by tile, and knows where it was unsure."""
+"""The thread that segments, tile by tile, and records where it is uncertain."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
 from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier
 
-#: Tiles that may wait for the window; more would only pile up in memory.
+#: Tiles that may wait for the window; more would only accumulate in memory.
 TILES_IN_FLIGHT = 4
 
 
@@ -68,7 +68,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._stopped_job = max(self._stopped_job, job)
 
     def tile_taken(self) -> None:
-        """The window has put a tile in place; another may come."""
+        """The window has displayed a tile; another may be posted."""
         self._in_flight.release()
 
     # -- the thread -----------------------------------------------------------------------------------------
@@ -136,7 +136,9 @@ class PredictorThread(Worker[PredictorJob]):
             self._remember_doubt(job, prediction)
             seconds = max(time.monotonic() - started, 1e-6)
             speed = done / seconds
-            if not self._hand_over(_describe(job, prediction, done / pixels, speed, (pixels - done) / speed)):
+            if not self._post_when_due(
+                _describe(job, prediction, done / pixels, speed, (pixels - done) / speed)
+            ):
                 break
             self._cores.apply_thread_limit()
         complete = done == pixels
@@ -148,7 +150,7 @@ class PredictorThread(Worker[PredictorJob]):
         """Tiles that are remembered; then a sketch of the others, and those first that it leaves in doubt."""
         yield from (tile for tile in tiles if predictor.remembers(tile))
         others = [tile for tile in tiles if not predictor.remembers(tile)]
-        if job.sketch and predictor.stride != (1, 1):  # else a sketch would be all there is to compute
+        if job.sketch and predictor.stride != (1, 1):  # otherwise a sketch is all there is to compute
             doubts = self._sketch(job, predictor, others)
             others = sorted(others, key=lambda tile: -doubts.get(tile, 0.0))
         yield from others
@@ -200,13 +202,13 @@ class PredictorThread(Worker[PredictorJob]):
             if self._is_over(job):
                 break
             prediction = predictor.sketch(job.source, tile)
-            if not self._hand_over(_describe(job, prediction, 0.0, 0.0, math.inf, exact=False)):
+            if not self._post_when_due(_describe(job, prediction, 0.0, 0.0, math.inf, exact=False)):
                 break
             doubts[tile] = round(self._remember_doubt(job, prediction), 1)
         return doubts
 
-    def _hand_over(self, event: TileDone) -> bool:
-        """Post a tile once the window has room for it; False if the thread is to close."""
+    def _post_when_due(self, event: TileDone) -> bool:
+        """Post a tile once fewer than the limit are in flight; False if the thread is closing."""
         while not self._in_flight.acquire(timeout=0.1):
             if self._closing.is_set():
                 return False
@@ -224,7 +226,7 @@ class PredictorThread(Worker[PredictorJob]):
         return self._closing.is_set() or job.envelope.job <= self._stopped_job
 
     def _answer_spots(self) -> None:
-        """Answer what takes no time without waiting for the last tile."""
+        """Answer jobs that take no time without waiting for the last tile."""
         with self._changed:
             spots = [job for job in self._jobs if isinstance(job, SpotJob)]
             for job in spots:

@@ -1,6 +1,6 @@
 """Decides everything between strokes and overlay: (state, event) -> (state, actions), pure.
 
-No thread, no window and no clock: whoever runs it hands in what happened and carries out what is asked.
+No thread, no window and no clock: the caller passes in events and carries out the actions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEPT = (
 
 
 def advance(state: LiveState, event: Event) -> tuple[LiveState, tuple[Action, ...]]:
-    """The state after `event`, and what is to be done, in order."""
+    """The state after `event`, and the actions to take, in order."""
     turn = Turn(state)
     if not isinstance(event, msg.WorkerEvent):
         _act(turn, event)
@@ -129,7 +129,7 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
 
 
 def _answer(turn: Turn, event: msg.WorkerEvent) -> None:
-    """Take in what a thread says."""
+    """Process an event of a thread."""
     match event:
         case msg.StrokesCounted():
             learning.on_counted(turn, event)
@@ -170,7 +170,7 @@ def _choose_image(turn: Turn, event: ev.ImageChosen) -> None:
 
 
 def _leave_image(turn: Turn) -> None:
-    """Let go of image and strokes; results stay as they are."""
+    """Leave image and strokes; results stay as they are."""
     if turn.state.chosen is None:
         return
     learning.stop(turn)

@@ -1,4 +1,4 @@
-"""The half of the schedule that segments: what to predict when, and what the predictor's answers mean."""
+"""Schedule of prediction: what to predict and when, and the effect of the predictor's answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_c
 from napari_dsparse.live.turn import Turn
 from napari_dsparse.prediction.exposure import describe_ratio
 
-#: A preview is followed by a pause of this many times its own length: what it takes, training lacks.
+#: A preview is followed by a pause of this many times its own length, which leaves the cores to training.
 REST_SHARE = 1.0
 
 # -- the model ----------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def use(turn: Turn, model: CurrentModel, *, waiting: int = 0) -> None:
 
 
 def take_record(turn: Turn, record: TrainingRecord | None) -> None:
-    """The trainer's model has been judged since it was handed out."""
+    """The trainer's model has been judged since its snapshot."""
     model = turn.state.model
     if model is not None and record is not None and not turn.state.foreign:
         turn.set(model=replace(model, record=record))
@@ -75,14 +75,14 @@ def on_view_changed(turn: Turn) -> None:
 
 
 def look_ahead(turn: Turn) -> None:
-    """There may be a stroke on what is on screen: have ready what its first preview needs."""
+    """A stroke on the part on screen is likely: prepare what its first preview needs."""
     state = turn.state
     if state.strokes_layer is not None and state.chosen is not None and state.view is not None:
         turn.do(msg.LookAheadJob(turn.envelope(), state.chosen.source, state.view, state.device))
 
 
 def on_model_rests(turn: Turn) -> None:
-    """Segment the whole image if that was asked, else what no preview has made final."""
+    """Segment the whole image if requested, otherwise the part that no preview has made final."""
     state = turn.state
     if state.whole is not None and not state.whole_due:
         predict_view(turn)  # once the whole image is done, if that was by an older model
@@ -94,7 +94,7 @@ def on_model_rests(turn: Turn) -> None:
 
 
 def predict_final(turn: Turn) -> None:
-    """Segment the whole image anew if that was asked, else what is on screen."""
+    """Segment the whole image anew if requested, otherwise the part on screen."""
     forget_tiles(turn)
     if turn.state.whole_due:
         predict_whole(turn)
@@ -211,7 +211,7 @@ def predict_whole(turn: Turn) -> None:
 
 
 def cancel(turn: Turn) -> None:
-    """Give up the whole image and what was to follow it; what is segmented stays."""
+    """Cancel the whole image and any export of it; tiles already segmented stay."""
     jobs = turn.state.jobs
     turn.do(StopPredicting(jobs))
     turn.set(cancelled_job=jobs, whole=None, whole_due=False, preview=None, export=None, predicting=0)
@@ -219,7 +219,7 @@ def cancel(turn: Turn) -> None:
 
 
 def on_segmentation_removed(turn: Turn) -> None:
-    """The user removed the layer: nothing is segmented any more, and nothing is until it is asked for."""
+    """The user removed the layer: nothing is segmented until the user asks for it."""
     asked = turn.state.whole is not None
     cancel(turn)
     forget_tiles(turn)
@@ -244,7 +244,7 @@ def on_segmentation_taken(turn: Turn, name: str) -> None:
 
 
 def on_tile(turn: Turn, event: msg.TileDone) -> None:
-    """Have a tile shown and remembered."""
+    """Show a tile and record it as done."""
     state, job = turn.state, event.envelope.job
     turn.do(ShowTile(event))
     if not event.exact:
@@ -256,7 +256,7 @@ def on_tile(turn: Turn, event: msg.TileDone) -> None:
 
 
 def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
-    """A prediction came to its end; the whole image may be segmented, and be written."""
+    """A prediction ended; the whole image may be complete, and an export due."""
     state, job = turn.state, event.envelope.job
     if job == state.predicting:
         turn.set(predicting=0)
@@ -283,7 +283,7 @@ def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
 
 
 def on_exposure(turn: Turn, event: msg.ExposureDiffers) -> None:
-    """Say that the image may have been exposed otherwise, and what to do then."""
+    """Note that the image may have another exposure, and the remedy."""
     if not turn.state.match_exposure:
         spread = f"Grey values here spread {describe_ratio(event.ratio)} where the model learned."
         turn.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")

@@ -48,7 +48,7 @@ def describe_model(state: LiveState) -> str:
 
 
 def _model_at_hand(state: LiveState) -> str:
-    """The beginning of a sentence that goes on with "press New"."""
+    """Start of a sentence that continues with "press New"."""
     if state.model is None or not state.has_model:
         return "P"
     if state.applied:

@@ -1,4 +1,4 @@
-"""All that is known of a live session, as one frozen value; a window draws it and nothing else."""
+"""The complete state of a live session, as one frozen value; a window draws it and nothing else."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class CurrentModel:
     key : hashable
         Of the image whose strokes it learned from; None if it came from a file.
     record : TrainingRecord or None
-        What has been found out about it since it was handed out.
+        Training record completed after its snapshot.
     """
 
     classifier: TrainedClassifier
@@ -138,7 +138,7 @@ class LiveState:
         Learn from every stroke as soon as it is painted.
     device, network : str
     uncertainty, probabilities, match_exposure : bool
-        What is wanted of a prediction besides labels, and how it reads the image.
+        Maps wanted besides labels, and whether the image is normalised by its own grey values.
     training : Training
     progress : TrainingProgress or None
         Of the newest fit or step.
@@ -147,9 +147,9 @@ class LiveState:
     fit_seconds : float
         What the newest fit took.
     seconds_left : float or None
-        Until the round of gradient steps ends, where that can be told.
+        Until the round of gradient steps ends, where that can be estimated.
     stopping : bool
-        Learning was stopped and its last model, by the step at hand, is still to come.
+        Learning was stopped; its last model, after the current step, is still to come.
     fitted : tuple of (strokes, pixels)
         What was painted when the newest model was fitted.
     model : CurrentModel or None
@@ -186,15 +186,15 @@ class LiveState:
     writing : bool
         A file is being written or read.
     problem : str or None
-        What went wrong last, until something goes right.
+        The last failure, until something succeeds.
     note : str or None
-        What went right last, worth a sentence.
+        The last success worth a sentence.
     jobs, images : int
         Numbers given out so far.
     worker : int
-        Number of the threads that are meant by now; events of earlier ones are dropped.
+        Number of the current threads; events of earlier ones are dropped.
     lineage : int
-        How often the model was reset.
+        Number of resets of the model.
     stopped_job, superseded_job : int
         Training up to the first was stopped; models of training up to the second gave way to another.
     cancelled_job : int
@@ -315,7 +315,7 @@ class LiveState:
 
 
 def named_classes(state: LiveState, classifier: TrainedClassifier) -> tuple[ClassInfo, ...]:
-    """The classifier's classes under the names and colours that they have by now."""
+    """The classifier's classes under their present names and colours."""
     now = state.classes
     return tuple(now[i] if i < len(now) else info for i, info in enumerate(classifier.classes))
 

@@ -1,4 +1,4 @@
-"""The thread that learns: counts strokes, fits the model to them, judges it, hands out snapshots."""
+"""The thread that learns: counts strokes, fits the model to them, judges it, posts snapshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SNAPSHOT_SECONDS = 2.0
 PROGRESS_SECONDS = 0.4
 #: The first steps of a round are slower than the rest and say little about the time that is left.
 STEPS_TO_ESTIMATE = 3
-#: How long judging waits, at most, for the first preview of new paint.
+#: Longest wait (seconds) of judging for the first preview of new paint.
 GIVE_WAY_SECONDS = 2.0
 #: More labels than this are an instance segmentation rather than classes.
 MOST_CLASSES = 64
@@ -56,18 +56,18 @@ class TrainerThread(Worker[TrainingJob]):
     # -- called by the window's thread ----------------------------------------------------------------------
 
     def stop(self, job: int) -> None:
-        """End the training of `job` and all before it after the step at hand."""
+        """End the training of `job` and all before it after the current step."""
         self._stopped_job = max(self._stopped_job, job)
         self._may_step.set()
         self._released.set()
 
     def release(self, job: int) -> None:
-        """The preview of the snapshot of `job`, which is waited for, is over or not wanted."""
+        """The preview that `job` waits for is done or not wanted."""
         if job >= self._waiting_job:
             self._released.set()
 
     def pause(self, paused: bool) -> None:
-        """Hold a round of gradient steps after the step at hand, or go on."""
+        """Pause a round of gradient steps after the current step, or resume it."""
         if paused:
             self._may_step.clear()
         else:
@@ -158,7 +158,7 @@ class TrainerThread(Worker[TrainingJob]):
         return self._is_waiting or self._closing.is_set() or job.envelope.job <= self._stopped_job
 
     def _trainer_for(self, job: TrainingJob) -> Trainer:
-        """The trainer at hand if it learns from this image, network and device; a new one otherwise."""
+        """The present trainer if it learns from this image, network and device; a new one otherwise."""
         wanted = (job.source, job.network, job.device, job.lineage)
         if self._trainer is None or self._trained_on != wanted:
             self._trainer = None  # free the old one first

@@ -1,4 +1,4 @@
-"""One turn of the schedule in the making: the state so far, and what is to be done."""
+"""One turn of the schedule while it is computed: the state so far, and the actions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Turn:
         self.state = replace(self.state, **changes)
 
     def do(self, *actions: Action) -> None:
-        """Ask for `actions`, in order."""
+        """Append `actions`, in order."""
         self.actions.extend(actions)
 
     def number_job(self) -> int:

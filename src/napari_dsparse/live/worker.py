@@ -1,4 +1,4 @@
-"""A long-lived thread that works off jobs, and tells of failures in a sentence."""
+"""A long-lived thread that processes jobs, and reports failures as one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ J = TypeVar("J", bound=Job)
 
 
 class Worker(threading.Thread, Generic[J]):
-    """Works off jobs one at a time, in order; subclasses say what a job is.
+    """Processes jobs one at a time, in order; subclasses define the jobs.
 
     A plain thread and not napari's `thread_worker`: it ends when told to, not at a yield, and leaves nothing
     to the garbage collector of the window's thread.
@@ -30,7 +30,7 @@ class Worker(threading.Thread, Generic[J]):
         Takes an event from this thread to the window; must be safe to call here.
     """
 
-    #: Whether jobs that wait are still done when the thread is asked to end.
+    #: True if waiting jobs are still done when the thread is asked to end.
     finishes_jobs = False
 
     def __init__(self, name: str, post: Callable[[WorkerEvent], None]) -> None:
@@ -88,7 +88,7 @@ class Worker(threading.Thread, Generic[J]):
             )
         except BaseException as error:
             self._post(JobFailed(job.envelope, self.name, _as_sentence(error)))
-            raise  # a mistake of ours: the thread ends with its traceback, the next job gets a new one
+            raise  # a bug: the thread ends with its traceback, the next job gets a new one
 
     @property
     def _is_waiting(self) -> bool:
@@ -98,7 +98,7 @@ class Worker(threading.Thread, Generic[J]):
     # -- for subclasses -------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
-        """Free what is held: nothing will be computed any more."""
+        """Release resources: nothing will be computed any more."""
 
     def _work(self, job: J) -> None:
         raise NotImplementedError
@@ -109,7 +109,7 @@ class Worker(threading.Thread, Generic[J]):
 
 
 def _as_sentence(error: BaseException) -> str:
-    """An error not of our own, without its traceback: its first line, and its kind."""
+    """Type and first line of an error from elsewhere, without its traceback."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no further explanation'}"
 

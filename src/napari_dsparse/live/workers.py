@@ -1,4 +1,4 @@
-"""The worker threads behind one door: started when needed, told apart by number, let go when they end."""
+"""The worker threads behind one interface: started when needed, numbered, and released when they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
 from napari_dsparse.machine.cores import CoreShare
 
-#: A thread that does not end in this time (seconds) is left to die with the program; it can do no harm.
+#: A thread that does not end within this time (seconds) is abandoned as a daemon until the program ends.
 JOIN_SECONDS = 5.0
 #: The thread that writes files gets this long (seconds), since a user waits for the file.
 FILE_JOIN_SECONDS = 120.0
@@ -32,7 +32,7 @@ _started: weakref.WeakSet[Worker[Any]] = weakref.WeakSet()
 
 @atexit.register
 def _end_all() -> None:
-    """A program that ends must not tear torch down under a working thread, which aborts the process."""
+    """End all threads at exit: tearing torch down under a working thread would abort the process."""
     threads = list(_started)
     for thread in threads:
         thread.close()
@@ -43,7 +43,7 @@ def _end_all() -> None:
 class Workers:
     """One thread that trains, one that predicts, one that reads and writes files.
 
-    Each is started by its first job, and by the first after it was dismissed or ended by an unforeseen error.
+    Each is started by its first job, and again by the next job after it was dismissed or failed unexpectedly.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Workers:
         self._paused = False
 
     def submit(self, job: msg.Job) -> None:
-        """Give `job` to the thread that does such jobs."""
+        """Queue `job` with the thread for its kind."""
         match job:
             case msg.TrainingJob():
                 if self._trainer is None or not self._trainer.is_alive():
@@ -87,7 +87,7 @@ class Workers:
                 self._predictor.submit(job)
 
     def control(self, action: Control) -> None:
-        """Carry out what concerns threads as such."""
+        """Carry out an action that concerns threads."""
         match action:
             case PauseTraining():
                 self._paused = action.paused
@@ -106,7 +106,7 @@ class Workers:
                 self._dismiss()
 
     def tile_taken(self, tile: msg.TileDone) -> None:
-        """Tell the predictor that made `tile`, if it is still there, that another may come."""
+        """Tell the predictor that made `tile`, if it still exists, that it may post another."""
         if self._predictor is not None and tile.envelope.worker == self._predictor_number:
             self._predictor.tile_taken()
 
@@ -116,7 +116,7 @@ class Workers:
             _join(self._ending.pop())
 
     def shutdown(self) -> None:
-        """End all threads and wait for them; files that were asked for are written first."""
+        """End all threads and wait for them; queued files are written first."""
         self._dismiss()
         if self._files is not None:
             self._files.close()

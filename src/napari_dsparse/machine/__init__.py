@@ -1,1 +1,1 @@
-"""This computer: its devices, its cores, and what is kept on its disk."""
+"""This computer: its devices, its cores, and the cache on its disk."""

@@ -1,5 +1,4 @@
-"""Compiled kernels on disk, so that each is compiled once a machine and not once a process; and what was
-measured of the machine.
+"""Cache on disk: kernels, so that each is compiled once per machine, and times measured on the machine.
 
 Safe to share, between processes and between nodes of a cluster: an entry appears complete or not at all,
 carries a digest of its content, and is thrown away when that does not match. No failure here is an error:
@@ -22,7 +21,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def cache_folder() -> Path | None:
-    """The user's folder for what is kept; None where there is no home."""
+    """The user's cache folder; None without a home folder."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     try:
@@ -51,13 +50,13 @@ def load(folder: Path | None, name: str) -> bytes | None:
 
 
 def store(folder: Path | None, name: str, content: bytes) -> None:
-    """Keep `content` under `name`, if that can be done."""
+    """Store `content` under `name`, if possible."""
     if folder is None:
         return
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A name of its own, then one atomic step: two processes at once each put down a whole entry.
+        # A unique name, then one atomic step: of two processes at once, each writes a complete entry.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:16]}-", dir=folder)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content + hashlib.sha256(content).digest())

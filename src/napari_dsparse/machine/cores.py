@@ -11,7 +11,7 @@ import torch
 
 
 class CoreShare:
-    """Divides the cores among the worker threads that compute at the moment.
+    """Division of the cores among the worker threads that are computing.
 
     Two threads that each open as many torch threads as there are cores slow each other down; one alone should
     have them all. A thread joins with `working` and calls `apply_thread_limit` before each piece of work.
@@ -36,7 +36,7 @@ class CoreShare:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Leave the calling thread's share, which has joined with `working`, to the others for a while."""
+        """Leave the share of the calling thread, within `working`, to the others for a while."""
         with self._lock:
             self._working -= 1
         try:
@@ -51,7 +51,7 @@ class CoreShare:
         return self._working > 0
 
     def apply_thread_limit(self) -> None:
-        """Give the calling thread's torch its present share."""
+        """Set torch's threads for the calling thread to its present share."""
         share = max(1, self._cores // max(1, self._working))
         if getattr(self._mine, "share", None) != share:  # OpenMP's setting is the thread's own
             torch.set_num_threads(share)

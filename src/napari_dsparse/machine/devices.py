@@ -67,11 +67,11 @@ class _FullFloat32:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """float32 convolutions with all their bits within; the caller's setting is as before afterwards.
+    """Context with full-precision float32 convolutions; the caller's setting is restored afterwards.
 
-    PyTorch lets CUDA convolutions round to tf32 (10 bits) unasked. The built-in networks tell classes apart
-    by differences that are small against the values they are differences of, and need more. The switch is
-    the whole program's, so the last of several threads to leave puts it back.
+    PyTorch lets CUDA convolutions round to tf32 (10 bits) by default. The built-in networks tell classes
+    apart by small differences of large values, and need more. The switch is
+    the whole program's, so the last of several threads to leave restores it.
     """
     if device.type != "cuda":
         yield

@@ -28,7 +28,7 @@ WorkT = TypeVar("WorkT", bound="DataclassInstance")
 def fastest(seconds: Seconds | None, usual: str, clearly: float) -> str:
     """Returns the fastest alternative where it takes less than `clearly` times as long as the usual one.
 
-    Noise alone must decide nothing; without times, or without a clear winner, the usual one stays.
+    Noise must not decide; without times, or without a clear winner, the usual one stays.
     """
     if not seconds:
         return usual
@@ -80,10 +80,10 @@ class MeasuredTimes(Generic[WorkT]):
                 yield entry["work"], entry["seconds"]
 
     def forget(self) -> None:
-        """Ask the disk again, as a new process would."""
+        """Forget what is in memory: the next call reads the disk, as in a new process."""
         self._known, self._unkept = {}, set()
 
     def _entry(self, work: WorkT) -> str:
-        # Of the fields alone, so that entries outlive a new name of their class.
+        # Of the fields only, so that entries stay valid if their class is renamed.
         text = "Work" + repr(work).removeprefix(type(work).__qualname__)
         return f"{hashlib.sha256(text.encode()).hexdigest()}{self._suffix}"

@@ -1,8 +1,8 @@
 """Parts of a plane whose local scores are computed once, however many tiles look at them.
 
-A network that sees far reads, for a tile, much more than the tile: of a tile of 256 pixels with a patch of
-219 less than a third are its own. But most of its layers see 27 pixels. What these say is computed in blocks
-that hardly overlap and kept while neighbouring tiles need it; means over wide windows are taken from there.
+A network with a large patch reads much more than the tile: of the input of a tile of 256 pixels with a patch
+of 219, less than a third lies in the tile. But most of its layers see 27 pixels. Their output is computed in
+blocks that hardly overlap, and kept while neighbouring tiles need it for means over wide windows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Blocks:
     Parameters
     ----------
     tiles : sequence of Tile
-        Tiles that will be asked for; others may be, but share nothing.
+        Tiles that will be requested; others may be too, but share nothing.
     halo : int
         Pixels around a tile whose local scores it needs.
     compute : callable

@@ -1,4 +1,4 @@
-"""A model on images whose grey values mean something else than where it learned: another exposure."""
+"""Models on images of another exposure than those they learned from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import replace
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource, Normalisation
 
-#: From this factor between ranges of grey values on, an image is likely to have been exposed otherwise.
+#: Ratio between ranges of grey values from which another exposure is likely.
 NOTABLE = 3.0
 
 
 def normalised_to(classifier: TrainedClassifier, source: ImageSource) -> TrainedClassifier:
     """The classifier, with `source` normalised by its own grey values.
 
-    Right where exposure differs and contents do not. An image without any object would have its noise brought
+    Correct where exposure differs and contents do not. In an image without any object, noise would be brought
     to the contrast of objects.
 
     Raises
@@ -28,7 +28,7 @@ def normalised_to(classifier: TrainedClassifier, source: ImageSource) -> Trained
 def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
     """Spread of the grey values of `source`, relative to their spread in training.
 
-    Of several channels, that which differs most, to either side of 1.
+    Of several channels, the ratio furthest from 1 in either direction.
     """
     own, learned = Normalisation.measure([source]).scale, classifier.normalisation.scale
     return max((a / b for a, b in zip(own, learned, strict=True)), key=lambda ratio: max(ratio, 1 / ratio))

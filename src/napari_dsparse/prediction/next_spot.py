@@ -14,7 +14,7 @@ from scipy import ndimage
 BLOCK = 8
 #: Blocks this close to paint, or to a spot already shown, are not suggested (in blocks).
 CLEARANCE = 3
-#: Below this mean uncertainty nothing is worth a stroke.
+#: Mean uncertainty below which no spot is suggested.
 WORTH_A_STROKE = 0.05
 
 

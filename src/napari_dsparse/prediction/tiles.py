@@ -12,7 +12,7 @@ from napari_dsparse.errors import DsparseError
 
 #: Edge of a tile's input in pixels, halo included, where the patch leaves room for it. A widest map of 32
 #: float32 channels is then 8 MB: it stays in a desktop processor's cache, and a tile takes tens of
-#: milliseconds, which is how soon a user's stop is heard.
+#: milliseconds, which bounds the delay of a user's stop.
 TILE_INPUT = 256
 #: A tile is at least this many times its halo, so that the halo never costs more than the tile.
 TILE_OVER_HALO = 3
@@ -80,7 +80,7 @@ class FieldOfView:
 def plan_tiles(shape: Sequence[int], spec: NetworkSpec) -> tuple[Tile, ...]:
     """Tiles that cover an image, from its shape and the model's patch alone.
 
-    So a window, a command line and a cluster cut the same tiles and write the same bytes.
+    So the dock, the command line and a cluster cut the same tiles and write the same bytes.
 
     Parameters
     ----------

@@ -27,12 +27,12 @@ class ViewMemory:
 
     Every round of training begins at the warm start, with a last layer fitted to all strokes. So the first
     classifier that knows a new stroke reads the same features as the one that knew the stroke before, and
-    differs in how it weighs them: with the features at hand, what is left to compute is a fifth.
+    differs in its weights: with known features, only a fifth of the work is left.
 
     Parameters
     ----------
     most_bytes : int
-        Parts beyond that are not kept.
+        Limit; further parts are not kept.
     """
 
     def __init__(self, most_bytes: int = MEMORY_BYTES) -> None:
@@ -61,7 +61,7 @@ class ViewMemory:
         return self._tiles.get(tile)
 
     def keep(self, tile: Tile, features: Tensor) -> None:
-        """Remember features of a part, if there is room."""
+        """Keep features of a part, if they fit."""
         used = sum(kept.nbytes for kept in self._tiles.values())
         if used + features.nbytes <= self._most_bytes:
             self._tiles[tile] = features

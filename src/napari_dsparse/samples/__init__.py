@@ -15,13 +15,13 @@ from PIL import Image
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError
 
-#: The names that `load` takes; what each shows stands in the README beside this file.
+#: Names that `load` takes; the README beside this file describes each.
 SAMPLES: tuple[str, ...] = ("nuclei", "tissue", "phase")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One image as a user would have it after the first strokes, and the truth to score against.
+    """An image with first strokes as a user would paint them, and the truth to score against.
 
     Parameters
     ----------

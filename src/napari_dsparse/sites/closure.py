@@ -21,8 +21,8 @@ from napari_dsparse.ops import KernelMap
 
 Indices = NDArray[np.int64]
 
-#: "No such site" in an inverse map, and more sites than a layer may have: however many maps are joined, and
-#: their sites counted on, it stays beyond them all.
+#: "No such site" in an inverse map, and more sites than a layer may have: it stays above all site numbers,
+#: however many maps are joined.
 NO_SITE = 1 << 30
 #: Largest table of places: at all, and more for each site that stands in it.
 TABLE_PLACES, PLACES_A_SITE = 1 << 16, 64
@@ -75,7 +75,7 @@ class Closure:
     maps : tuple of KernelMap
         One for each window of a chain; of a graph, one for each mapped input of each reader.
     is_disjoint : bool
-        No output shares anything with another: the input rows are its patch, row by row, then the next one's.
+        Outputs share nothing: the input rows are the patch of the first, row by row, then that of the next.
     """
 
     pixels: Tensor
@@ -89,7 +89,7 @@ class Closure:
 
     @property
     def work(self) -> int:
-        """Taps read by all layers: the closure's cost, but for channels."""
+        """Taps read by all layers: the closure's cost, apart from channels."""
         return sum(kernel_map.rows.numel() for kernel_map in self.maps)
 
     def to(self, device: torch.device) -> Closure:
@@ -112,7 +112,7 @@ def dependency_closure(windows: Sequence[TapWindow | Reader], sites: Indices, wi
     Returns
     -------
     Closure
-        Its last layer gives out one row for each wanted output, in their order.
+        Its last layer gives one row per wanted output, in their order.
     """
     return link_sites(windows, active_sites(windows, sites, width), width)
 
@@ -213,7 +213,7 @@ def _ranks(sites: Indices, starts: Indices, offsets: Indices) -> NDArray[np.sign
 def _fits_a_table(places: int, sites: int) -> bool:
     """True if sites should be looked up in a table of all places between them: ten times as fast as a list.
 
-    Strokes cut along a lattice always do; a few pixels strewn over a large image do not.
+    This holds for strokes cut along a lattice, not for a few pixels scattered over a large image.
     """
     return places < TABLE_PLACES + PLACES_A_SITE * sites
 
@@ -229,7 +229,7 @@ class MapBuffers:
         self._held: dict[object, Tensor] = {}
 
     def take(self, what: object, shape: tuple[int, int]) -> Tensor:
-        """An int32 array of `shape`, with anything in it; the one last taken for `what` is used again."""
+        """An uninitialised int32 array of `shape`; the one last taken for `what` is reused."""
         held = self._held.get(what)
         if held is None or held.numel() < shape[0] * shape[1]:
             held = torch.empty(shape[0] * shape[1] * 5 // 4, dtype=torch.int32)
@@ -265,7 +265,7 @@ def _join_maps(maps: Sequence[KernelMap], buffers: MapBuffers, layer: int) -> Ke
     output = input_ = 0
     for m in maps:
         torch.add(m.rows, input_, out=rows[output : output + m.outputs])
-        # "No such site" stays beyond all sites.
+        # "No such site" stays above all sites.
         torch.add(m.inverse, output, out=inverse[input_ : input_ + m.inputs])
         output, input_ = output + m.outputs, input_ + m.inputs
     return KernelMap(rows, inverse)

@@ -40,7 +40,7 @@ class Recipe:
     jitter : float
         Standard deviation of random gain and offset per piece and channel, in normalised units.
     averaging : float
-        Decay a step of the running average of weights that predicts.
+        Decay per step of the running average of weights that predicts.
     n_symmetries : int
         Symmetries averaged at prediction: 1, 2, 4 or 8. Four take four times as long as one and gained 0.004
         of mean IoU (bench/QUALITY_LOG.md).

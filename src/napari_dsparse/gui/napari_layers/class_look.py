@@ -1,4 +1,4 @@
-"""Class names and colours as a Labels layer carries them: in its features and its colormap."""
+"""Class names and colours of a Labels layer, kept in its features and its colormap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a result on an image's pixels to what a file tells of it: scale, units and axes included."""
+"""Results on an image's pixels prepared for a file: scale, units and axes included."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Image
 
-#: What axis labels say when they mean channels.
+#: Axis labels that mean channels.
 _CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels", "s", "sample", "samples", "rgb", "lambda"})
 
 
@@ -28,7 +28,7 @@ class ChannelChoice:
     axis : int or None
         Axis of the layer's data that holds the channels; None reads every leading axis as slices.
     text : str
-        The choice in the user's words.
+        Text of the choice for the user.
     """
 
     axis: int | None
@@ -38,8 +38,7 @@ class ChannelChoice:
 def channel_choices(layer: Image) -> tuple[ChannelChoice, ...]:
     """Every way to read `layer`, the likeliest first.
 
-    Nothing is guessed where nothing is known: only an RGB layer, or an axis that is labelled so, is taken
-    for channels unasked.
+    Only the axis of an RGB layer, or one labelled as channels, is taken for channels by default.
     """
     shape = _data_of(layer).shape
     if layer.rgb:

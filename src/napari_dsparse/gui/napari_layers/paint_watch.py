@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 DEBOUNCE_MILLISECONDS = 120
 
 #: Together these cover painting, fill and polygons (`paint`), undo and redo (`set_data`) and ``data = x``
-#: (`data`). Some of them also come without a change, on slicing for one; whoever listens compares strokes.
+#: (`data`). Some of them are also emitted without a change, on slicing for one; receivers compare strokes.
 _EVENTS = ("paint", "set_data", "data")
 
 
 class PaintWatch(QObject):
-    """Says, a moment after the last change, that a Labels layer may hold other strokes.
+    """Signals, a moment after the last change, that the strokes of a Labels layer may have changed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The layers that show results: made once, filled tile by tile, never confused with the user's own."""
+"""Result layers: made once, filled tile by tile, and kept apart from the user's own."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels, Layer
 
-#: How strongly the segmentation covers the image.
+#: Opacity of the segmentation.
 SEGMENTATION_OPACITY = 0.4
-#: Stands where the probability maps have the number of their class.
+#: Key of the uncertainty map, where probability maps have the number of their class.
 UNCERTAINTY = 0
 #: A whole layer is redrawn at most this often (seconds), and never more than a twentieth of the time.
 REDRAW_SECONDS, REDRAW_SHARE = 0.25, 0.05
@@ -79,7 +79,7 @@ class ResultLayers(QObject):
 
     @property
     def labels(self) -> npt.NDArray[Any] | None:
-        """The segmentation as the engine shapes it: (..., Y, X)."""
+        """The segmentation in the shape that the engine uses: (..., Y, X)."""
         layer = self.segmentation
         return None if layer is None else self._frame.engine_view(layer.data)
 
@@ -117,7 +117,7 @@ class ResultLayers(QObject):
         self._redraw_stale()
 
     def show_maps(self, *, uncertainty: bool, probabilities: bool) -> None:
-        """Show or hide the maps, once for every change of what is wanted; in between they are the user's."""
+        """Show or hide the maps when the choice of maps changes; otherwise visibility is up to the user."""
         wanted = uncertainty, probabilities
         if wanted == self._maps_shown:
             return

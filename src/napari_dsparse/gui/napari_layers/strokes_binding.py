@@ -1,4 +1,4 @@
-"""The strokes layer under the dock's hand: what is painted, the brush, the keys, names and colours."""
+"""Connection of the dock to the strokes layer: paint, brush, keys, names and colours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StrokesBinding(QObject):
 
     #: A copy of all labels, a moment after they may have changed.
     painted = Signal(object)
-    #: The class that the brush paints by now; 0 erases.
+    #: The class that the brush paints now; 0 erases.
     brush_changed = Signal(int)
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
@@ -45,13 +45,13 @@ class StrokesBinding(QObject):
         self._keys = ClassKeys(self.pick_class)
 
     def bind(self, layer: Labels, frame: ImageFrame) -> StrokesChosen:
-        """Watch `layer`, which lies on the pixels of `frame`, and no other; what there is to know of it."""
+        """Watch `layer`, which lies on the pixels of `frame`, and no other; returns its contents."""
         self.release()
         self.layer, self._frame = layer, frame
         self._watch.watch(layer)
         self._keys.bind(layer)
         layer.events.selected_label.connect(self._on_brush)
-        layer.events.mode.connect(self._on_mode, position="last")  # napari's own words come first
+        layer.events.mode.connect(self._on_mode, position="last")  # napari's own help text comes first
         self._on_mode()
         return StrokesChosen(
             name=layer.name,
@@ -95,7 +95,7 @@ class StrokesBinding(QObject):
 
 
 def copy_of(frame: ImageFrame, layer: Labels) -> npt.NDArray[Any]:
-    """The layer's labels as the engine shapes them, which no one writes to any more."""
+    """A read-only copy of the layer's labels in the shape that the engine uses."""
     labels = frame.engine_view(layer.data).copy()
     labels.flags.writeable = False
     return labels

@@ -34,7 +34,7 @@ STROKES_OPACITY = 0.9
 
 
 def new_strokes_layer(viewer: Viewer, frame: ImageFrame, classes: Sequence[ClassInfo]) -> Labels:
-    """An empty strokes layer on the image's pixels, on top, with the brush in hand."""
+    """An empty strokes layer on the image's pixels, on top, with the brush selected."""
     from napari.layers import Labels
 
     layer = Labels(
@@ -51,7 +51,7 @@ def new_strokes_layer(viewer: Viewer, frame: ImageFrame, classes: Sequence[Class
 
 
 def take_brush(viewer: Viewer, layer: Labels, size: int | None = None) -> None:
-    """Make `layer` the active one, with a tool in hand that paints: the one at hand, or else the brush."""
+    """Make `layer` active, with a painting tool selected: the present one if it paints, else the brush."""
     viewer.layers.selection.active = layer
     layer.selected_label = max(1, layer.selected_label)
     if str(layer.mode) not in PAINTING_MODES:
@@ -61,7 +61,7 @@ def take_brush(viewer: Viewer, layer: Labels, size: int | None = None) -> None:
 
 
 def explain_keys(viewer: Viewer, layer: Labels) -> None:
-    """Say in napari's status bar what keys do on this layer, now that 1 to 9 choose classes."""
+    """Show in napari's status bar the keys of this layer, where 1 to 9 choose classes."""
     others = [words for mode, words in TOOL_KEYS.items() if mode != str(layer.mode)]
     layer.help = f"use <1> to <{KEYED_CLASSES}> to choose a class, {', '.join(others)}"
     if unwrapped(viewer.layers.selection.active) is layer:

@@ -16,7 +16,7 @@ DEBOUNCE_MILLISECONDS = 150
 
 
 class ViewWatch(QObject):
-    """Says, a moment after the last movement, that other pixels may be on screen.
+    """Signals, a moment after the last movement, that other pixels may be on screen.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class ViewWatch(QObject):
             emitter.connect(self._on_event)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._timer.stop()
         for emitter in self._emitters:
             emitter.disconnect(self._on_event)

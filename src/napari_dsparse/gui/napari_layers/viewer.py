@@ -1,4 +1,4 @@
-"""Small facts about napari's layers and viewer that several parts of this room need."""
+"""Queries of napari's layers and viewer that several modules of this subpackage need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Where a layer of ours says so, in its metadata.
+#: Metadata key that marks a layer of ours.
 METADATA_KEY = "napari_dsparse"
 
 
 def unwrapped(thing: T) -> T:
-    """The object itself where napari handed out a proxy of it: proxies have no identity to compare."""
+    """The object behind a napari proxy: proxies have no identity to compare."""
     return getattr(thing, "__wrapped__", thing)
 
 
@@ -36,7 +36,7 @@ def in_viewer(viewer: Viewer, layer: Layer) -> bool:
 
 
 def mark_ours(layer: Layer, role: str) -> None:
-    """Remember that we made `layer`, and as what."""
+    """Mark `layer` as ours, with its role."""
     layer.metadata = {**layer.metadata, METADATA_KEY: {"role": role}}
 
 
@@ -47,7 +47,7 @@ def our_role(layer: Layer) -> str | None:
 
 
 def disown(layer: Layer) -> None:
-    """Leave `layer` to the user."""
+    """Mark `layer` as the user's."""
     layer.metadata = {key: value for key, value in layer.metadata.items() if key != METADATA_KEY}
 
 

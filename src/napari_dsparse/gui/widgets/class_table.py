@@ -1,4 +1,4 @@
-"""The table of classes: key, colour, name, paint; a click picks what the brush paints."""
+"""The table of classes: key, colour, name, paint; a click selects the class to paint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_ROWS_SHOWN = 6
 
 
 class ClassTable(QTableWidget):
-    """Names, colours and paint of the classes, and how well they are likely to be found.
+    """Names, colours and paint of the classes, and their expected accuracy.
 
     Click a row to paint that class, double-click its name to rename it, double-click its colour to change it.
     """
@@ -165,7 +165,7 @@ class ClassTable(QTableWidget):
             super().keyPressEvent(event)
 
     def _fit_height(self) -> None:
-        """As tall as the rows it has, up to a point."""
+        """Height of its rows, up to a limit."""
         rows = min(max(self.rowCount(), 2), MOST_ROWS_SHOWN)
         rows_height = rows * self.verticalHeader().defaultSectionSize()
         header_height = self.horizontalHeader().sizeHint().height()
@@ -175,7 +175,7 @@ class ClassTable(QTableWidget):
         self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if more else policy.ScrollBarAlwaysOff)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
-        """A theme brings its own height of the header."""
+        """Adapt to the header height of a new theme."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.StyleChange:
             self._fit_height()

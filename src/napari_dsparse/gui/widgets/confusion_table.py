@@ -20,7 +20,7 @@ from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import NOTHING_YET, WHAT_IT_IS, range_text
 from napari_dsparse.training.progress import TrainingProgress
 
-#: What the table is good for, on a longer look.
+#: Tooltip of the table.
 WHAT_FOR = (
     "<p>Which classes are taken for one another, on strokes that the classifier was fitted without.</p>"
     "<p>Not how often that happens elsewhere: strokes lie where a class is easy to see, and later where it "
@@ -28,7 +28,7 @@ WHAT_FOR = (
 )
 #: Rows shown before the table scrolls.
 MOST_ROWS_SHOWN = 6
-#: How strongly a cell with all of a class's pixels is coloured, 0..255.
+#: Opacity of a cell with all of a class's pixels, 0..255.
 FULL_CELL = 150
 
 

@@ -13,11 +13,11 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.live.expected_iou import NOTHING_YET, WHAT_IT_IS
 from napari_dsparse.training.progress import TrainingProgress
 
-#: How much of a class's colour its band has, 0..255.
+#: Opacity of a class's band, 0..255.
 BAND_ALPHA = 50
 #: Pixels for the numbers of the vertical axes, as of a loss of 0.0025; what does not fit is not drawn.
 AXIS_WIDTHS = (40, 28)
-#: Points a curve keeps; older ones are thinned out.
+#: Points kept per curve; older ones are thinned out.
 MOST_POINTS = 600
 
 
@@ -75,7 +75,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         return QSize(300, 112)
 
     def add(self, progress: TrainingProgress) -> None:
-        """Draw one more point; a new fit, which is step 0, takes the loss away."""
+        """Add a point; a new fit, which is step 0, hides the loss."""
         if self._steps and progress.step < self._steps[-1]:
             self._steps, self._losses = [], []
         if progress.step > (self._steps[-1] if self._steps else 0):
@@ -149,7 +149,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
             self._iou_curves[number].show({})
 
     def wheelEvent(self, event: object) -> None:  # noqa: N802 (Qt's name)
-        """Leave the wheel to the dock's scroll area: the curves do not zoom."""
+        """Pass the wheel to the dock's scroll area: the curves do not zoom."""
         event.ignore()  # type: ignore[attr-defined]
 
 

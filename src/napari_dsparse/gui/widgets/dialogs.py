@@ -1,4 +1,4 @@
-"""Asking for file names; nothing is overwritten without a yes."""
+"""Dialogs for file names; nothing is overwritten without confirmation."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 
-#: A section's title is a quiet line to fold it by, not a button that looks pressed.
+#: A section's title is a flat line that folds it, not a button that looks pressed.
 SECTION_STYLE = """
     QPushButton, QPushButton:checked { background: transparent; text-align: left; }
     QPushButton { font-weight: bold; padding: 2px; }
@@ -61,7 +61,7 @@ class Panel(QWidget):
         self.show_progress(None)
 
     def show_progress(self, fraction: float | None) -> None:
-        """Move the bar; None takes it away."""
+        """Set the progress bar; None hides it."""
         for control in (self.progress_bar, self.cancel_button):
             control.setVisible(fraction is not None)
         if fraction is not None:
@@ -73,7 +73,7 @@ class Panel(QWidget):
         self.channels_combo.setVisible(shown)
 
     def invite(self, button: QPushButton, inviting: bool) -> None:
-        """Let `button` stand out as the next thing to press."""
+        """Highlight `button` as the next to press."""
         font = button.font()
         if font.bold() != inviting:
             font.setBold(inviting)

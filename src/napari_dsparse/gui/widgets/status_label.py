@@ -1,4 +1,4 @@
-"""The sentence that says what is going on; what stands below it keeps its place."""
+"""The status sentence, in a label whose height does not move the widgets below."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QWidget
 
-#: Lines that have their place at any time: most sentences are as long.
+#: Lines always reserved: the length of most sentences.
 LINES = 3
 #: Pixels that Qt leaves around text that can be selected.
 DOCUMENT_MARGIN = 4
@@ -26,7 +26,7 @@ class StatusLabel(QLabel):
         self._keep_lines()
 
     def say(self, sentence: str, *, tip: str = "", failed: bool = False) -> None:
-        """Show `sentence`, and `tip` on a longer look; failures stand out."""
+        """Show `sentence`, with `tip` as tooltip; failures are highlighted."""
         self.setText(sentence)
         self.setToolTip(tip)
         if self._failed != failed:
@@ -47,7 +47,7 @@ class StatusLabel(QLabel):
         self.setStyleSheet(f"color: {self._red}; font-weight: bold;" if self._failed else "")
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802 (Qt's name)
-        """A theme brings its own font."""
+        """Adapt to the font of a new theme."""
         super().changeEvent(event)
         if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
             self._keep_lines()

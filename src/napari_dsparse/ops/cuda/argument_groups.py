@@ -98,7 +98,7 @@ class Epilogue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """A sum over `units` in parts, one a split; made by `split`.
+    """A sum over `units` in parts, one per split; made by `split`.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Parts:
 
 
 def split(x: Tensor, units: int, tiles: int, values: int) -> Parts:
-    """Room for a sum of `values` over `units`, for `tiles` blocks a split: from sizes alone, to repeat."""
+    """Room for a sum of `values` over `units`, for `tiles` blocks per split: from sizes alone, to repeat."""
     wanted = min(units, max(1, SPLIT_BLOCKS // tiles), max(1, SPLIT_BYTES // (4 * values)))
     per_split = -(-units // wanted)
     return Parts(x.new_empty((-(-units // per_split), values), dtype=torch.float32), units, per_split)

@@ -37,10 +37,10 @@ KERNEL_SUMMARIES: Mapping[str, str] = {
     "conv2d": "implicit GEMM, strips shared by taps",
     "conv2d_input_grad": "implicit GEMM over turned weights",
     "conv2d_weight_grad": "split GEMM over pixels, summed in order",
-    "max_pool2d": "one thread a value, uint8 winners",
-    "max_pool2d_backward": "gather of winners, k^2 a value",
-    "avg_pool2d": "one thread a value; many taps by doubling",
-    "avg_pool2d_backward": "gather, k^2 a value; many taps by doubling",
+    "max_pool2d": "one thread per value, uint8 winners",
+    "max_pool2d_backward": "gather of winners, k^2 per value",
+    "avg_pool2d": "one thread per value; many taps by doubling",
+    "avg_pool2d_backward": "gather, k^2 per value; many taps by doubling",
     "site_conv2d": "gather-GEMM",
     "site_conv2d_input_grad": "gather-GEMM through the inverse map",
     "site_conv2d_weight_grad": "split GEMM over sites, summed in order",
@@ -98,7 +98,7 @@ def can_run(operator: str, *args: Any) -> str | None:
         rows, columns = _larger(operator, args)
         if rows > MOST or x.shape[1] * columns > MOST:
             size = (*x.shape[:2], rows, columns)
-            return f"A map of {size} is too wide; kernels take {MOST} values a row."
+            return f"A map of {size} is too wide; kernels take {MOST} values per row."
     if "max_pool" in operator and _taps(operator, args) > 256:
         return f"A window of {_taps(operator, args)} taps is too large; a winner of one byte tells 256 apart."
     return None

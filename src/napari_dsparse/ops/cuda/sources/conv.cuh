@@ -1,7 +1,7 @@
 // Convolution of whole maps in plain order (N, C, H, W), taps `dilation` apart; also its input gradient,
 // which is the same sum over turned weights with the map padded by zeros.
 //
-// An implicit product: ROWS output channels x COLUMNS neighbouring pixels of one output row a block of four
+// An implicit product: ROWS output channels x COLUMNS neighbouring pixels of one output row per block of four
 // warps, walking (input channel, tap). Pixels of a row lie together in memory, and so do the values that a
 // tap reads for them. The idea is to stage, per eight words of channels and per row of taps, one *strip* of
 // the input row, long enough for `span` neighbouring taps: they read it at shifts of dilation_x words. So
@@ -25,7 +25,7 @@ struct ConvArguments {
     int outputs, out_height, out_width;  // of a group of out
     int groups;
     int taps_y, taps_x;                  // walked, row by row
-    int flat_x;                          // taps a row among those flattened into the words
+    int flat_x;                          // taps per row among those flattened into the words
     int dilation_y, dilation_x, pad_y, pad_x;
     int elements, words;                 // of one walked tap: values, and words padded to whole steps
     int span;                            // taps that share a strip

@@ -5,7 +5,7 @@
 // same kernels serve both, told so by their arguments.
 //
 // Memory traffic: each value comes from DRAM once (its other taps hit the caches), a result and its winner
-// are written once: forward 2 sizeof(Element) + 1 bytes a value, backward the same.
+// are written once: forward 2 sizeof(Element) + 1 bytes per value, backward the same.
 #pragma once
 #include <numbers.cuh>
 

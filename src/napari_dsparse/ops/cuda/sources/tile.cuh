@@ -3,7 +3,7 @@
 #pragma once
 #include <numbers.cuh>
 
-// One value a word, always fp32: exact products, any architecture.
+// One value per word, always fp32: exact products, any architecture.
 template <class Element>
 struct Fma {
     static constexpr bool TENSOR = false;
@@ -12,7 +12,7 @@ struct Fma {
     static DEVICE void mma(float (&)[4], const word (&)[4], const word (&)[2]) {}
 };
 
-// Tensor cores (sm_80 and later): tf32 for float, two values a word for the 16-bit types.
+// Tensor cores (sm_80 and later): tf32 for float, two values per word for the 16-bit types.
 template <class Element>
 struct Mma;
 
