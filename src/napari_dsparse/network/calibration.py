@@ -1,13 +1,13 @@
 """Choice of the fastest form of a layer on this processor: measured once per machine, and kept.
 
 The rule of `plan` holds for the processors it was measured on. Elsewhere another form may be several times as
-fast: builds of PyTorch without oneDNN unfold a map before they convolve it. So prediction asks here.
+fast: builds of PyTorch without oneDNN unfold a map before they convolve it. So prediction measures.
 
-What was measured serves from disk only, beside compiled kernels, and stays the same for every later run; a
+Measured times are used from disk only, beside compiled kernels, and stay the same for every later run; a
 form that is not clearly faster than the rule's is left alone. So results change neither from call to call nor
-from run to run until somebody deletes that folder. Training never asks here: the same seed gives the same
+from run to run until somebody deletes that folder. Training never measures: the same seed gives the same
 weights, whatever was measured. The environment variable DSPARSE_PLAN, read when a plan is made, is ``auto``
-(the default), or ``rule``, which measures nothing and asks for nothing that was.
+(the default), or ``rule``, which neither measures nor reads measured times.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from napari_dsparse.network.plan import by_rule, convolution, possible_forms
 VARIABLE = "DSPARSE_PLAN"
 MODES = ("auto", "rule")
 
-#: Share of the rule's time that another form may take to be chosen: noise alone decides nothing.
+#: Share of the rule's time that another form may take at most to be chosen, so that noise does not decide.
 CLEARLY = 0.75
-#: Rows and columns that a layer gives while it is timed, about those of a band.
+#: Rows and columns of the output of a layer while it is timed, about those of a band.
 ROWS, COLUMNS = 32, 128
-#: The fastest of so many runs counts, after one that does not.
+#: Timed runs, of which the fastest counts; one more runs first and does not count.
 RUNS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWork:
-    """Convolutions that take about the same time a pixel, on one machine by one PyTorch."""
+    """Convolutions that take about the same time per pixel, on one machine with one version of PyTorch."""
 
     dtype: str
     channels: int
@@ -51,7 +51,7 @@ class LayerWork:
     machine: str
 
 
-#: What is known of this machine.
+#: Times measured on this machine.
 times: MeasuredTimes[LayerWork] = MeasuredTimes(".plan")
 
 
@@ -69,8 +69,8 @@ def measured(step: Step, activation: Activation, dtype: torch.dtype) -> str:
 def seconds_of(step: Step, activation: Activation, dtype: torch.dtype) -> Seconds | None:
     """Seconds of a layer's forms on a map of `ROWS` x `COLUMNS`; None where there is nothing to choose.
 
-    Nor is there anything where times can't be kept: a choice that may change from run to run is worse than a
-    slow one.
+    None, too, where times cannot be stored: a choice that may change from run to run is worse than a slow
+    one.
     """
     forms = possible_forms(step, activation, dtype)
     if _mode() == "rule" or len(forms) < 2:
@@ -104,7 +104,7 @@ def _work_of(step: Step, activation: Activation, dtype: torch.dtype) -> LayerWor
 
 
 def _time_all(work: LayerWork) -> Seconds:
-    """The forms in turn, so that what else the machine does meets all of them."""
+    """Times of the forms, run in turn, so that other load on the machine affects all of them."""
     dtype = getattr(torch, work.dtype)
     spans = [(k - 1) * d for k, d in zip(work.kernel, work.dilation, strict=True)]
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Functions and methods of tensors that are layers by another name, as a trace names them."""
+"""Functions and methods of tensors that are equivalent to layers, as a trace names them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-#: The layer that does what a function does; further arguments are the layer's own, in their order.
+#: The layer equivalent to a function; further arguments are those of the layer, in order.
 ACTIVATIONS: Mapping[Any, type[nn.Module]] = {
     F.relu: nn.ReLU, torch.relu: nn.ReLU, F.relu6: nn.ReLU6, F.leaky_relu: nn.LeakyReLU, F.elu: nn.ELU,
     F.selu: nn.SELU, torch.selu: nn.SELU, F.celu: nn.CELU, F.gelu: nn.GELU, F.silu: nn.SiLU, F.mish: nn.Mish,
@@ -24,7 +24,7 @@ ACTIVATIONS: Mapping[Any, type[nn.Module]] = {
     "relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "softmax": nn.Softmax,
     "log_softmax": nn.LogSoftmax, "contiguous": nn.Identity, "clone": nn.Identity,
 }  # fmt: skip
-#: The same, written into their argument.
+#: The in-place variants.
 IN_PLACE: Mapping[Any, type[nn.Module]] = {
     torch.relu_: nn.ReLU, torch.tanh_: nn.Tanh, torch.sigmoid_: nn.Sigmoid,
     "relu_": nn.ReLU, "tanh_": nn.Tanh, "sigmoid_": nn.Sigmoid,

@@ -24,7 +24,7 @@ from napari_dsparse.network.supported import (
 )
 from napari_dsparse.sites import Reader, TapWindow
 
-#: Pools of so many taps and more run at active sites by columns, then by rows: k + k taps, not k k.
+#: Taps from which pools run at active sites by columns, then by rows: k + k taps, not k k.
 SEPARATE_TAPS = 16
 
 
@@ -53,11 +53,11 @@ class Step:
     inputs : tuple of int
         Numbers of the steps it reads; -1 is the image.
     readers : int
-        How often its own map is read; the last step's is the result.
+        Number of reads of its map; the last step's map is the result.
     margin : (int, int)
         Rows and columns of its map that are read beyond those of the result.
     channels : int or None
-        Of its map; None where the network alone does not tell.
+        Of its map; None where the network does not determine it.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Geometry:
     steps : tuple of Step
         In the order in which they run.
     trunk : int
-        How many of them come first, one after another, before the first fork or slice.
+        Number of steps before the first fork or slice.
     patch : (int, int)
         Smallest patch (rows, columns) that gives one output.
     stride : (int, int)
@@ -179,7 +179,7 @@ def patch_size(network: nn.Module, in_shape: tuple[int, ...] | None = None) -> i
 
 
 def check_modes(geometry: Geometry) -> None:
-    """Check again what `train()` and `eval()` change after conversion."""
+    """Repeat the checks that `train()` and `eval()` after conversion may invalidate."""
     for step in geometry.steps:
         if isinstance(step.module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout2d)):
             check_layer(step.name, step.module)
@@ -257,7 +257,7 @@ def _margins(layers: Sequence[Layer], places: Sequence[_Place]) -> list[tuple[in
 
 
 def _trunk(steps: Sequence[Step], readers_of_image: int) -> int:
-    """Number of steps in one line from the image on."""
+    """Number of steps that follow one another from the image on."""
     alone = readers_of_image <= 1
     for step in steps:
         if not alone or step.inputs != (step.number - 1,) or isinstance(step.module, Crop | Join):

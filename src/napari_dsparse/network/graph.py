@@ -1,7 +1,7 @@
 """A patch classifier as a graph of layers, before the size of the patch is known.
 
 Functions and methods become the layers that do the same: `F.relu(x)` is `nn.ReLU()`, `x.mean((2, 3))` is
-`nn.AdaptiveAvgPool2d(1)` and a Flatten. What is left are layers, slices and joins.
+`nn.AdaptiveAvgPool2d(1)` and a Flatten. The result has layers, slices and joins only.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Layer:
     inputs : tuple of int
         Numbers of the layers it reads; PATCH is the patch itself.
     channels : int or None
-        That it gives out; None where the network alone does not tell.
+        Of its output; None where the network does not determine it.
     one_pixel : str
         Why it is exact only where the map of the patch is one pixel; "" if it is anyway.
     taps : three pairs of int, or None
@@ -105,7 +105,7 @@ def read_graph(network: nn.Module) -> tuple[tuple[Layer, ...], bool]:
 
 
 class _Reader:
-    """Walks through a trace and writes down its layers."""
+    """Walks through a trace and records its layers."""
 
     def __init__(self, traced: Traced) -> None:
         self._traced = traced
@@ -282,7 +282,7 @@ class _Reader:
         return flat.pop()
 
     def _check_overwriting(self, node: fx.Node) -> None:
-        """Refuse what writes into a map that somebody else reads: a branch, or a slice of the same memory."""
+        """Refuse in-place writes to a map that is read elsewhere: by a branch, or through a slice of it."""
         source: Any = node.all_input_nodes[0]
         while True:
             if self._uses[source] > 1:

@@ -1,4 +1,4 @@
-"""One layer of a patch classifier on whole maps, and which activations it can take along."""
+"""One layer of a patch classifier on whole maps, and the activations fused with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_ACTIVATION: Activation = ("none", 0.0)
 def with_activations(
     steps: Sequence[Step], takes_one: Callable[[Step], bool]
 ) -> Iterator[tuple[Step, Activation]]:
-    """Steps in order; one that `takes_one` has the activation after it as its own, where it can be fused.
+    """Steps in order, each with the activation fused into it: only for steps that `takes_one` accepts.
 
     Then the map of sums before the activation is never stored, neither for the next layer nor for the
     gradient. A map that others read too stays as it is.
@@ -112,7 +112,7 @@ def pointwise(layer: nn.Module, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Dropout2d):
         return x  # only in eval mode, or with p = 0: checked
     if getattr(layer, "inplace", False):
-        # An in-place activation would write into the caller's image, or into a map someone still needs.
+        # An in-place activation would write into the caller's image, or into a map that is still needed.
         x = x.clone()
     result: Tensor = layer(x)
     return result
@@ -122,7 +122,7 @@ def _normed(layer: nn.Module, x: Tensor) -> Tensor:
     """A norm of maps that are one pixel in the patch classifier: over the channels of each pixel."""
     rows = x.movedim(1, -1).flatten(0, -2)
     if isinstance(layer, nn.GroupNorm):
-        # Not nn.functional's, which takes a single pixel for a mistake in training.
+        # Not nn.functional's, which refuses a single pixel in training.
         rows = torch.group_norm(rows, layer.num_groups, layer.weight, layer.bias, layer.eps)
     else:
         assert isinstance(layer, nn.LayerNorm)

@@ -70,8 +70,8 @@ def _through(layers: Sequence[RowLayer], buffers: Sequence[_RowBuffer], rows: Te
 class _RowBuffer:
     """The last rows of a map, which a layer reads again with the next band.
 
-    They lie in one piece of memory. New rows are written behind them; only when they reach its end are the
-    last ones moved to its beginning.
+    They are in one buffer. New rows are written behind them; only when they reach the end of the buffer are
+    the last ones moved to its beginning.
     """
 
     def __init__(self, span: int, band: int) -> None:

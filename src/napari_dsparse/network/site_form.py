@@ -26,7 +26,7 @@ from napari_dsparse.ops import KernelMap
 def run_at_sites(geometry: Geometry, pixels: Tensor, maps: Sequence[KernelMap]) -> Tensor:
     """Class scores of a closure's outputs: (M, C) pixel rows -> (S, K).
 
-    Rows are let go as soon as their last reader has run.
+    Rows are freed as soon as their last reader has run.
     """
     following: Iterator[KernelMap] = iter(maps)
     rows, unread = {PATCH: pixels}, {step.number: step.readers for step in geometry.steps}
@@ -74,7 +74,7 @@ def _at_neighbours(step: Step, x: Tensor, maps: Iterator[KernelMap], activation:
         if not runs_by_axis(step):
             return ops.site_avg_pool2d(x, next(maps), whole)
         rows, columns = window.kernel
-        # Means of means; another divisor is made up for by the second.
+        # Means of means; the second makes up for another divisor.
         x = ops.site_avg_pool2d(x, next(maps), columns if whole is None else 1)
         return ops.site_avg_pool2d(x, next(maps), rows if whole is None else whole)
     weight, bias, groups = kernel(step)

@@ -1,6 +1,6 @@
 """The sizes of a patch classifier's maps: which patches fit it, and the smallest of them.
 
-Rows and columns are sized each by itself. A patch is described by what depends on its size: the side of each
+Rows and columns are treated separately. A patch is described by what depends on its size: the side of each
 map that a Linear layer or a global pool takes whole, and where slices begin. Patches of one description are
 the same classifier; larger ones only hold pixels that nobody reads.
 """
@@ -17,7 +17,7 @@ from napari_dsparse.errors import ConversionError
 from napari_dsparse.network.graph import Join, Layer, Slices
 from napari_dsparse.network.supported import GLOBAL_POOLS, refusal
 
-#: Longest side of a patch that is looked for.
+#: Longest side of a patch in the search.
 LONGEST = 1 << 16
 AXES = ("rows", "columns")
 
@@ -34,7 +34,7 @@ class Sizes:
     given : int
         Side of what the network gives.
     key : tuple of int
-        What the classifier is, as far as it follows from the patch.
+        Identity of the classifier, as far as it depends on the patch.
     fault : ConversionError or None
         Why the network does not take this patch.
     """
@@ -75,7 +75,7 @@ def smallest_patch(layers: Sequence[Layer], in_shape: tuple[int, ...] | None) ->
 
 
 def _on_patch(layers: Sequence[Layer], axis: int, patch: int, linear: dict[int, int]) -> Sizes:
-    """Sizes on a patch of that side; `linear` says the side of the map that some Linear layers want.
+    """Sizes on a patch of that side; `linear` is the side of the map that some Linear layers require.
 
     Where maps of unequal sides meet, the smaller counts, so that sides grow with the patch.
     """
@@ -163,7 +163,7 @@ def _smallest_like(layers: Sequence[Layer], axis: int, wanted: Sizes) -> Sizes:
 
 
 def _first_not_too_small(layers: Sequence[Layer], axis: int, linear: dict[int, int]) -> Sizes:
-    """The smallest patch of which something is left in every map: sides grow with the patch."""
+    """The smallest patch that leaves no map empty: sides grow with the patch."""
     low, high = 0, 1
     while not (sizes := _on_patch(layers, axis, high, linear)).sides and layers:
         low, high = high, 2 * high

@@ -1,4 +1,4 @@
-"""The layers that have an exact whole-image form, and how they must be set for it."""
+"""The layers that have an exact whole-image form, and the settings it requires."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from napari_dsparse.errors import ConversionError
 
-#: Layers that act on every value by itself, or on the channels of one pixel only.
+#: Layers that act on single values, or on the channels of one pixel only.
 POINTWISE: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
     nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Softplus,
@@ -34,7 +34,7 @@ NO_PADDING = (
 
 
 def refusal(name: str, layer: object, reason: str) -> ConversionError:
-    """The error that says which layer cannot be converted, and why."""
+    """Error that names a layer that cannot be converted, and the reason."""
     return ConversionError(f"Layer {name!r} ({type(layer).__name__}) cannot be converted exactly: {reason}.")
 
 

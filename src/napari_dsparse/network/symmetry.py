@@ -16,7 +16,7 @@ SYMMETRIES = 8
 
 
 def turn_kernels(weights: Mapping[str, Tensor], symmetry: int) -> dict[str, Tensor]:
-    """Weights whose kernels (4-D, square) are turned; all others are passed on.
+    """Weights whose kernels (4-D, square) are turned; all others are unchanged.
 
     Parameters
     ----------

@@ -1,17 +1,17 @@
 """Choice of the implementation of an operator on a CUDA device: our compiled kernel, or plain PyTorch.
 
-The environment variable DSPARSE_KERNELS, read at every call, decides how much is asked of the kernels:
+The environment variable DSPARSE_KERNELS, read at every call, sets how kernels are used:
 
 ``auto`` (the default)
     A kernel where one can run; for a convolution of whole maps, PyTorch (cuDNN) where it was measured to be
-    faster, or by a counted rule where nothing was measured (`cuda.choices`). Where no kernel can be had at
-    all, plain PyTorch on the same device, and one warning with cause and cure. A call that kernels are not
-    made for (float64, say) goes to plain PyTorch in silence; `why_not` tells the reason.
+    faster, or by a counted rule where nothing was measured (`cuda.choices`). Where no kernel is available
+    at all, plain PyTorch on the same device, and one warning with cause and remedy. A call that kernels do
+    not support (float64, say) goes to plain PyTorch silently; `why_not` gives the reason.
 ``measure``
     As ``auto``, and convolutions of a kind met for the first time are timed both ways; the times are kept in
-    the cache folder, for every later run. So a training or prediction run of one's own is the measurement.
+    the cache folder, for every later run. So any training or prediction run serves as the measurement.
 ``require``
-    A kernel, or KernelError with the reason. Nothing falls back: for tests and benchmarks.
+    A kernel, or KernelError with the reason, without fallback: for tests and benchmarks.
 ``off``
     Plain PyTorch.
 
@@ -47,7 +47,7 @@ _telling = threading.Lock()
 
 
 class KernelWarning(RuntimeWarning):
-    """Compiled kernels cannot be had; the work goes on in plain PyTorch, slower."""
+    """Compiled kernels are not available; plain PyTorch is used, which is slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Service:
     operator : str
         A name in `schemas.SCHEMAS`.
     kernel : str or None
-        What our kernel is, in a few words; None where plain PyTorch serves.
+        Summary of our kernel; None where plain PyTorch serves.
     reason : str
-        Why it is plain PyTorch, one sentence; "" where a kernel serves.
+        Reason for plain PyTorch, one sentence; "" where a kernel serves.
     exceptions : tuple of str
-        Which calls PyTorch serves although there is a kernel, and what was measured.
+        Calls that PyTorch serves although there is a kernel, and the times measured.
     """
 
     operator: str
@@ -117,7 +117,7 @@ def run(operator: str, *args: Any) -> Any:
 
 
 def why_not(operator: str, *args: Any) -> str | None:
-    """Why this call would not be served by a kernel, as a sentence; None if it would be."""
+    """Reason why this call is not served by a kernel, as a sentence; None if it is."""
     device = _device(args)
     if device.type != "cuda":
         return _no_kernels_for(device)
@@ -135,7 +135,7 @@ def why_not(operator: str, *args: Any) -> str | None:
 def services(device: torch.device) -> tuple[Service, ...]:
     """Implementation of each operator on `device`, in the order of `schemas.SCHEMAS`.
 
-    A kernel named here may still leave single calls to plain PyTorch; `why_not` tells for a given call.
+    A kernel named here may still leave single calls to plain PyTorch; see `why_not`.
     """
     if device.type != "cuda":
         return tuple(Service(name, None, _no_kernels_for(device)) for name in SCHEMAS)
@@ -163,7 +163,7 @@ def _choices() -> ModuleType:
 
 
 def _unavailable_reason(operator: str, args: tuple[Any, ...]) -> str | None:
-    """Why no kernel can be had here, whatever the call asks for."""
+    """Reason why no kernel is available here for any call; None if they are."""
     reason: str | None = _launch().unavailable(_device(args))
     return reason or _failed.get(_kind(operator, args))
 

@@ -1,4 +1,4 @@
-"""A window of many taps from smaller ones: the order of additions that every device follows.
+"""Sums of many taps by doubling of windows: one order of additions on every device.
 
 A window of m taps joined with itself, m taps further on, is one of 2 m; joined with one more tap, of 2 m + 1.
 So k taps along one axis take at most 2 log2(k) additions per pixel.

@@ -1,9 +1,9 @@
-"""Brings the operators to life: importing this module defines `torch.ops.dsparse`.
+"""Registration of the operators: importing this module defines `torch.ops.dsparse`.
 
 Each operator has a schema, an implementation for every device (plain PyTorch), one for CUDA (a kernel where
 one can run), a fake one for tracing, differentiation rules (backward and forward mode, for autograd and for
 `torch.func`) and, for the convolutions, an autocast rule. Low-level `torch.library` rather than `custom_op`:
-several implementations an operator, and less overhead a call.
+several implementations per operator, and less overhead per call.
 """
 
 from __future__ import annotations

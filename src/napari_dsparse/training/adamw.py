@@ -11,8 +11,8 @@ from torch import Tensor
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101).
 
-    The same arithmetic as `torch.optim.AdamW`, which a test holds it to. That one loads PyTorch's compiler
-    when it is made, two seconds of a first stroke spent on nothing, and updates tensor by tensor; here all
+    The same arithmetic as `torch.optim.AdamW`, which a test asserts. That class imports PyTorch's compiler
+    when it is created, which adds two seconds to the first stroke, and updates tensor by tensor; here all
     parameters are one vector, so a step is six operations.
 
     Parameters

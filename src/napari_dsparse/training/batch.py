@@ -1,4 +1,4 @@
-"""Painted pixels made ready for a network: pixels of their dependency closures, kernel maps, targets."""
+"""Batches of painted pixels: pixels of their dependency closures, kernel maps, targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_dsparse.training.strokes import Stroke
 CELL, CELL_OVER_PATCH = 64, 2
 #: Painted pixels in one step.
 PIXELS_PER_STEP = 8192
-#: Input pixels of pieces that are only looked at in one go: it bounds the memory that features take.
+#: Input pixels per pass where only features are computed, to bound memory.
 PIXELS_PER_LOOK = 1 << 16
 
 
@@ -49,13 +49,13 @@ class Batch:
     ----------
     pixels : Tensor, shape (M, C)
     piece : Tensor of int64, shape (M,)
-        Which piece each pixel row belongs to, for augmentation piece by piece.
+        Piece of each pixel row, for augmentation per piece.
     pieces : int
     closure : Closure
     targets : Tensor of int64, shape (S,)
         Class index, from 0.
     weights : Tensor, shape (S,)
-        What each target counts for; positive.
+        Weight of each target; positive.
     """
 
     pixels: Tensor
@@ -110,9 +110,9 @@ def make_batches(
 ) -> tuple[Batch, ...]:
     """Batches of painted pixels, to be used in turn.
 
-    Of a network that sees far, a batch holds pixels that lie whole strides apart: their patches read the same
-    sites of the strided layers, and the sites in between need not be computed at all. Else every step would
-    have to compute nearly all sites of the image.
+    For a network with a large patch, a batch holds pixels that lie whole strides apart: their patches read
+    the same sites of the strided layers, and the sites in between need not be computed. Otherwise every step
+    would compute nearly all sites of the image.
 
     Parameters
     ----------

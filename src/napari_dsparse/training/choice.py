@@ -29,14 +29,14 @@ class ChosenPixels:
     Parameters
     ----------
     strokes : ndarray of int64, shape (S,)
-        Which of the strokes each belongs to.
+        Index of the stroke of each pixel.
     labels : ndarray of int64, shape (S,)
         Class, from 1.
     yx : ndarray of int64, shape (S, 2)
     weights : ndarray of float64, shape (S,)
         Sum to 1. Every class weighs the same, and within it a square as the root of its painted pixels.
     squares : mapping of int to int
-        Squares with paint by class: how much a class was painted, whatever the width of the brush.
+        Squares with paint by class: the amount of paint, independent of the width of the brush.
     """
 
     strokes: NDArray[np.int64]
@@ -47,7 +47,7 @@ class ChosenPixels:
 
     @property
     def evidence(self) -> float:
-        """Squares per class: the harmonic mean, since the class with the least paint says what is known."""
+        """Squares per class: the harmonic mean, since the class with the least paint is the limit."""
         return len(self.squares) / sum(1 / count for count in self.squares.values())
 
 

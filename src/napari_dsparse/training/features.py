@@ -36,10 +36,10 @@ class _Known:
 
 
 class PixelFeatures:
-    """Looks at chosen pixels through a network's warm start; at each of them only once.
+    """Features of chosen pixels under a network's warm start, each computed only once.
 
-    Where little is painted every pixel is seen under all eight symmetries, which makes up for some of what
-    was not painted; where much is, once.
+    Where little is painted, every pixel is used under all eight symmetries, which makes up for some missing
+    paint; where much is painted, only once.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class PixelFeatures:
         self._features = spec.features
         self._forms = {s: _turned(spec, trunk, s, device) for s in symmetries_for(8)}
         plain = self._forms[0].network
-        #: What the warm start says of the images on its lattice.
+        #: Features of the warm start on its lattice of the images.
         self.surroundings = Surroundings(sources, normalisation, plain, spec.windows, device)
         self._views = 8
         self._known: dict[Plane, _Known] = {}

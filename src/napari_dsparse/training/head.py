@@ -42,13 +42,13 @@ class Rows:
 
 
 class Head:
-    """Fits last layers to some rows, or to parts of them, in any opinion of how to.
+    """Fits of last layers to some rows, or to parts of them, for any opinion.
 
     Parameters
     ----------
     rows : Rows
     views : int
-        How often each pixel stands in the rows, all pixels of one view after another.
+        Rows per pixel, all pixels of one view after another.
     """
 
     def __init__(self, rows: Rows, views: int = 1) -> None:

@@ -27,10 +27,10 @@ class Recipe:
     Parameters
     ----------
     steps : int
-        Gradient steps that follow the fit of the last layer of themselves: none, since on average they bring
+        Gradient steps that follow the fit of the last layer by default: none, since on average they gain
         nothing (bench/QUALITY_LOG.md).
     round_steps : int
-        Length of a round that is asked for. The rate is low and the round short: on real micrographs, steps
+        Length of a requested round. The rate is low and the round short: on real micrographs, steps
         further away from the warm start lost more than they won.
     peak_rate : float
         Highest learning rate of AdamW in it; a longer round is given a lower one.
@@ -60,7 +60,7 @@ class Learner:
     """A patch classifier with its optimiser.
 
     Every random draw comes from the seed and the step number, so a run on the CPU repeats bit for bit, and
-    the caller's own random state is left alone.
+    the caller's random state is unchanged.
     """
 
     def __init__(self, spec: NetworkSpec, recipe: Recipe, seed: int, device: torch.device) -> None:
@@ -73,7 +73,7 @@ class Learner:
             network = spec.build()
         parameters = dict(network.named_parameters())
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
-        # The network lends its structure; what learns is one vector, in the order of its parameters.
+        # Only the structure of the network is used; the parameters learned are one vector, in its order.
         self._network = network.to(device).train()
         self._dense = densify(self._network)
         self._sites = _AtSites(self._dense)
@@ -120,7 +120,7 @@ class Learner:
             (gradient,) = torch.autograd.grad(loss, self._vector)
         self._optimiser.step(gradient, rate)
         self.steps += 1
-        # A young average follows closely, so that a short round is not lost in its start.
+        # A new average follows closely, so that the start does not dominate a short round.
         keep = min(self.recipe.averaging, self.steps / (self.steps + 9))
         self._average.lerp_(self._vector.detach(), 1 - keep)
         return float(loss.detach())
@@ -179,7 +179,7 @@ class _AtSites(nn.Module):
 
 
 class _Seeded:
-    """Random draws within come from `seed`; the state outside is as before."""
+    """Context whose random draws come from `seed`; the state outside is restored."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         devices = [device] if device.type == "cuda" else []

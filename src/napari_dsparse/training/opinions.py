@@ -12,7 +12,7 @@ from napari_dsparse.classifier.warm_start import Opinion, WarmStart
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.contrast import contrasts
 from napari_dsparse.training.head import Head, Rows
-from napari_dsparse.training.places import deal, places_of
+from napari_dsparse.training.places import places_of, split_places
 from napari_dsparse.training.strokes import Stroke
 
 
@@ -32,7 +32,7 @@ def form_opinions(
     head : Head
         Made of these rows.
     seed : int
-        Deals the strokes that are left out.
+        Seeds the choice of left-out strokes.
     """
     count = len(chosen.labels)  # rows of the first view
     apart = contrasts(
@@ -65,9 +65,9 @@ def left_out_error(
         Made of rows of the chosen pixels, one view after another.
     opinions : sequence of Opinion
     seed : int
-        Deals the places.
+        Seeds the split of places.
     """
-    parts, _ = deal(chosen, places_of(strokes, chosen), 2, seed)
+    parts, _ = split_places(chosen, places_of(strokes, chosen), 2, seed)
     classes = np.eye(len(chosen.squares))[np.searchsorted(np.unique(chosen.labels), chosen.labels)]
     off = unknown = 0.0
     for held in parts:

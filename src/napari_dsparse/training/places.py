@@ -1,4 +1,4 @@
-"""Places where a class was painted: what may be left out to see what the rest says of it."""
+"""Places where a class was painted: the units of cross-validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.strokes import Stroke
 
-#: Parts that the places of a class are dealt into; each is left out once.
+#: Parts that the places of a class are split into; each is left out once.
 FOLDS = 5
 #: Paint of a class with less than this between, in pixels, counts as one place.
 NEAR = 32
@@ -19,7 +19,7 @@ NEAR = 32
 def places_of(strokes: Sequence[Stroke], chosen: ChosenPixels) -> NDArray[np.int64]:
     """Number of the place that each chosen pixel belongs to, shape (S,).
 
-    Squares of `NEAR` pixels are gone through in order; one that touches an earlier place's first square, in
+    Squares of `NEAR` pixels are visited in order; one that touches an earlier place's first square, in
     the same plane and class, belongs to that place. So places do not grow together where much is painted.
     """
     keys = [(strokes[i].image, strokes[i].plane, strokes[i].label) for i in range(len(strokes))]
@@ -35,7 +35,7 @@ def places_of(strokes: Sequence[Stroke], chosen: ChosenPixels) -> NDArray[np.int
     return place[at.ravel()]
 
 
-def deal(
+def split_places(
     chosen: ChosenPixels, places: NDArray[np.int64], fewest: int, seed: int
 ) -> tuple[list[NDArray[np.int64]], list[int]]:
     """Parts of the chosen pixels, to be left out one after another; no class loses all of its places to one.
@@ -46,7 +46,7 @@ def deal(
     places : ndarray of int64, shape (S,)
         See `places_of`.
     fewest : int
-        Places that a class must have to be dealt; at least 2.
+        Places that a class must have to be split; at least 2.
     seed : int
 
     Returns
@@ -54,7 +54,7 @@ def deal(
     parts : list of ndarray of int64
         Numbers of pixels, at most FOLDS parts.
     labels : list of int
-        Classes that were dealt.
+        Classes that were split.
     """
     part = np.full(len(places), -1)
     measured = []

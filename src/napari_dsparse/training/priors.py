@@ -19,7 +19,7 @@ SCENES = 16
 EDGE = 8
 #: Smallest estimate, as a fraction of the equal prior.
 LEAST = 0.5
-#: How far the estimate is trusted: 0 means equal priors, 1 the estimate itself.
+#: Trust in the estimate: 0 means equal priors, 1 the estimate itself.
 TRUST = 0.5
 
 
@@ -55,7 +55,7 @@ class ClassPriors:
         Parameters
         ----------
         surroundings : Surroundings
-            Of the same images; what it says is remembered until another is given.
+            Of the same images; its features are kept until another is given.
         weight : Tensor, shape (present, F1 + F2 + ...)
             Of the last layer, by group of features: the pixel's own, then every window's.
         bias : Tensor, shape (present,)

@@ -15,7 +15,7 @@ class TrainingProgress:
     step : int
         Steps taken since the strokes last changed.
     planned_steps : int
-        Where `step` will stand when the present round of training ends; an estimate under a time limit.
+        Value of `step` when the present round of training ends; an estimate under a time limit.
     loss : float
         Class-balanced cross-entropy of this step, in nats; NaN before the first.
     held_out_iou : mapping of int to float
@@ -23,13 +23,13 @@ class TrainingProgress:
     held_out_confusion : tuple of tuple of int
         Held-out pixels by class painted, then by class found; empty while there are too few strokes.
     held_out_strokes : int
-        How many strokes those figures rest on.
+        Number of strokes that those figures are based on.
     seconds : float
         Time spent in steps so far.
     steady : bool
         Nothing is left to gain until the labels change.
     strokes : int
-        How many strokes are being learned from.
+        Number of strokes learned from.
     held_out_range : mapping of int to pair of float
         By class, the range in which the intersection over union on the whole image probably lies; its middle
         is `held_out_iou`. Empty while there are too few strokes.

@@ -1,4 +1,4 @@
-"""Rounds of training: how long one lasts, and how fast to learn as it passes."""
+"""Rounds of training: their length and learning rate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Round:
         Share of it in which the rate rises; then it falls as a cosine.
     reach : int
         Steps at the full rate. A longer round learns at a lower one, so that in the end weights have moved no
-        further from where they began: what they knew beforehand is not to be lost.
+        further from where they began, so that pretrained knowledge is kept.
     """
 
     def __init__(

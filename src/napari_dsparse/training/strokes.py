@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_dsparse.errors import LabelsError
 
-#: Pixels of a labels plane looked at in one go: other threads run in between.
+#: Pixels of a labels plane scanned at once: other threads run in between.
 _SCAN_PIXELS = 1 << 20
 
 

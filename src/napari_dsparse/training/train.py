@@ -46,7 +46,7 @@ def train_classifier(
     network : str
         Name of a built-in network, or "auto".
     seconds : float, optional
-        Limit for everything; what has been learned by then is returned. The first fit is always finished.
+        Time limit; the classifier learned by then is returned. The first fit is always finished.
     steps : int, optional
         Gradient steps through all layers that follow the fit; none by default.
     seed : int
@@ -58,9 +58,9 @@ def train_classifier(
     stop : threading.Event or callable, optional
         Checked before every step; the classifier learned so far is returned.
     channel_axis : int, None or "auto"
-        Which axis of the images holds the channels.
+        Axis of the images that holds the channels.
     names : sequence of str, optional
-        What messages call the images.
+        Names of the images in messages.
     hold_out : bool
         True to measure accuracy on held-out strokes.
 

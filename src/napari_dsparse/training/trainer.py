@@ -1,4 +1,4 @@
-"""Training that follows the paint: strokes in, steps, an immutable classifier out."""
+"""Training that follows the paint: strokes in, an immutable classifier out."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Trainer:
     """Learns from strokes; lives in one thread.
 
     `update` takes the strokes as they are now and fits the last layer to them; `judge` measures the fit on
-    held-out strokes; `step` takes a gradient step where some were asked for; `steady` tells when nothing is
-    left to do; `snapshot` is the result at any moment.
+    held-out strokes; `step` takes a gradient step where some were requested; `steady` is True when nothing
+    is left to do; `snapshot` is the result at any moment.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ class Trainer:
     ) -> bool:
         """Take the strokes (and classes) as they are now, and start a round of training if they changed.
 
-        It starts from what the network knew beforehand, with the last layer fitted to all strokes: a snapshot
+        It starts from the warm start, with the last layer fitted to all strokes: a snapshot
         is useful before the first step, and the same strokes make the same model in whatever order they came.
 
         Parameters
         ----------
         strokes : sequence of Stroke
-            All of them; those that have not changed cost next to nothing.
+            All strokes; unchanged ones take almost no time.
         classes : sequence of ClassInfo, optional
             If names, colours or the number of classes changed.
         steps : int, optional

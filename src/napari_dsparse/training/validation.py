@@ -1,4 +1,4 @@
-"""Honest figures for accuracy, from what strokes that are left out change."""
+"""Estimates of accuracy by leaving out strokes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.training.choice import ChosenPixels
 from napari_dsparse.training.head import Head
-from napari_dsparse.training.places import deal, places_of
+from napari_dsparse.training.places import places_of, split_places
 from napari_dsparse.training.strokes import Stroke
 
 #: A class is measured once it was painted in this many places, and only beside another such class.
@@ -27,7 +27,7 @@ LEAST = 0.005
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accuracy:
-    """Estimates for the whole image, and what was found on strokes that were left out.
+    """Estimates for the whole image, and results on left-out strokes.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class Accuracy:
         have rows of zeros. It tells which classes are taken for one another, not how often: people paint
         where it is easy, and later where there were errors.
     strokes : int
-        How many strokes were left out.
+        Number of strokes left out.
     iou : mapping of int to float
         Expected intersection over union on the whole image, 0..1, by number of every class measured.
     range : mapping of int to pair of float
-        Where the true one probably lies: about four times out of five.
+        Probable range of the true one: it holds about four times out of five.
     """
 
     confusion: NDArray[np.int64]
@@ -58,9 +58,9 @@ class Sample:
     features : Tensor, shape (N, F1 + F2 + ...)
         As the last layer takes them.
     scores : Tensor, shape (N, K)
-        What the last layer that is fitted to all strokes makes of them.
+        Scores from the last layer fitted to all strokes.
     scale : float
-        What its scores are multiplied by to be logits.
+        Factor from scores to logits.
     priors : Tensor, shape (K,)
         Prior of every class with paint; positive.
     """
@@ -85,7 +85,7 @@ def cross_validate(
     classes: int,
     seed: int,
 ) -> Accuracy:
-    """Leave out some places at a time, fit the last layer to the rest, and see what becomes of the image.
+    """Leave out some places at a time, fit the last layer to the rest, and measure the change of the image.
 
     The paint itself makes a poor test. At first it lies where a class is easy to see; a stroke that corrects
     an error lies, by the user's choice, where all others mislead. So the estimate is made on pixels that
@@ -112,13 +112,13 @@ def cross_validate(
     classes : int
         K; labels are 1..K.
     seed : int
-        Deals the places.
+        Seeds the split of places.
     """
     confusion = np.zeros((classes, classes), np.int64)
     places = places_of(strokes, chosen)
-    parts, measured = deal(chosen, places, FEWEST_PLACES, seed)
+    parts, measured = split_places(chosen, places, FEWEST_PLACES, seed)
     if len(measured) < 2:
-        return Accuracy(confusion, 0)  # one class alone says nothing
+        return Accuracy(confusion, 0)  # a single class says nothing
     known = np.unique(chosen.labels)
     expected = sample.probabilities(sample.scores)
     found, steady = _one_hot(expected), []

@@ -146,7 +146,7 @@ class Parts:
 
 
 def split(x: Tensor, units: int, tiles: int, values: int) -> Parts:
-    """Room for a sum of `values` over `units`, for `tiles` blocks per split: from sizes alone, to repeat."""
+    """Buffer for a sum of `values` over `units`, for `tiles` blocks per split: from sizes only, to repeat."""
     wanted = min(units, max(1, SPLIT_BLOCKS // tiles), max(1, SPLIT_BYTES // (4 * values)))
     per_split = -(-units // wanted)
     return Parts(x.new_empty((-(-units // per_split), values), dtype=torch.float32), units, per_split)

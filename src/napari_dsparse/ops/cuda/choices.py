@@ -35,7 +35,7 @@ BY_COUNT = (
     "counted, not measured."
 )
 
-#: Share of our time that PyTorch's may take to be chosen: noise alone decides nothing.
+#: Share of our time that PyTorch's may take at most to be chosen, so that noise does not decide.
 CLEARLY = 0.95
 
 RUNS = 5
@@ -45,7 +45,7 @@ _flags = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class OperatorWork:
-    """A class of calls that take about the same time a pixel, on one device by one PyTorch.
+    """A class of calls that take about the same time per pixel, on one device with one version of PyTorch.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Measured:
         )
 
 
-#: What is known of this machine.
+#: Times measured on this machine.
 times: MeasuredTimes[OperatorWork] = MeasuredTimes(".choice")
 
 
@@ -166,7 +166,7 @@ def exceptions(operator: str, device: torch.device) -> tuple[str, ...]:
 
 
 def by_count(work: OperatorWork) -> str | None:
-    """Why PyTorch serves work that nobody measured, as a sentence; None if our kernel does.
+    """Reason why PyTorch serves work that was never measured, as a sentence; None if our kernel does.
 
     Deep products without dilation are what cuDNN is made for, and where our kernels are bound by shared
     memory at 40 % of the tensor cores' rate (`bench.roofline`: counted, not measured).

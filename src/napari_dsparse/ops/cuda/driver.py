@@ -1,4 +1,4 @@
-"""The few calls of the CUDA driver that launching takes, through ctypes."""
+"""The CUDA driver calls needed for launches, through ctypes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from napari_dsparse.errors import KernelError
 
-#: Drivers from here on know libraries (kernels that belong to no context).
+#: First driver with libraries (kernels that belong to no context).
 OLDEST_DRIVER = 12000
 
 
@@ -74,7 +74,7 @@ class Driver:
         shared: int,
         arguments: ctypes.Structure,
     ) -> None:
-        """Put a launch into `stream` of `device`; `shared` in bytes.
+        """Enqueue a launch on `stream` of `device`; `shared` in bytes.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Driver:
     def _context(self, device: int) -> Iterator[None]:
         """Makes the primary context of `device`, the one PyTorch uses, current on this thread.
 
-        On a thread that has not used CUDA yet, as a worker's first call is, there is none.
+        A thread that has not used CUDA yet, as in a worker's first call, has none.
         """
         wanted, current = self._primary(device), ctypes.c_void_p()
         self._check(self._library.cuCtxGetCurrent(ctypes.byref(current)), "tell its context")

@@ -1,4 +1,4 @@
-"""A kernel on a device: compiled, loaded, and put into PyTorch's current stream."""
+"""Execution of a kernel: compiled, loaded, and enqueued on PyTorch's current stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def capability(device: torch.device) -> tuple[int, int]:
 
 
 def run(kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, device: torch.device) -> None:
-    """Launch `kernel` on the current stream of `device`, with `shared` bytes of shared memory a block.
+    """Launch `kernel` on the current stream of `device`, with `shared` bytes of shared memory per block.
 
     Raises
     ------
     KernelError
-        If the kernel can't be had.
+        If the kernel is not available.
     """
     loaded = _loaded(kernel.name, capability(device))
     stream = torch.cuda.current_stream(device)
@@ -34,5 +34,5 @@ def run(kernel: Kernel, blocks: int, shared: int, arguments: ctypes.Structure, d
 
 @functools.cache
 def _loaded(name: str, device_capability: tuple[int, int]) -> ctypes.c_void_p:
-    # Two threads that come here at once load it twice, which costs a moment and does no harm.
+    # Two threads at once load it twice, which is harmless.
     return open_driver().load(cubin_for(KERNELS_BY_NAME[name], device_capability), name)

@@ -20,7 +20,7 @@ from napari_dsparse.ops.cuda.weights import PackedWeight, arithmetic, pack_weigh
 #: Sites of a block, and its depth in words (site_conv.cuh).
 SITES, SITE_DEPTH = 64, 32
 
-#: Words of shared memory a site that PixelRows keeps (gather.cuh).
+#: Words of shared memory per site that PixelRows keeps (gather.cuh).
 ORIGIN_WORDS = 4
 
 

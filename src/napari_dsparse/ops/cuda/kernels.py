@@ -1,4 +1,4 @@
-"""Every kernel there is: its name, its source, and the registers and threads it is laid out for."""
+"""All kernels: name, source, and the registers and threads that each is designed for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from napari_dsparse.ops.reference.arithmetic import sum_dtype
 
-#: How number types are called in kernel names, and in the sources.
+#: Names of number types in kernel names, and in the sources.
 ELEMENTS: Mapping[torch.dtype, tuple[str, str]] = {
     torch.float32: ("f32", "float"),
     torch.float64: ("f64", "double"),
@@ -29,11 +29,11 @@ class Kernel:
     Parameters
     ----------
     name : str
-        What it is called in the cubin; unique.
+        Its name in the cubin; unique.
     header : str
         The source that defines its template.
     template : str
-        The instance, as the source spells it.
+        The instance, as written in the source.
     arguments : str
         Its structure of arguments.
     threads : int

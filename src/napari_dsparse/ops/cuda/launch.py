@@ -1,6 +1,6 @@
-"""The operators on a GPU, with the signatures of `schemas`, and whether they can run.
+"""The operators on a GPU, with the signatures of `schemas`, and the reasons where they cannot run.
 
-`dispatch` is the one caller: it hands over dense tensors on one CUDA device, none of them empty.
+`dispatch` is the only caller: it passes dense tensors on one CUDA device, none of them empty.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MOST = 2**31 - 1
 
 @functools.cache
 def unavailable(device: torch.device) -> str | None:
-    """Why no kernel can be had on `device`, as a sentence; None if they can."""
+    """Reason why no kernel is available on `device`, as a sentence; None if they are."""
     if device.type != "cuda":
         return f"Kernels run on CUDA devices; this tensor is on {device}."
     try:
@@ -68,14 +68,14 @@ def unavailable(device: torch.device) -> str | None:
 
 
 def can_run(operator: str, *args: Any) -> str | None:
-    """Why this call has no kernel, as a sentence; None if it has.
+    """Reason why this call has no kernel, as a sentence; None if it has.
 
     Parameters
     ----------
     operator : str
         A name in `schemas.SCHEMAS`.
     *args
-        What the operator would be given.
+        Arguments of the operator.
     """
     x: Tensor = args[0]
     types = PRODUCT_DTYPES if "conv" in operator else tuple(ELEMENTS)

@@ -1,4 +1,4 @@
-"""The run-time compiler that comes with CUDA builds of PyTorch: finding it, and calling it."""
+"""The run-time compiler of CUDA builds of PyTorch: search and calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Nvrtc:
 
     def __init__(self, path: str) -> None:
         if Path(path).is_absolute():
-            # Wheels of NVRTC 13 don't find their own second library: loading it first helps.
+            # Wheels of NVRTC 13 do not find their own second library unless it is loaded first.
             for builtins in sorted(Path(path).parent.glob("*nvrtc-builtins*")):
                 if ".alt" not in builtins.name:
                     ctypes.CDLL(str(builtins))
@@ -64,12 +64,12 @@ class Nvrtc:
         Returns
         -------
         (bytes, str)
-            The cubin, and what the compiler said.
+            The cubin, and the log of the compiler.
 
         Raises
         ------
         KernelError
-            If it does not compile; with the compiler's words.
+            If it does not compile; with the compiler's log.
         """
         library, program = self._library, ctypes.c_void_p()
         names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in headers))
