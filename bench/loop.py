@@ -31,7 +31,7 @@ from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).
 LOOK = 0.3
-#: The window waits so long for the brush to come to rest (`gui.napari_layers.paint_watch`).
+#: The window waits so long for the brush to come to rest (`gui.layers.paint_watch`).
 DEBOUNCE = 0.12
 #: After which something is wrong.
 PATIENCE = 120.0

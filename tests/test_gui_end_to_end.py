@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from gui_session import PATIENCE, Desk, two_textures, working_threads
 from napari_dsparse.files.model import read_classifier
-from napari_dsparse.gui.napari_layers.result_layers import ResultLayers
+from napari_dsparse.gui.layers.result_layers import ResultLayers
 from napari_dsparse.gui.widgets.class_table import NAME
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.live import file_thread, predictor_thread

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 
 from gui_session import Desk, two_textures
 from napari_dsparse.errors import ImageError
-from napari_dsparse.gui.napari_layers.image_frame import channel_choices, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.image_frame import channel_choices, check_labels_fit, frame_of
 from napari_dsparse.live.state import Training
 
 

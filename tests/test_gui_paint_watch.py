@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels
 
-from napari_dsparse.gui.napari_layers.paint_watch import DEBOUNCE_MILLISECONDS, PaintWatch
+from napari_dsparse.gui.layers.paint_watch import DEBOUNCE_MILLISECONDS, PaintWatch
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import napari_dsparse
 from gui_session import Desk
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.napari_layers.class_look import show_classes
+from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.samples import SAMPLES, load
 

@@ -12,13 +12,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_dsparse.classifier.classes import ClassInfo, default_class, default_classes
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.garbage import CollectorHold
-from napari_dsparse.gui.napari_layers.exporting import labels_to_export
-from napari_dsparse.gui.napari_layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
-from napari_dsparse.gui.napari_layers.result_layers import ResultLayers
-from napari_dsparse.gui.napari_layers.strokes_binding import StrokesBinding
-from napari_dsparse.gui.napari_layers.strokes_layer import new_strokes_layer
-from napari_dsparse.gui.napari_layers.view_watch import ViewWatch
-from napari_dsparse.gui.napari_layers.viewer import center_on, field_of_view
+from napari_dsparse.gui.layers.exporting import labels_to_export
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.result_layers import ResultLayers
+from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
+from napari_dsparse.gui.layers.strokes_layer import new_strokes_layer
+from napari_dsparse.gui.layers.view_watch import ViewWatch
+from napari_dsparse.gui.layers.viewer import center_on, field_of_view
 from napari_dsparse.gui.relay import EventRelay
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev

@@ -13,14 +13,14 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.controller import Controller
-from napari_dsparse.gui.napari_layers.exporting import (
+from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
     EXPORT_FILTERS,
     MODEL_FILTER,
     MODEL_SUFFIX,
 )
-from napari_dsparse.gui.napari_layers.image_frame import ChannelChoice, channel_choices
-from napari_dsparse.gui.napari_layers.layer_choice import images_of, likely_strokes, strokes_of
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
+from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.live import events as ev

@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, hex_color
 from napari_dsparse.files.export import export_labels
-from napari_dsparse.gui.napari_layers.class_look import CLASS_COLUMN
-from napari_dsparse.gui.napari_layers.exporting import axis_letters
+from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
+from napari_dsparse.gui.layers.exporting import axis_letters
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:

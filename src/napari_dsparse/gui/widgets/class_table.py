@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.napari_layers.strokes_layer import KEYED_CLASSES
+from napari_dsparse.gui.layers.strokes_layer import KEYED_CLASSES
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import WHAT_IT_IS, range_text
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_dsparse.gui.napari_layers.viewer import unwrapped
+from napari_dsparse.gui.layers.viewer import unwrapped
 
 T = TypeVar("T")
 

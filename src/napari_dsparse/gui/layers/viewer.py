@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Layer
 
-    from napari_dsparse.gui.napari_layers.image_frame import ImageFrame
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
 
 T = TypeVar("T")
 

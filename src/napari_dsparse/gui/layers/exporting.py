@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from napari_dsparse.gui.napari_layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.events import LabelsRead
 
 #: The formats that the window offers; the first is the default.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dsparse.gui.napari_layers.viewer import layers_of, our_role
+from napari_dsparse.gui.layers.viewer import layers_of, our_role
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels
 
-    from napari_dsparse.gui.napari_layers.image_frame import ImageFrame
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
 
 #: Strokes cover less of an image than this; a layer with more is a finished annotation.
 MOST_PAINT = 0.2

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.napari_layers.class_look import show_classes
-from napari_dsparse.gui.napari_layers.viewer import mark_ours, unwrapped
+from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Labels
 
-    from napari_dsparse.gui.napari_layers.image_frame import ImageFrame
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
 
 #: Classes that have a key of their own: 1 to 9.
 KEYED_CLASSES = 9

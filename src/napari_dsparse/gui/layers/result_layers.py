@@ -12,9 +12,9 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.napari_layers.class_look import show_classes
-from napari_dsparse.gui.napari_layers.image_frame import ImageFrame
-from napari_dsparse.gui.napari_layers.viewer import (
+from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.viewer import (
     disown,
     in_viewer,
     layers_of,

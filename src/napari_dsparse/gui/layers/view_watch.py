@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_dsparse.gui.napari_layers.viewer import camera_of
+from napari_dsparse.gui.layers.viewer import camera_of
 
 if TYPE_CHECKING:
     from napari import Viewer
