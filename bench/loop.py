@@ -7,7 +7,6 @@ Schedule and threads are the window's own (`napari_dsparse.live`), without Qt. A
 from __future__ import annotations
 
 import json
-import queue
 import sys
 import time
 from collections.abc import Callable
@@ -19,22 +18,17 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from bench.scenes import brush
-from napari_dsparse.classifier import default_classes
+from bench.window import HeadlessWindow
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
-from napari_dsparse.live.loop import LiveLoop
-from napari_dsparse.live.state import LiveState
-from napari_dsparse.live.workers import Workers
 from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).
 LOOK = 0.3
 #: The window waits so long for the brush to come to rest (`gui.layers.paint_watch`).
 DEBOUNCE = 0.12
-#: After which something is wrong.
-PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Stroke:
 
 
 class Screen:
-    """What the view shows as time passes."""
+    """The view over time."""
 
     def __init__(self, view: FieldOfView) -> None:
         self._view = view
@@ -77,11 +71,11 @@ class Screen:
         self._tiles.append((now, event))
 
     def covered(self) -> float:
-        """When every pixel had been shown, exact or not."""
+        """Time at which every pixel had been shown, exact or not."""
         return self._first(lambda shown: bool((shown > 0).all()))
 
     def agreed(self, share: float = 0.99) -> float:
-        """When that share of pixels had the class that they end with."""
+        """Time from which that share of pixels had their final class."""
         final = self._blank()
         for _, event in self._tiles:
             self._put(final, event)
@@ -131,29 +125,21 @@ class Loop:
     Parameters
     ----------
     size, view : int
-        Pixels a side of the image, and of the part of it on screen, in its middle.
+        Pixels per side of the image, and of the part of it on screen, in its middle.
     channels : int
     """
 
     def __init__(self, size: int, view: int, channels: int = 1) -> None:
         image, self._inside = cells(size, channels)
-        source = ImageSource(image, channel_axis=None if channels == 1 else 2)
+        source = ImageSource(image, channel_axis=None if channels == 1 else 2, name="cells")
         start = (size - view) // 2
         self._view = FieldOfView((), (start, start + view), (start, start + view))
         self._labels = np.zeros(image.shape[:2], np.uint8)
-        self._answers: queue.SimpleQueue[msg.WorkerEvent] = queue.SimpleQueue()
-        self._workers = Workers(self._answers.put)
-        self._loop = LiveLoop(self._workers, self._show, lambda state: None, LiveState(device="cpu"))
-        self._wake: tuple[float, int] | None = None
         self._started = 0.0
         self._screen = Screen(self._view)
         self._seen = 0
         self._rng = np.random.default_rng(1)
-        classes = default_classes(2)
-        self._loop.handle(ev.ImageChosen(0, "cells", source, self._view))
-        self._loop.handle(
-            ev.StrokesChosen("strokes", self._labels.copy(), classes, default_classes(9), brush=1)
-        )
+        self._window = HeadlessWindow(source, self._view, 2, self._show, device="cpu")
 
     def look_elsewhere(self) -> None:
         """Move the view to a corner of the image, another one each time."""
@@ -162,11 +148,11 @@ class Loop:
         top, left = ((self._labels.shape[i] - n) * (self._seen >> i & 1) for i, n in enumerate((high, wide)))
         self._seen += 1
         self._view = FieldOfView((), (top, top + high), (left, left + wide))
-        self._loop.handle(ev.ViewRead(self._view))
+        self._window.handle(ev.ViewRead(self._view))
 
     def close(self) -> None:
         """End the threads."""
-        self._workers.shutdown()
+        self._window.close()
 
     def paint(self, label: int) -> None:
         """One stroke of a brush, mostly on one side of a border of a blob, somewhere in view."""
@@ -187,13 +173,11 @@ class Loop:
         """
         self._screen = Screen(self._view)
         self._started = time.perf_counter()
-        asked = self._loop.state.jobs
-        self._loop.handle(ev.Painted(self._labels.copy()))
+        asked = self._window.state.jobs
+        self._window.paint(self._labels)
         marks: dict[str, float] = {}
-        while not {"view", "judged"} <= marks.keys():
-            event = self._next_answer()
-            if event is None:
-                continue
+
+        def over(event: msg.WorkerEvent) -> bool:
             now = time.perf_counter() - self._started
             new = event.envelope.job > asked
             match event:
@@ -205,9 +189,9 @@ class Loop:
                     marks.setdefault("first_tile", now)
                 case msg.PredictionEnded() if new and event.complete and "classifier" in marks:
                     marks.setdefault("view", now)
-                case msg.JobFailed():
-                    raise RuntimeError(event.sentence)
-            self._loop.handle(event)
+            return {"view", "judged"} <= marks.keys()
+
+        self._window.run_until(over)
         return Stroke(
             marks["classifier"], marks["first_tile"], self._screen.covered(), self._screen.agreed(),
             marks["view"], marks["judged"],
@@ -215,33 +199,11 @@ class Loop:
 
     def rest(self, seconds: float) -> None:
         """Let so much time pass, as a user does who looks at the result."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            event = self._next_answer(left)
-            if event is not None:
-                self._loop.handle(event)
-
-    def _next_answer(self, patience: float = PATIENCE) -> msg.WorkerEvent | None:
-        """What a thread says next; None after `patience`, or if a pause came to its end before."""
-        if self._wake is not None:
-            moment, job = self._wake
-            patience = min(patience, max(0.0, moment - time.monotonic()))
-        try:
-            return self._answers.get(timeout=patience)
-        except queue.Empty:
-            if self._wake is None and patience == PATIENCE:
-                raise RuntimeError("The threads are silent.") from None
-        if self._wake is not None and time.monotonic() >= self._wake[0]:
-            self._wake = None
-            self._loop.handle(ev.RestOver(job))
-        return None
+        self._window.rest(seconds)
 
     def _show(self, effect: act.Effect) -> None:
-        match effect:
-            case act.ShowTile():
-                self._screen.show(time.perf_counter() - self._started, effect.tile)
-            case act.Wake():
-                self._wake = time.monotonic() + effect.seconds, effect.job
+        if isinstance(effect, act.ShowTile):
+            self._screen.show(time.perf_counter() - self._started, effect.tile)
 
 
 def run(size: int, view: int, strokes: int, channels: int = 1) -> dict[str, Any]:

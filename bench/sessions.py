@@ -6,6 +6,9 @@ On the first image of every 2-D set of the open data (no more than 384 x 384 of 
 class to begin with; then, round by round, one more, and the mean IoU over all pixels without paint. Three
 users: one corrects the largest error, of ours and of the forest (the `rf_baseline.py` of the data, filters
 computed once); one paints where "next spot" points; one paints anywhere, every class as often.
+
+Ours is the window's own schedule and worker threads (`bench.window`): each round runs from the paint to a
+judged model and to the whole image segmented with it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +25,13 @@ from numpy.typing import NDArray
 from bench import open_data
 from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.users import Canvas, Choice, anywhere, pointed_at, worst_error
-from napari_dsparse.classifier import default_classes
+from bench.window import HeadlessWindow
 from napari_dsparse.images import resolve_image
-from napari_dsparse.prediction import Predictor, predict_image
+from napari_dsparse.live import actions as act
+from napari_dsparse.live import events as ev
+from napari_dsparse.live import messages as msg
+from napari_dsparse.prediction.tiles import FieldOfView
 from napari_dsparse.samples.scores import mean_iou
-from napari_dsparse.training import Trainer, find_strokes
 
 #: Rows and columns of an image that are painted and segmented.
 EDGE = 384
@@ -34,13 +39,10 @@ ROUNDS = 20
 #: "Next spot" is to save this share of the strokes.
 SAVED = 0.25
 
-#: Learns from labels and says class (Y, X) and uncertainty (Y, X) of all pixels.
-Method = Callable[[NDArray[np.uint8]], tuple[NDArray[np.integer], NDArray[np.float32]]]
-
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Where a session stands.
+    """State of a session after a round.
 
     Parameters
     ----------
@@ -62,45 +64,93 @@ class Round:
     seconds: float
 
 
-def ours(image: NDArray[Any], truth: NDArray[np.uint8]) -> Method:
-    """The trainer and predictor of the window, at the end of a round of training."""
-    source = resolve_image(image, labels_shape=truth.shape)
-    trainer = Trainer([source], default_classes(int(truth.max())), hold_out=True)
+class Method(Protocol):
+    """A way to segment an image from strokes, stroke after stroke."""
 
-    def learn(labels: NDArray[np.uint8]) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
-        trainer.update(find_strokes(labels))
-        while not trainer.steady:
-            trainer.step()
-        maps = predict_image(Predictor(trainer.snapshot()), source, uncertainty=True)
-        assert maps.uncertainty is not None
-        return maps.labels, maps.uncertainty
+    def learn(self, labels: NDArray[np.uint8]) -> NDArray[np.integer]:
+        """Class of every pixel, (Y, X), from the strokes so far."""
 
-    return learn
+    def next_spot(self) -> tuple[int, ...] | None:
+        """Most uncertain place away from the paint, (row, column); None where there is none."""
+
+    def close(self) -> None:
+        """Release threads and memory."""
 
 
-def forest(image: NDArray[Any], truth: NDArray[np.uint8]) -> Method:
-    """Filters once, then a forest a round."""
-    from sklearn.ensemble import RandomForestClassifier
+class Ours:
+    """The window's own schedule and threads, the image on screen as a whole.
 
-    features = open_data.load_program("rf_baseline").feats(image)
-    flat = features.reshape(-1, features.shape[-1])
+    After each stroke the user waits until training rests, presses *Segment whole image*, and waits for that.
+    """
 
-    def learn(labels: NDArray[np.uint8]) -> tuple[NDArray[np.integer], NDArray[np.float32]]:
+    def __init__(self, image: NDArray[Any], truth: NDArray[np.uint8]) -> None:
+        source = resolve_image(image, labels_shape=truth.shape)
+        rows, columns = source.shape
+        self._found = np.zeros(truth.shape, np.uint8)
+        self._spot: tuple[int, ...] | None = None
+        view = FieldOfView((), (0, rows), (0, columns))
+        self._window = HeadlessWindow(source, view, int(truth.max()), self._show)
+
+    def learn(self, labels: NDArray[np.uint8]) -> NDArray[np.integer]:
+        """Class of every pixel, (Y, X), from the strokes so far."""
+        asked = self._window.state.jobs
+        self._window.paint(labels)
+        self._window.run_until(
+            lambda event: isinstance(event, msg.TrainingEnded) and event.envelope.job > asked
+        )
+        self._window.handle(ev.WholePressed())
+        while not self._window.state.complete:
+            self._window.run_until(lambda event: isinstance(event, msg.PredictionEnded))
+        return self._found.copy()
+
+    def next_spot(self) -> tuple[int, ...] | None:
+        """Place that **Next spot** goes to."""
+        self._spot = None
+        self._window.handle(ev.NextSpotPressed())
+        self._window.run_until(lambda event: isinstance(event, msg.SpotFound))
+        return self._spot
+
+    def close(self) -> None:
+        """End the threads."""
+        self._window.close()
+
+    def _show(self, effect: act.Effect) -> None:
+        if isinstance(effect, act.ShowTile):
+            self._found[effect.tile.tile.slices] = effect.tile.labels
+        elif isinstance(effect, act.GoTo):
+            self._spot = effect.position
+
+
+class Forest:
+    """The forest of the data's `rf_baseline.py`: filters once, then a fit per stroke."""
+
+    def __init__(self, image: NDArray[Any], truth: NDArray[np.uint8]) -> None:
+        self._features = open_data.load_program("rf_baseline").feats(image)
+
+    def learn(self, labels: NDArray[np.uint8]) -> NDArray[np.integer]:
+        """Class of every pixel, (Y, X), from the strokes so far."""
+        from sklearn.ensemble import RandomForestClassifier
+
         model = RandomForestClassifier(100, n_jobs=2, random_state=0)
-        model.fit(features[labels > 0], labels[labels > 0])
-        found = model.predict(flat).reshape(truth.shape)
-        return found, np.zeros(truth.shape, np.float32)
+        model.fit(self._features[labels > 0], labels[labels > 0])
+        found: NDArray[np.integer] = model.predict(self._features.reshape(-1, self._features.shape[-1]))
+        return found.reshape(labels.shape)
 
-    return learn
+    def next_spot(self) -> tuple[int, ...] | None:
+        """None: it does not point."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
-#: Who paints: how to learn, and where to paint next.
+#: Method and choice of the next place, by user.
 CORRECTED, POINTED, ANYWHERE = "ours, errors corrected", "ours, next spot", "ours, anywhere"
 USERS: dict[str, tuple[Callable[[NDArray[Any], NDArray[np.uint8]], Method], Choice]] = {
-    CORRECTED: (ours, worst_error),
-    "forest, errors corrected": (forest, worst_error),
-    POINTED: (ours, pointed_at),
-    ANYWHERE: (ours, anywhere),
+    CORRECTED: (Ours, worst_error),
+    "forest, errors corrected": (Forest, worst_error),
+    POINTED: (Ours, pointed_at),
+    ANYWHERE: (Ours, anywhere),
 }
 
 
@@ -111,16 +161,19 @@ def session(user: str, name: str, sample: open_data.Sample, seed: int, rounds: i
     canvas = Canvas(truth, seed)
     canvas.begin()
     started = time.perf_counter()
-    learn = make(image, truth)
+    method = make(image, truth)
     seconds = time.perf_counter() - started
-    for number in range(rounds):
-        started = time.perf_counter()
-        found, uncertainty = learn(canvas.labels)
-        seconds += time.perf_counter() - started
-        iou = mean_iou(found, truth, canvas.labels)
-        yield Round(user, name, seed, canvas.strokes, int((canvas.labels > 0).sum()), iou, seconds)
-        if number + 1 < rounds:
-            canvas.stroke(*choose(canvas, found, uncertainty))
+    try:
+        for number in range(rounds):
+            started = time.perf_counter()
+            found = method.learn(canvas.labels)
+            seconds += time.perf_counter() - started
+            iou = mean_iou(found, truth, canvas.labels)
+            yield Round(user, name, seed, canvas.strokes, int((canvas.labels > 0).sum()), iou, seconds)
+            if number + 1 < rounds:
+                canvas.stroke(*choose(canvas, found, method.next_spot))
+    finally:
+        method.close()
 
 
 def strokes_to_reach(goal: float, curve: Sequence[float]) -> int | None:
@@ -182,7 +235,7 @@ def _mean_curve(rows: list[Round], user: str) -> list[tuple[float, float]]:
 
 
 def _savings(pointed: list[float], random: list[float]) -> str:
-    """How many strokes "next spot" saves on the way to what painting anywhere ends at."""
+    """Strokes that "next spot" saves on the way to the best IoU of painting anywhere."""
     goal = max(random)
     needed, plain = strokes_to_reach(goal, pointed), strokes_to_reach(goal, random)
     if needed is None:
@@ -205,7 +258,7 @@ def _steadiness(rows: list[Round]) -> str:
     share = float(np.mean([change < -0.1 for change, _ in pairs]))
     return (
         f"One more stroke changed ours by {worst:+.3f} at worst ({where.set}, {where.user}, stroke "
-        f"{where.strokes}); {share:.1%} of {len(pairs)} strokes cost more than 0.1."
+        f"{where.strokes}); {share:.1%} of {len(pairs)} strokes lowered the mean IoU by more than 0.1."
     )
 
 

@@ -100,7 +100,7 @@ class Judged:
             figures, found = self.figures(canvas.labels, "session")
             yield from figures
             choose = worst_error if number % 4 < 3 else anywhere
-            canvas.stroke(*choose(canvas, found, np.zeros(found.shape, np.float32)))
+            canvas.stroke(*choose(canvas, found, lambda: None))
 
 
 def _plain(progress: TrainingProgress) -> dict[int, float]:

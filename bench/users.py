@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pretraining.episodes import walk
 from scipy import ndimage
 
-from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
-
-#: Looks at segmentation and uncertainty, both (Y, X), and names the place of the next stroke.
-Choice = Callable[["Canvas", NDArray[np.integer], NDArray[np.float32]], tuple[int, int]]
+#: Asks the window for its "next spot", (row, column); None where there is none.
+Asking = Callable[[], tuple[int, ...] | None]
+#: Looks at the segmentation (Y, X), may ask for the next spot, and names the place of the next stroke.
+Choice = Callable[["Canvas", NDArray[np.integer], Asking], tuple[int, int]]
 
 
 class Canvas:
@@ -31,7 +31,6 @@ class Canvas:
         self.labels = np.zeros_like(truth)
         self.rng = np.random.default_rng((seed, 7))
         self.strokes = 0
-        self.visited: list[tuple[int, ...]] = []
         self._depth = {
             int(number): ndimage.distance_transform_edt(truth == number)
             for number in np.unique(truth[truth > 0])
@@ -52,20 +51,18 @@ class Canvas:
         self.strokes += 1
 
 
-def anywhere(canvas: Canvas, found: NDArray[np.integer], uncertainty: NDArray[np.float32]) -> tuple[int, int]:
+def anywhere(canvas: Canvas, found: NDArray[np.integer], next_spot: Asking) -> tuple[int, int]:
     """A user who paints at random: every class as often, any place of it that carries no paint."""
     numbers = np.unique(canvas.truth[canvas.truth > 0])
     free = (canvas.truth == canvas.rng.choice(numbers)) & (canvas.labels == 0)
     return _pick(canvas, free)
 
 
-def worst_error(
-    canvas: Canvas, found: NDArray[np.integer], uncertainty: NDArray[np.float32]
-) -> tuple[int, int]:
+def worst_error(canvas: Canvas, found: NDArray[np.integer], next_spot: Asking) -> tuple[int, int]:
     """A user who looks for the largest connected error, and corrects it in its middle."""
     wrong = (canvas.truth > 0) & (found != canvas.truth) & (canvas.labels == 0)
     if not wrong.any():
-        return anywhere(canvas, found, uncertainty)
+        return anywhere(canvas, found, next_spot)
     depth = ndimage.distance_transform_edt(wrong)
     regions, _ = ndimage.label(wrong)
     largest = np.bincount(regions[wrong]).argmax()
@@ -74,19 +71,13 @@ def worst_error(
     return int(y), int(x)
 
 
-def pointed_at(
-    canvas: Canvas, found: NDArray[np.integer], uncertainty: NDArray[np.float32]
-) -> tuple[int, int]:
+def pointed_at(canvas: Canvas, found: NDArray[np.integer], next_spot: Asking) -> tuple[int, int]:
     """A user who paints where the window's "next spot" points, at the nearest pixel of known class."""
-    grid = empty_grid(uncertainty.shape)
-    rows, columns = ((0, extent) for extent in uncertainty.shape)
-    store_blocks(grid, block_means(uncertainty, rows, columns), (), rows, columns)
-    spot = find_spot(grid, canvas.labels, canvas.visited)
+    spot = next_spot()
     if spot is None:
-        return anywhere(canvas, found, uncertainty)
-    canvas.visited.append(spot)
-    free = (canvas.truth > 0) & (canvas.labels == 0)
-    y, x = np.argwhere(free)[((np.argwhere(free) - np.array(spot)) ** 2).sum(1).argmin()]
+        return anywhere(canvas, found, next_spot)
+    free = np.argwhere((canvas.truth > 0) & (canvas.labels == 0))
+    y, x = free[((free - np.array(spot)) ** 2).sum(1).argmin()]
     return int(y), int(x)
 
 

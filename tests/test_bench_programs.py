@@ -30,7 +30,10 @@ from bench import (
 from bench.report import Curves, Report
 from torch import nn
 
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.images import resolve_image
 from napari_dsparse.network import densify
+from napari_dsparse.prediction import Predictor, predict_image
 from napari_dsparse.training import find_strokes
 
 PROGRAMS: dict[str, Callable[[bool], Report]] = {
@@ -170,16 +173,52 @@ def test_users_paint_the_true_class_where_they_mean_to() -> None:
     canvas.begin()
     assert set(np.unique(canvas.labels)) == {0, 1, 2}
     assert (canvas.labels[canvas.labels > 0] == truth[canvas.labels > 0]).all()
-    found, certain = truth.copy(), np.zeros(truth.shape, np.float32)
+    found = truth.copy()
     found[60:70, 5:15] = 2
-    y, x = users.worst_error(canvas, found, certain)
+    y, x = users.worst_error(canvas, found, lambda: None)
     assert 60 <= y < 70
     assert 5 <= x < 15
-    unsure = certain.copy()
-    unsure[0:16, 64:80] = 1
-    y, x = users.pointed_at(canvas, truth, unsure)
+    y, x = users.pointed_at(canvas, truth, lambda: (8, 72))
     assert y < 24
     assert x >= 56
+    free = canvas.labels == 0
+    y, x = users.pointed_at(canvas, truth, lambda: None)
+    assert free[y, x]
+
+
+def test_a_session_ends_with_what_the_window_s_model_predicts() -> None:
+    rows, columns = np.mgrid[:80, :90]
+    truth = (1 + ((rows - 40) ** 2 + (columns - 40) ** 2 < 25**2)).astype(np.uint8)
+    image = truth * 50 + np.random.default_rng(0).normal(0, 30, truth.shape)
+    canvas, method = users.Canvas(truth, 0), sessions.Ours(image, truth)
+    canvas.begin()
+    try:
+        for _ in range(2):
+            found = method.learn(canvas.labels)
+            model = method._window.state.model
+            assert model is not None
+            whole = predict_image(Predictor(model.classifier), resolve_image(image)).labels
+            np.testing.assert_array_equal(found, whole)
+            spot = method.next_spot()
+            assert spot is not None
+            canvas.stroke(*users.pointed_at(canvas, found, lambda spot=spot: spot))
+    finally:
+        method.close()
+
+
+def test_a_job_that_fails_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise DsparseError("The strokes are unreadable.")
+
+    monkeypatch.setattr("napari_dsparse.live.trainer_thread.find_strokes", fail)
+    truth = np.ones((40, 40), np.uint8)
+    truth[:, 20:] = 2
+    method = sessions.Ours(truth.astype(np.float32), truth)
+    try:
+        with pytest.raises(RuntimeError, match="trainer failed: The strokes are unreadable"):
+            method.learn(truth)
+    finally:
+        method.close()
 
 
 def test_strokes_to_a_goal_are_counted_and_the_worst_stroke_is_told() -> None:

@@ -167,8 +167,6 @@ QUESTIONS = ("What", "How", "Where", "Whether", "Which", "Who", "When")
 #: Modules still to be brought under the rule; never to be added to.
 PENDING = {
     "bench/latency.py",
-    "bench/loop.py",
-    "bench/sessions.py",
     "src/napari_dsparse/cli/demo.py",
     "src/napari_dsparse/gui/contributions/__init__.py",
     "src/napari_dsparse/network/dense.py",
