@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 
-#: Looks at segmentation and uncertainty, both (Y, X), and names the place of the next stroke.
+#: From segmentation and uncertainty, both (Y, X), to the place of the next stroke.
 Choice = Callable[["Canvas", NDArray[np.integer], NDArray[np.float32]], tuple[int, int]]
 
 
