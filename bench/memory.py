@@ -290,19 +290,19 @@ def _text(predicted: list[Prediction], trained: list[Training]) -> str:
     if len(cheap) > 1:
         ratio = max(cheap) / min(cheap)
         sentences.append(
-            f"Beside the labels, the largest figure of the sizes is {ratio:.2f} times the smallest: "
+            f"Without the labels, the largest figure over all sizes is {ratio:.2f} times the smallest: "
             f"{verdict(ratio, most=FLAT)}."
         )
     same = [row for row in trained if row.labelled == trained[-1].labelled]
     if len(same) > 1:
         ratio = same[-1].use.most / same[0].use.most
         sentences.append(
-            f"Training on the same paint holds {ratio:.2f} times as much on {same[-1].size} x "
+            f"Training on the same paint takes {ratio:.2f} times as much on {same[-1].size} x "
             f"{same[-1].size} pixels as on {same[0].size} x {same[0].size}: {verdict(ratio, most=FLAT)}."
         )
     store = "Zarr" if find_spec("zarr") is not None else ".npy (zarr is not installed)"
     return "\n\n".join([
-        f"Prediction of a {store} file on disk, megabytes resident at the most, one symmetry:",
+        f"Prediction of a {store} file on disk, peak resident megabytes, one symmetry:",
         table(
             ["network", "image", "before (MB)", "most (MB)", "target", "beside the labels (MB)",
              "time (s)", "labels to disk: most (MB)", "time (s)"],

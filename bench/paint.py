@@ -151,13 +151,13 @@ def text(rows: list[Learned], size: int) -> str:
     at = next(number for number, row in enumerate(rows) if row.paint == JUDGED)
     ratio = max(row.trained for row in rows[at:]) / rows[at].trained
     header = [
-        "paint", "strokes", "pixels", "first model (s)", "target", "trained (s)", "target", "told (s)",
+        "paint", "strokes", "pixels", "first model (s)", "target", "trained (s)", "target", "recorded (s)",
         "one stroke more (s)", "memory (MB)", "target",
     ]  # fmt: skip
     return (
-        f"Training of the default network as the window does it, an RGB image of {size} x {size}; each row "
-        "in a process of its own. Trained: until the model is judged on held-out strokes. Told: what the "
-        "record of the training says, which leaves out finding strokes and measuring the image.\n\n"
+        f"Training of the default network as in the dock, on an RGB image of {size} x {size}; each row "
+        "in a separate process. Trained: until the model is judged on held-out strokes. Recorded: the time "
+        "in the training record, without finding strokes and measuring the image.\n\n"
         + table(header, lines)
         + f"\n\nMore paint than {JUDGED} takes at most {ratio:.2f} times as long: "
         f"{FLAT_IN_PAINT.verdict(ratio)}."

@@ -285,9 +285,9 @@ def _causes(rows: list[TrainingRow], plan: Plan) -> str:
              "patches (GFLOP/s)", "whole image (GFLOP/s)", *kinds],
             lines,
         )
-        + "\n\nWhat the times rest on: multiply-adds of one forward pass, and how many times as many the "
-        "other sides do; the rate of a step, counting three times that; and shares of its time on "
-        "sites by PyTorch's profiler."
+        + "\n\nBasis of the times: multiply-adds of one forward pass, and those of the other sides relative "
+        "to it; the rate of a step, counting three times that; and shares of its time on sites by "
+        "PyTorch's profiler."
     )  # fmt: skip
 
 
