@@ -1,10 +1,10 @@
-"""Runs every benchmark and renews bench/RESULTS.md and the plots beside it.
+"""Run every benchmark and update bench/RESULTS.md and its plots.
 
     python -m bench [--quick] [--threads N] [--only NAME,...] [--output FOLDER]
 
-With --only, the page keeps what it says of the other programs. With --quick the programs run at tiny sizes,
-to see that they run; say where to write that: it is no result. `quality` and `sessions` run where the open
-data are (`DSPARSE_DATA`), and are left out, with a word, where they are not.
+With --only, the page keeps its sections of the other programs. With --quick the programs run at tiny sizes,
+only as a test, which needs another --output: it is no result. `quality` and `sessions` need the open data
+(`DSPARSE_DATA`), and are skipped, with a message, without them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> None:
         minutes = (time.perf_counter() - started) / 60
         draw(report.plots, folder / "plots")
         sections[report.title] = section(name, report, f"{minutes:.1f} minutes; load before {load:.1f}")
-        page.write_text(  # after every program: some take long, and all may not be waited for
+        page.write_text(  # after every program: some take long, and the user may interrupt
             f"# Benchmark results\n\nWritten by `python -m bench`; every table comes from one run of its "
             f"program, both sides in turn.\n\n{machine_lines(facts)}\n\n" + "\n".join(sections.values()),
             encoding="utf-8",

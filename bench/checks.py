@@ -80,7 +80,7 @@ def error(got: Any, wanted: Any) -> float:
 
 
 def operators_equal_float64(device: torch.device, rounds: int = 5) -> Iterator[tuple[str, bool, str]]:
-    """(what, holds, detail) for every operator and type, on shapes nobody chose."""
+    """(what, holds, detail) for every operator and type, on random shapes."""
     seed = secrets.randbits(32)
     for dtype in DTYPES:
         for operator in SCHEMAS:

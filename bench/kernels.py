@@ -1,13 +1,13 @@
-"""Proves and times every operator on this machine.
+"""Check and time every operator on this machine.
 
     python -m bench.kernels [--device auto] [--size N] [--output FILE]
 
-First what must hold: every operator against float64 on fresh random inputs, products of integers bit for
+First the checks: every operator against float64 on fresh random inputs, products of integers bit for
 bit, the same bits at every run, a launch from a fresh thread, capture in a CUDA graph. Then medians against
 what a user would write today (PyTorch's own dilated layers, plain and channels-last, deterministic and not),
 and as a share of this device's own copy bandwidth and matrix-product rate; and whether that meets the targets
-(`bench.targets`). Kernels are required: nothing falls back in silence. Without a GPU the operators' plain
-PyTorch form is checked and timed, smaller, and what could not be measured is said.
+(`bench.targets`). Kernels are required: nothing falls back silently. Without a GPU the operators' plain
+PyTorch form is checked and timed at smaller sizes, and targets that were not measured are listed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def measure_report(quick: bool = False) -> Report:
-    """The operators' checks and times on the device at hand, as a table."""
+    """The operators' checks and times on the present device, as a table."""
     device = pick_device("auto")
     on_gpu = device.type == "cuda"
     size = 70 if quick else 2048 if on_gpu else 96
@@ -169,7 +169,7 @@ def run_checks(device: torch.device) -> Iterator[tuple[str, bool, str]]:
 
 
 def device_rates(device: torch.device) -> dict[str, float]:
-    """Bytes/s of a copy, and FLOP/s of products by number type; tf32 only where there is such a thing."""
+    """Bytes/s of a copy, and FLOP/s of products by number type; tf32 only where the device has it."""
     rates = {
         "copy": copy_bandwidth(device),
         "float32": gemm_rate(device, torch.float32),

@@ -20,7 +20,7 @@ Call = Callable[[], Any]
 
 #: (taps per axis, dilation)
 POOLS = ((2, 2), (2, 8), (3, 4))
-#: The same, of average pools with wide windows; where the map holds them.
+#: The same for average pools with wide windows, where the map is large enough.
 WIDE_POOLS = ((33, 1), (33, 4), (193, 1))
 #: (input channels, output channels, taps per axis, dilation): the layers of the benchmark's network.
 CONVOLUTIONS = ((1, 32, 5, 1), (32, 48, 5, 2), (48, 64, 3, 4), (64, 128, 5, 8))
@@ -29,7 +29,7 @@ POOL_CHANNELS = 32
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
-    """One call on one shape: our time, others' by name, and our share of what the device can do.
+    """One call on one shape: our time, others' by name, and our share of the device's peak.
 
     Where another failed (cuDNN has no such algorithm, or no memory for it) its time is None.
     """
@@ -50,7 +50,7 @@ class Bench:
     ----------
     device : torch.device
     size : int
-        Pixels a side of a map.
+        Pixels per side of a map.
     rates : dict
         Of this device: "copy" in bytes/s, number types in FLOP/s.
     seconds : float
@@ -65,7 +65,7 @@ class Bench:
     def row(
         self, name: str, dtype: torch.dtype, call: Call, counts: Counts | None, others: dict[str, Call]
     ) -> KernelRow:
-        """Time `call` and the others; `counts` of None where shares would mean nothing."""
+        """Time `call` and the others; `counts` is None where shares are meaningless."""
         seconds = median_seconds(call, self.device, self.seconds)
         arithmetic = str(dtype).removeprefix("torch.")
         if "tf32" in self.rates and dtype == torch.float32 and "pool" not in name:
@@ -240,7 +240,7 @@ def _arithmetic(bench: Bench, dtype: torch.dtype) -> str:
 
 
 def _sites(bench: Bench, dtype: torch.dtype) -> Iterator[KernelRow]:
-    """A stroke's worth of sites: a diagonal band across the map, 12 pixels wide."""
+    """Sites of one stroke: a diagonal band across the map, 12 pixels wide."""
     size, channels, outputs = bench.size, 32, 48
     along = np.arange(size - 8)[:, None]
     band = np.unique((along * size + np.minimum(along + np.arange(12), size - 9)).ravel())

@@ -2,13 +2,13 @@
 
     python -m bench.memory [--quick] [--threads N] [--json FILE] [--plots FOLDER]
 
-Every figure comes from a process of its own: the most that was resident at any time, and before, what
+Every figure comes from a separate process: the peak resident memory, and before it, the memory that
 Python and torch hold without any work. Prediction reads a Zarr file on disk (without zarr: a memory-mapped
 .npy file), whole: as a script has it, the labels in memory, one byte per pixel; and as a stream of tiles
 written to disk. The default network would take many minutes over the largest image, so that is predicted by
 a network of the same patch with few channels, and not streamed: its tiles are the same, its maps smaller,
-and the default network stands beside it at the sizes that it can do in the time. Training is what the window
-does: the fit, and judging it; how it grows with paint is `bench.training`'s to say.
+and the default network is shown at the sizes that it can do in the time. Training is that of the dock: the
+fit and its judging; `bench.training` measures its growth with paint.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Prediction:
 
     @property
     def beside_labels(self) -> int:
-        """Bytes resident at the most, less the labels that the script asked for."""
+        """Peak resident bytes, less the labels that the script requested."""
         return self.whole.most - self.size**2
 
 
@@ -154,7 +154,7 @@ def _write_image(folder: Path, size: int) -> Path:
     return path
 
 
-# -- in processes of their own ------------------------------------------------------------------------------
+# -- in separate processes ------------------------------------------------------------------------------
 
 
 def run_in_process(module: str, work: str, **arguments: Any) -> dict[str, Any]:
@@ -243,7 +243,7 @@ def _few_channels(channels: int) -> nn.Sequential:
 
 
 def most_resident() -> int:
-    """Bytes that this process has held at the most.
+    """Peak resident bytes of this process.
 
     On Linux from the process's own memory map: what `getrusage` gives there may be the parent's.
     """
@@ -290,19 +290,19 @@ def _text(predicted: list[Prediction], trained: list[Training]) -> str:
     if len(cheap) > 1:
         ratio = max(cheap) / min(cheap)
         sentences.append(
-            f"Beside the labels, the largest figure of the sizes is {ratio:.2f} times the smallest: "
+            f"Without the labels, the largest figure over all sizes is {ratio:.2f} times the smallest: "
             f"{verdict(ratio, most=FLAT)}."
         )
     same = [row for row in trained if row.labelled == trained[-1].labelled]
     if len(same) > 1:
         ratio = same[-1].use.most / same[0].use.most
         sentences.append(
-            f"Training on the same paint holds {ratio:.2f} times as much on {same[-1].size} x "
+            f"Training on the same paint takes {ratio:.2f} times as much on {same[-1].size} x "
             f"{same[-1].size} pixels as on {same[0].size} x {same[0].size}: {verdict(ratio, most=FLAT)}."
         )
     store = "Zarr" if find_spec("zarr") is not None else ".npy (zarr is not installed)"
     return "\n\n".join([
-        f"Prediction of a {store} file on disk, megabytes resident at the most, one symmetry:",
+        f"Prediction of a {store} file on disk, peak resident megabytes, one symmetry:",
         table(
             ["network", "image", "before (MB)", "most (MB)", "target", "beside the labels (MB)",
              "time (s)", "labels to disk: most (MB)", "time (s)"],

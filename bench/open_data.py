@@ -1,4 +1,4 @@
-"""The open data sets that quality is measured on, and the programs that lie beside them."""
+"""The open data sets that quality is measured on, and the programs beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-#: What a program says where they are not.
+#: Message of a program without the data.
 ABSENT = "Not measured: the open data sets are not here; see `DSPARSE_DATA`."
 
 #: An image (Y, X) or (Y, X, C), and its classes (Y, X), 0 where unknown.
@@ -27,7 +27,7 @@ def set_names() -> list[str]:
 
 
 def load_program(name: str) -> ModuleType:
-    """A program that lies beside the data, as a module."""
+    """A program from the folder of the data, as a module."""
     sys.path.insert(0, str(DATA))
     spec = importlib.util.spec_from_file_location(name, DATA / f"{name}.py")
     assert spec is not None
@@ -40,7 +40,7 @@ def load_program(name: str) -> ModuleType:
 def samples(names: Sequence[str], images: int, edge: int | None = None) -> Iterator[tuple[str, int, Sample]]:
     """The first `images` 2-D images of every set, with the set's name and their number.
 
-    With `edge`, no more than so many rows and columns from the middle.
+    With `edge`, at most that many rows and columns from the middle.
     """
     load = load_program("rf_baseline").load
     for name in names:

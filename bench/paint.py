@@ -1,8 +1,8 @@
-"""Training by what paint tells: the same image under a little paint, much paint, and nothing but paint.
+"""Training time by amount of paint: the same image with little paint, much paint, and every pixel painted.
 
-Every kind of paint is learned from in a process of its own (`bench.training`), by the trainer as the window
-uses it: strokes are found, the last layer is fitted (from here on there is a model), and judged. What the
-training says it took is told beside the clock's own time.
+Every kind of paint is learned from in a separate process (`bench.training`), by the trainer as the dock
+uses it: strokes are found, the last layer is fitted (which gives the first model), and judged. The time in
+the training record is shown beside the wall time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def quarters(size: int) -> Labels:
     return (1 + 2 * half[:, None] + half).astype(np.uint8)
 
 
-#: What is painted, by name; the second is what targets are set for.
+#: Kinds of paint by name; the targets are for the second.
 PAINT: Mapping[str, Callable[[int], Labels]] = {
     "1,000 pixels": lambda size: pixels_of_strokes(size, 4, 1_000),
     "10,000 pixels": lambda size: pixels_of_strokes(size, 30, 10_000),
@@ -75,7 +75,7 @@ JUDGED = "10,000 pixels"
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Training on one kind of paint; seconds by the clock unless told otherwise.
+    """Training on one kind of paint; wall-clock seconds unless stated otherwise.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ class Learned:
     first_model : float
         Until the first classifier.
     trained : float
-        Until it has been judged on held-out strokes, too.
+        Until it has been judged on held-out strokes.
     told : float
-        What the training's record says.
+        Time in the training record.
     one_more : float
         One stroke more, from its paint to a classifier that knows it; None where all pixels are painted.
     megabytes : float
-        Resident at the most, beyond what Python, torch, image and paint hold.
+        Peak resident, beyond Python, torch, image and paint.
     """
 
     paint: str
@@ -104,7 +104,7 @@ class Learned:
 
 
 def measure(size: int) -> list[Learned]:
-    """All kinds of paint on an RGB image, each in a process of its own."""
+    """All kinds of paint on an RGB image, each in a separate process."""
     found = []
     for paint in PAINT:
         say(f"training: {paint}, {size} x {size}")
@@ -151,13 +151,13 @@ def text(rows: list[Learned], size: int) -> str:
     at = next(number for number, row in enumerate(rows) if row.paint == JUDGED)
     ratio = max(row.trained for row in rows[at:]) / rows[at].trained
     header = [
-        "paint", "strokes", "pixels", "first model (s)", "target", "trained (s)", "target", "told (s)",
+        "paint", "strokes", "pixels", "first model (s)", "target", "trained (s)", "target", "recorded (s)",
         "one stroke more (s)", "memory (MB)", "target",
     ]  # fmt: skip
     return (
-        f"Training of the default network as the window does it, an RGB image of {size} x {size}; each row "
-        "in a process of its own. Trained: until the model is judged on held-out strokes. Told: what the "
-        "record of the training says, which leaves out finding strokes and measuring the image.\n\n"
+        f"Training of the default network as in the dock, on an RGB image of {size} x {size}; each row "
+        "in a separate process. Trained: until the model is judged on held-out strokes. Recorded: the time "
+        "in the training record, without finding strokes and measuring the image.\n\n"
         + table(header, lines)
         + f"\n\nMore paint than {JUDGED} takes at most {ratio:.2f} times as long: "
         f"{FLAT_IN_PAINT.verdict(ratio)}."

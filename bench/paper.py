@@ -131,7 +131,7 @@ class Pass:
         (N, C, H, W) -> scores.
     x : Tensor
     repeats : int
-        Passes in one go.
+        Passes per call.
     """
 
     def __init__(self, network: torch.nn.Module, x: Tensor, repeats: int = 1) -> None:
@@ -145,7 +145,7 @@ class Pass:
                 self._network(self._x)
 
     def forward(self) -> None:
-        """With all that the backward pass needs."""
+        """With everything that the backward pass needs."""
         self._given = [self._network(self._x) for _ in range(self._repeats)]
 
     def backward(self) -> None:
@@ -221,8 +221,8 @@ def _causes(name: str, network: DenseNetwork) -> str:
     )
     return (
         f"{name}: scanning {TARGET_SIZE} x {TARGET_SIZE} takes {forward:,.0f} times the multiply-adds of the "
-        f"whole-image pass, backward {backward:,.0f} times: as many times as fast it is where both compute "
-        "at one rate."
+        f"whole-image pass, backward {backward:,.0f} times: the speed-up if both compute "
+        "at the same rate."
     )
 
 

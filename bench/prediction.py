@@ -4,9 +4,9 @@
 
 The plain side is what a user would write today: F.conv2d and F.max_pool2d with dilation, layer by layer.
 Both sides take turns; wall times are medians, and the processor's own time stands beside them, since on a
-busy machine only that is the program's. Rates count the useful multiply-adds of the output's pixels; their
-share is of a large matrix product by PyTorch in the same number type, timed in between. Then, for labels in
-bfloat16, how many pixels of the bundled samples keep their class.
+busy machine only that measures the program. Rates count the useful multiply-adds of the output's pixels;
+their share is of a large matrix product by PyTorch in the same number type, timed in between. Then, for
+labels in bfloat16, the share of pixels of the bundled samples that keep their class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NETWORKS: dict[str, Callable[[], DenseNetwork]] = {
     "plain cnn 1": plain_cnn_1,
 }
 
-#: Turns of both sides: at most so many, and no new one after so many seconds.
+#: Most turns of both sides, and seconds after which no new one begins.
 TURNS, SECONDS = 3, 8.0
 
 
@@ -117,7 +117,7 @@ HEADER = (
     "GFLOP/s", "of GEMM", "target", "largest difference",
 )  # fmt: skip
 
-#: What whole maps of `TARGET_SIZE` pixels per side must reach: times plain PyTorch's speed by precision, for
+#: Targets of whole maps of `TARGET_SIZE` pixels per side: times plain PyTorch's speed by precision, for
 #: `bench`, and the share of the matrix product's rate in float32.
 TARGET_SIZE, RATIO_TARGETS, RATE_TARGET = 2048, {"float32": 3.0, "bfloat16": 4.0}, 0.85
 RATE_NETWORKS = "bench", "default"

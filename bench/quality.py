@@ -25,7 +25,7 @@ from bench.trust import calibration_error, error_auroc
 from napari_dsparse import train
 
 TITLE = "Quality of segmentation"
-#: What is added to a seed of training for the second of two; they are to differ by less than `STEADY`.
+#: Added to a seed of training for the second of two runs, which must differ by less than `STEADY`.
 OTHER_SEED, STEADY = 1000, 0.02
 
 
@@ -56,7 +56,7 @@ def measure(
     images: int = 1,
     sets: Sequence[str] = (),
 ) -> Report:
-    """All sets, images, budgets and seeds; without the data, a word of that."""
+    """All sets, images, budgets and seeds; without the data, a message."""
     if not open_data.DATA.is_dir():
         return Report(TITLE, open_data.ABSENT, {})
     names = list(sets or open_data.set_names())[: 1 if quick else None]
@@ -182,7 +182,7 @@ if __name__ == "__main__":
         own={
             "budgets": (several(int), "labelled pixels in all, comma-separated; 500 by default"),
             "seeds": (several(int), "of strokes and training, comma-separated; 0 by default"),
-            "images": (int, "first so many images of each set; 1 by default"),
+            "images": (int, "number of images of each set, from the first; 1 by default"),
             "sets": (several(str), "names of sets, comma-separated; all by default"),
         },
     )

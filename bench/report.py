@@ -50,7 +50,7 @@ class Report:
     text : str
         Markdown.
     numbers : mapping
-        The same and more, as JSON has it.
+        The same and more, for JSON.
     plots : tuple of Curves
     """
 
@@ -75,12 +75,12 @@ def verdict(value: float, *, least: float | None = None, most: float | None = No
 
 
 def times(ratio: float) -> str:
-    """A ratio, with as many digits as mean something."""
+    """A ratio, with its significant digits."""
     return f"{ratio:,.0f} x" if ratio >= 100 else f"{ratio:.3g} x"
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what is being measured."""
+    """Print what is being measured."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -127,7 +127,7 @@ def program(
     words: Sequence[str] | None = None,
     own: Mapping[str, tuple[Callable[[str], Any], str]] = MappingProxyType({}),
 ) -> Report:
-    """The command line that the programs share: measure, print, and write what was asked for.
+    """The command line common to the programs: measure, print, and write the requested files.
 
     `own` are further options, by the name of the parameter of `measure`: their type and what they mean.
     """
@@ -164,7 +164,7 @@ def draw(plots: Iterable[Curves], folder: Path) -> None:
         say("Plots need matplotlib: pip install 'napari-dsparse[dev]'.")
         return
     import matplotlib
-    from matplotlib.figure import Figure  # without pyplot: neither a window nor a state of its own
+    from matplotlib.figure import Figure  # without pyplot: neither a window nor global state
 
     folder.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"svg.hashsalt": "bench", "font.size": 9}):

@@ -27,8 +27,8 @@ class Rates:
     multiply_adds : dict
         FLOP/s by arithmetic: "fma" (fp32), "tf32", "16" (bf16 and fp16 on tensor cores).
     shared : float
-        Words of 32 bits a second between shared memory, L1 and registers, over the whole device: one
-        warp-wide access a clock and multiprocessor.
+        Words of 32 bits per second between shared memory, L1 and registers, over the whole device: one
+        warp-wide access per clock and multiprocessor.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Counts:
     shared_words: float = 0.0
 
     def seconds(self, rates: Rates) -> tuple[float, str]:
-        """Least time, and what sets it."""
+        """Least time, and its limiting resource."""
         bounds = {
             "DRAM": self.bytes / rates.bandwidth,
             "multiply-adds": self.flops / rates.multiply_adds[self.arithmetic],
@@ -104,7 +104,7 @@ class Layer:
         return Counts(self.values_in * self.value_bytes + out * per_value, reads, shared_words=reads)
 
     def wide_pool(self) -> Counts:
-        """An average-pool by doubling, forward or backward: what lies between passes is written and read."""
+        """An average-pool by doubling, forward or backward: intermediate sums are written and read."""
         side, sum_bytes = self.size + (self.taps - 1) * self.dilation, max(4, self.value_bytes)
         launches = passes(self.taps)
         moved = additions = loads = 0
@@ -136,7 +136,7 @@ class Layer:
         walked = 1 if flat else self.taps
         span, _ = span_and_strip(walked, self.dilation, packed)
         turns = -(-walked // span)
-        strip = STEP * (COLUMNS + (span - 1) * self.dilation) * (per_word + 1)  # read, then put down
+        strip = STEP * (COLUMNS + (span - 1) * self.dilation) * (per_word + 1)  # read, then stored
         weights = STEP * tile * 2 * span
         # Four warps share a tile of `tile` x 128: 32 rows (4 words a lane for 16) and 8 columns at a time.
         columns = COLUMNS * (tile // 32) // 4

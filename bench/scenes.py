@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: The strokes keep within this square at the image's corner, so that they are the same on larger images.
+#: Square at the image's corner that holds all strokes, so that they are the same on larger images.
 PAINTED = 1024
 CLASSES = 4
 
 
 def noise(rows: int, columns: int) -> NDArray[np.float32]:
-    """An image: for times its content does not matter."""
+    """A random image: its content does not affect times."""
     return np.random.default_rng(0).standard_normal((rows, columns), np.float32)
 
 
@@ -28,7 +28,7 @@ def strokes(
         Strokes, and pixels along each; 12 of 60 are about 3,800 labelled pixels.
     seed : int
     within : int
-        Edge of the square that they keep to.
+        Edge of the square that holds them.
     """
     rng = np.random.default_rng(seed)
     labels = np.zeros(shape, np.uint8)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from bench.measurements import KernelRow
 from bench.report import verdict
 
-#: Pixels a side that targets of whole networks are set for.
+#: Pixels per side of the maps in targets of whole networks.
 SIZE = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A number that a program prints, and what it must be: at least, or at most.
+    """A bound on a number that a program prints: at least, or at most.
 
     Parameters
     ----------
     least, most : float, optional
         One of them.
     unit : str
-        Behind the number, with its space.
+        After the number, with its space.
     """
 
     least: float | None = None
@@ -39,7 +39,7 @@ class Bound:
 PLAIN_CNN_1_SCANNING, DEFAULT_SCANNING = Bound(least=2000), Bound(least=10_000)
 #: 10,000 painted pixels of an RGB image of 1024 x 1024: until there is a model, and until it is judged.
 FIRST_MODEL, TRAINED = Bound(most=3, unit=" s"), Bound(most=10, unit=" s")
-#: Training on more paint than that, times as long.
+#: Ratio of times: training on more paint than that.
 FLAT_IN_PAINT = Bound(most=1.25)
 #: Resident for training beyond what was before.
 FIT_MEMORY = Bound(most=500, unit=" MB")
@@ -54,7 +54,7 @@ WHOLE_RATE = {1: Bound(least=1, unit=" MP/s"), 3: Bound(least=0.4, unit=" MP/s")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One promise.
+    """One target.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Target:
     least : float
         A ratio of times, or a share.
     reached : callable
-        What rows show: one number a row that says something about it; None where its time could not be had.
+        Values that rows show, one per relevant row; None where the time could not be measured.
     at_size : bool
         Set for maps of `SIZE` pixels per side.
     """

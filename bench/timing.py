@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-#: Written before each timed call, so that it does not find its input in a GPU's cache; and so often that
-#: Python has put the whole call into the stream by the time that its first event comes up.
+#: Bytes written before each timed call, so that its input is not in a GPU's cache; and repetitions, so that
+#: Python has enqueued the whole call before its first event.
 FLUSH_BYTES, FLUSHES = 256 << 20, 5
 
 
@@ -44,7 +44,7 @@ def median_seconds(call: Callable[[], Any], device: torch.device, seconds: float
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Bytes/s of a large copy, read and written: what a memory-bound kernel can hope for."""
+    """Bytes/s of a large copy, read and written: the limit of a memory-bound kernel."""
     size = (1 << 30) if device.type == "cuda" else (64 << 20)
     source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -66,7 +66,7 @@ def gemm_rate(device: torch.device, dtype: torch.dtype, tf32: bool = False) -> f
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Medians of what a call takes: by the clock, and of all processors on it."""
+    """Median times of a call: wall time, and the time of all processors on it."""
 
     wall: float
     processor: float
@@ -80,7 +80,7 @@ def take_turns(
 ) -> dict[Any, Times]:
     """Times of several calls on the CPU, one after the other in every turn; no new turn after `seconds`.
 
-    On a busy machine a slow minute then falls on all of them, and processor time tells more than the clock.
+    On a busy machine slow phases then affect all of them, and processor time is more reliable than wall time.
     """
     taken: dict[Any, list[tuple[float, float]]] = {name: [] for name in sides}
     end = time.perf_counter() + seconds

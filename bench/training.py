@@ -1,14 +1,14 @@
-"""Training by what paint tells, and a step on active sites against the whole image and against patches.
+"""Training time by paint, and a step on active sites against the whole image and against patches.
 
     python -m bench.training [--quick] [--threads N] [--json FILE]
 
-The default network is fitted in closed form: how long that takes by the paint is `bench.paint`'s part. A step
+The default network is fitted in closed form; `bench.paint` measures that by amount of paint. A step
 is forward, cross-entropy at all labelled pixels, and backward to all weights; ours runs on the sites that the
 labelled pixels depend on. The whole image is plain PyTorch: F.conv2d and F.max_pool2d with dilation, the loss
 at labelled pixels; it is measured on a strip of rows and scaled by the multiply-adds of the full size, which
 flatters it (no full-size map has to be kept). Patches are the same strided network on patches of the labelled
 pixels, a sample of them at its best batch size, cut out beforehand. Isolated clicks are pixels whose patches
-do not meet: there is nothing to share, and patches are the measure. All sides take turns; figures are
+do not meet: they share nothing, so patches are the reference. All sides take turns; figures are
 medians.
 """
 
@@ -34,7 +34,7 @@ from napari_dsparse.training.batch import Batch, cells_of, join_pieces, make_pie
 
 NETWORKS: dict[str, Callable[[int], DenseNetwork]] = {"bench": bench_network, "compact": compact_network}
 
-#: What must be reached: against the whole image by its edge, against patches on strokes and on clicks.
+#: Targets: against the whole image by its edge, against patches on strokes and on clicks.
 WHOLE_TARGETS = {1024: 60.0, 2048: 240.0, 4096: 900.0}
 PATCH_TARGET, CLICK_TARGET = 20.0, 1.0
 #: Slowest over fastest image size that still counts as flat.
@@ -117,7 +117,7 @@ def compare(name: str, plan: Plan) -> TrainingRow:
             network, side_image, click_yx, click_targets, batch_size
         )
     for side in (s for name_, s in sides.items() if name_ != "strip"):
-        side()  # the allocator's first turn is not the step's
+        side()  # the first turn also pays for memory allocation
     found = take_turns(sides, plan.turns, plan.seconds)
     best, sampled = _best(found, "patches", plan)
     return TrainingRow(
@@ -285,9 +285,9 @@ def _causes(rows: list[TrainingRow], plan: Plan) -> str:
              "patches (GFLOP/s)", "whole image (GFLOP/s)", *kinds],
             lines,
         )
-        + "\n\nWhat the times rest on: multiply-adds of one forward pass, and how many times as many the "
-        "other sides do; the rate of a step, counting three times that; and shares of its time on "
-        "sites by PyTorch's profiler."
+        + "\n\nBasis of the times: multiply-adds of one forward pass, and those of the other sides relative "
+        "to it; the rate of a step, counting three times that; and shares of its time on sites by "
+        "PyTorch's profiler."
     )  # fmt: skip
 
 

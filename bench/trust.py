@@ -7,7 +7,7 @@ On the first image of every 2-D set of the open data (no more than 384 x 384 of 
 pixel budget, drawn by the data's own `scribble.py`; and a session, one stroke of every class to begin with,
 then one on the largest error, round by round. Each time the accuracy that a user is shown, by class, against
 the truth on all pixels without paint; beside it "plain", the intersection over union on left-out paint. With
-`--scenes`, sessions on so many synthetic scenes as well: those that the width of the range comes from.
+`--scenes`, sessions on that many synthetic scenes as well, from which the width of the range was set.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Figure:
 
 
 class Judged:
-    """The window's trainer and predictor on an image whose truth is known."""
+    """The dock's trainer and predictor on an image whose truth is known."""
 
     def __init__(self, name: str, sample: open_data.Sample) -> None:
         self._name = name
@@ -119,7 +119,7 @@ def measure(
     seeds: Sequence[int] = (0,),
     scenes: int = 0,
 ) -> Report:
-    """All sets and scenes; without the data, a word of that."""
+    """All sets and scenes; without the data, a message."""
     if not open_data.DATA.is_dir() and not scenes:
         return Report(TITLE, open_data.ABSENT, {})
     names = [] if list(sets) == ["none"] else list(sets or open_data.set_names())[: 1 if quick else None]

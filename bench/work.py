@@ -10,7 +10,7 @@ from torch import nn
 from napari_dsparse.network import DenseNetwork
 from napari_dsparse.sites import Closure
 
-#: Kinds of work, and the ATen operators that do it; what is not among them is "all else".
+#: Kinds of work, and the ATen operators that do it; all others are "all else".
 KINDS: Mapping[str, tuple[str, ...]] = {
     "products": ("mm", "addmm", "addmm_", "bmm", "mkldnn_convolution", "convolution_backward", "linear"),
     "gathering rows": ("index_select",),

@@ -6,7 +6,7 @@ that a last layer fitted to a few strokes classifies the rest of a scene well. T
 
     draws -> shapes -> layouts -> appearance -> microscope -> scenes -> episodes -> learn -> warm_file
 
-``python -m pretraining.penalties`` learns how strongly detail and context are held back, on wide scenes.
+``python -m pretraining.penalties`` learns the penalties on detail and context, on wide scenes.
 
     draws -> shapes -> regions -> matter -> stains -> scenes -> painting -> context -> wide_fits -> schedule
 """

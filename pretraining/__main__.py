@@ -25,7 +25,7 @@ from pretraining.draws import Stream
 from pretraining.learn import CONTINUED_RATE, MetaLearner, Recipe
 from pretraining.scenes import scene_set
 
-#: Whose layers are learned if nothing else is said.
+#: Default network.
 NETWORK = "compact"
 
 #: Scenes that accuracy is measured on: the same ones in every run.
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _learn(arguments: argparse.Namespace) -> None:
     output = arguments.output or Path(f"{arguments.network}.safetensors")
-    if not output.absolute().parent.is_dir():  # found out now and not after the first hundred steps
+    if not output.absolute().parent.is_dir():  # fails now and not after the first hundred steps
         raise ExportError(f"The folder {str(output.parent)!r} does not exist; create it or choose another.")
     torch.set_num_threads(arguments.threads)
     learner = MetaLearner(arguments.network, arguments.seed, arguments.start)

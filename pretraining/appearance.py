@@ -53,7 +53,7 @@ def specimen(rng: np.random.Generator, layout: Layout) -> FloatMap:
 
 
 def _materials(rng: np.random.Generator, layout: Layout, classes: int) -> FloatMap:
-    """Minerals, alloys, flat stains: brightness alone tells, however little it differs."""
+    """Minerals, alloys, flat stains: only brightness differs, however little."""
     steps = np.exp(rng.normal(0, 0.6, classes))
     brightness = rng.permutation(np.cumsum(steps)) * rng.uniform(0.3, 1.5)
     image: FloatMap = brightness[layout.seen_as()]

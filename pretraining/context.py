@@ -13,14 +13,14 @@ from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import resolve_image
 from napari_dsparse.images.normalisation import Normalisation
 
-#: Whose layers see the detail.
+#: Network whose layers give the detail.
 NETWORK = "compact"
 
 #: Windows that features are averaged over, in pixels, and the distance of their taps.
 WINDOWS = (33, 97, 193)
 STEP = 4
 
-#: Patches looked at in one go.
+#: Patches per pass.
 _PATCHES = 1024
 
 

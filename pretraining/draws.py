@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-#: Rows and columns of a scene, N, where nothing else is said.
+#: Default rows and columns of a scene, N.
 SIZE = 160
 
 #: A map of a scene, shape (N, N).
@@ -29,12 +29,12 @@ class Stream(IntEnum):
 
 
 def generator(stream: Stream, seed: int, number: int) -> np.random.Generator:
-    """Random numbers of scene or step `number`: the same whoever draws the others, and when."""
+    """Random numbers of scene or step `number`, independent of those of the others."""
     return np.random.default_rng((seed, int(stream), number))
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A size: halving is as likely as doubling."""
+    """A size drawn log-uniformly: halving is as likely as doubling."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 

@@ -1,4 +1,4 @@
-"""An episode: a part of a scene in another guise, with a few strokes on it, as a user would meet it."""
+"""Episodes: parts of scenes under random changes, with a few strokes as a user would paint them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from scipy import ndimage
 from napari_dsparse.network.symmetry import SYMMETRIES, turn
 from pretraining.draws import log_uniform
 
-#: A class of an episode has at least so many pixels.
+#: Least pixels of a class in an episode.
 FEWEST_PIXELS = 60
-#: People paint so many pixels off a border, where a class is thick enough.
+#: Pixels between strokes and a border, where a class is thick enough.
 FROM_BORDER = 1.5
 
 

@@ -40,7 +40,7 @@ def fit_ridge(
     spread = centred.t() @ (share * centred)
     if groups is None:
         groups = torch.zeros(len(spread), dtype=torch.int64)
-    # With its gradient, and nothing added: else features shrink without end, for more ridge at no cost.
+    # With its gradient, and nothing added: else features shrink without limit, for more ridge at no cost.
     variance = spread.diagonal()[groups == 0].mean().clamp(min=torch.finfo(spread.dtype).tiny)
     penalty = ridge.reshape(-1)[groups] * variance
     weight = solve_ridge(spread, centred.t() @ (share * classes), penalty)
@@ -48,7 +48,7 @@ def fit_ridge(
 
 
 def solve_ridge(spread: Tensor, cross: Tensor, penalty: Tensor) -> Tensor:
-    """Weights (K, F) from covariances of features (F, F) and with classes (F, K), and a penalty each (F,)."""
+    """Weights (K, F) from covariances of features (F, F) and with classes (F, K), and penalties (F,)."""
     weight: Tensor = torch.linalg.solve(spread + penalty.diag(), cross).t()
     return weight
 
@@ -75,7 +75,7 @@ class RidgeHead(nn.Module):
     Parameters
     ----------
     ridge, scale, small_sample_penalty : float
-        Where they begin: see `napari_dsparse.classifier.warm_start.WarmStart`. Positive.
+        Initial values: see `napari_dsparse.classifier.warm_start.WarmStart`. Positive.
     """
 
     def __init__(

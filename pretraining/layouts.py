@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from pretraining.draws import SIZE, FloatMap, IntMap, log_uniform, many, smooth_field
 from pretraining.shapes import blobs, curves, tessellation
 
-#: A class of a scene has at least so many pixels.
+#: Least pixels of a class in a scene.
 FEWEST_PIXELS = 250
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """The true answer of a scene, and what its appearance goes by.
+    """The true classes of a scene, and the data for its appearance.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def objects_on_phases(rng: np.random.Generator, size: int = SIZE) -> Layout:
     return Layout(labels, objects, depth)
 
 
-#: All alike likely; the two commonest kinds stand here twice.
+#: Equally likely; the two commonest kinds are listed twice.
 KINDS: tuple[Callable[[np.random.Generator, int], Layout], ...] = (
     cells_and_walls,
     cells_and_walls,

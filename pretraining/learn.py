@@ -37,7 +37,7 @@ class Recipe:
     peak_rate : float
         Highest learning rate of AdamW.
     batch : int
-        Episodes a step.
+        Episodes per step.
     crop : int
         Rows and columns of an episode.
     queries : int
@@ -50,7 +50,7 @@ class Recipe:
     clip : float
         Largest norm of the trunk's gradient.
     most_loss : float
-        An episode's loss counts for no more than this, in nats, and teaches nothing beyond it.
+        Cap on an episode's loss, in nats, beyond which it has no gradient.
     report_every : int
         Steps between reports.
     """
@@ -79,7 +79,7 @@ CONTINUED_RATE = 1.2e-3
 #: Painted pixels per class in the scenes that accuracy is measured on.
 HELD_PIXELS = 120
 
-#: Crops tried for an episode; of drawn scenes most will do.
+#: Most crops tried for an episode; most crops of drawn scenes are valid.
 MOST_CROPS = 1000
 
 
@@ -118,7 +118,7 @@ class MetaLearner:
         Name of a built-in network.
     seed : int
     start : Path, optional
-        File of a warm start to go on from.
+        File of a warm start to continue from.
 
     Raises
     ------

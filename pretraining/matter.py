@@ -121,7 +121,7 @@ def dye_maps(rng: np.random.Generator, regions: Regions, matters: list[Matter], 
 
 
 def unevenly(rng: np.random.Generator, maps: FloatMap) -> FloatMap:
-    """Dyes (D, N, N) taken up more in one place than in another, which tells nothing; at times evenly."""
+    """Dyes (D, N, N) taken up unevenly, which carries no information; at times evenly."""
     if rng.random() < 0.4:
         return maps
     size = maps.shape[-1]
@@ -176,7 +176,7 @@ def _places(rng: np.random.Generator, where: NDArray[np.bool_], crowd: Crowd) ->
             places = parents[rng.integers(len(parents), size=count)] + near
     places = places[((places >= 0) & (places < size)).all(1)]
     places = places[where[tuple(places.astype(int).T)]]
-    # Thinner here and there: a place must not be known by how much lies in it alone.
+    # Thinner in places: amount must not identify a place.
     density = 1 - rng.uniform(0, 0.6) * (0.5 + 0.4 * smooth_field(rng, size / 10, size)).clip(0, 1)
     kept: FloatMap = places[rng.random(len(places)) < density[tuple(places.astype(int).T)]]
     return kept
@@ -201,7 +201,7 @@ def _crowd(rng: np.random.Generator, number: int, dyes: int) -> Crowd:
 
 
 def _fill_things(rng: np.random.Generator, things: IntMap, maps: FloatMap) -> None:
-    """Empty, or full of one dye, with a wall at times; what lies beneath is gone."""
+    """Empty, or full of one dye, with a wall at times; replaces what lies beneath."""
     within = ndimage.gaussian_filter((things > 0).astype(float), 0.8)
     maps *= 1 - within
     if rng.random() < 0.6:
@@ -310,7 +310,7 @@ def _contrast(rng: np.random.Generator, matters: list[Matter]) -> list[Matter]:
     return [replace(m, contrast=contrast) for m, contrast in zip(matters, contrasts, strict=True)]
 
 
-#: All alike likely.
+#: Equally likely.
 TRAITS: tuple[Trait, ...] = (
     _density,
     _density,

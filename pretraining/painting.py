@@ -13,7 +13,7 @@ from napari_dsparse.training.choice import ChosenPixels, choose_pixels
 from napari_dsparse.training.strokes import Stroke
 from pretraining.episodes import walk
 
-#: The first strokes of each class are short: so many, of so many steps at most.
+#: Number and most steps of the first strokes of each class, which are short.
 FIRST_STROKES = 2
 SHORT = 16
 

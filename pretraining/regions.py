@@ -16,7 +16,7 @@ from pretraining.shapes import blobs, tessellation
 #: Every class of a scene has at least this part of its pixels.
 LEAST_SHARE = 0.02
 
-#: Regions are at most of so many kinds.
+#: Most kinds of regions.
 MOST_KINDS = 4
 
 

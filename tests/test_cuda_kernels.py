@@ -64,7 +64,7 @@ def rounded_to_tf32(x: Tensor) -> Tensor:
 
 
 def given(operator: str, case: Case, dtype: torch.dtype, tf32: bool = False) -> tuple[Any, ...]:
-    """Arguments as the dispatcher hands them over."""
+    """Arguments as the dispatcher passes them."""
     args = [
         arg.to(dtype) if isinstance(arg, Tensor) and arg.is_floating_point() else arg
         for arg in arguments(operator, case)

@@ -1,4 +1,4 @@
-"""A final name holds a complete result or what was there before, whatever happens while it is written."""
+"""A final name holds a complete result or the previous content, whatever happens during the write."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_number_keys_and_clicks_pick_the_class_to_paint(desk: Callable[..., Desk
 
 
 def press(layer: Labels, number: int) -> None:
-    """Press a number key with `layer` active, as napari's canvas hands it on."""
+    """Press a number key with `layer` active, as napari's canvas passes it on."""
     next(function for key, function in layer.keymap.items() if str(key) == str(number))(layer)
 
 

@@ -552,7 +552,7 @@ def test_the_whole_image_asked_for_after_stop_is_segmented_by_the_last_model(
     at.click("new_labels_button")
     at.begin_round(at.layer("textures strokes"))
     at.click("stop_button")
-    at.click("predict_button")  # the step at hand is still being taken
+    at.click("predict_button")  # the current step is still being taken
     at.wait(lambda: at.session.complete)
     at.qtbot.wait(300)
     assert at.session.complete, "no newer model came after it"

@@ -47,7 +47,7 @@ def test_a_change_is_told_once(change: Callable[[Labels], Any], layer: Labels, q
     told: list[int] = []
     watch.changed.connect(lambda: told.append(1))
     change(layer)
-    assert not told  # not before the hand rests
+    assert not told  # not before the brush rests
     qtbot.wait(4 * DEBOUNCE_MILLISECONDS)
     assert len(told) == 1
     watch.watch(None)

@@ -116,7 +116,7 @@ def test_images_of_different_channels_are_refused() -> None:
 
 
 class Large:
-    """A ramp as large as asked for, made where it is looked at."""
+    """A ramp of any size, computed where it is read."""
 
     def __init__(self, *shape: int) -> None:
         self.shape, self.dtype, self.pixels = shape, np.dtype(np.float32), 0

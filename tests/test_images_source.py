@@ -122,7 +122,7 @@ def test_arrays_on_disk_read_like_arrays_in_memory(
 
 
 class Watched:
-    """An array that remembers the largest piece anybody took of it."""
+    """An array that records the largest block read of it."""
 
     def __init__(self, data: np.ndarray) -> None:
         self.data, self.shape, self.dtype, self.largest = data, data.shape, data.dtype, 0
@@ -178,7 +178,7 @@ def test_a_drive_that_is_gone_is_said_in_one_sentence() -> None:
         ImageSource(Gone(np.zeros((4, 5))), name="cells").read((), (0, 1), (0, 1))
 
 
-# Axes: shape, labels, channels -> channel axis, or a word of the refusal.
+# Axes: shape, labels, channels -> channel axis, or part of the error message.
 RESOLVED = [
     ((9, 8), (9, 8), None, None),
     ((5, 9, 8), (5, 9, 8), None, None),

@@ -1,4 +1,4 @@
-"""The schedule: every event in any order leaves a state that is true, and a way forward."""
+"""The schedule: every event in any order leaves a consistent state that can reach rest."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def strokes_on(name: str) -> ev.StrokesChosen:
 
 
 class World:
-    """The state, and the jobs that nobody has answered yet."""
+    """The state, and the jobs not answered yet."""
 
     def __init__(self) -> None:
         self.state = LiveState()
-        self.jobs: list[Any] = []  # all ever asked for
+        self.jobs: list[Any] = []  # all jobs requested so far
         self.open: list[Any] = []
         self.actions: list[Any] = []
         self.stopped_prediction = 0
         self.counts: tuple[tuple[int, int], ...] = ()
 
     def tell(self, *events: Event) -> tuple[Any, ...]:
-        """Hand in events; the actions that the last one led to."""
+        """Apply events; returns the actions of the last one."""
         actions: tuple[Any, ...] = ()
         for event in events:
             self.state, actions = advance(self.state, event)
@@ -97,10 +97,10 @@ class World:
     def asked(self, kind: type) -> list[Any]:
         return [job for job in self.jobs if isinstance(job, kind)]
 
-    # -- honest threads -------------------------------------------------------------------------------------
+    # -- simulated threads ----------------------------------------------------------------------------------
 
     def answers(self, job: Any) -> Iterator[Event]:
-        """Answers of an honest thread to `job`."""
+        """Answers of a simulated thread to `job`."""
         envelope = job.envelope
         match job:
             case msg.TrainingJob():
@@ -134,7 +134,7 @@ class World:
             yield msg.TrainingEnded(job.envelope, steady=learning and not stopped)
 
     def settle(self) -> None:
-        """Let honest threads answer all that is open, as long as that leads to more."""
+        """Let simulated threads answer all open jobs until none is left."""
         if self.state.training is Training.PAUSED:
             self.tell(ev.PausePressed(False))
         for _ in range(200):
@@ -406,17 +406,17 @@ PLAIN = st.sampled_from([
 ])  # fmt: skip
 
 
-#: After one of these a thread says no more of the job.
+#: Last events of a job.
 ENDS = (
     msg.TrainingEnded, msg.PredictionEnded, msg.JobFailed, msg.SpotFound, msg.FileWritten, msg.ModelLoaded,
 )  # fmt: skip
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Everything may happen at any time, and every answer may come late or never.
+    """Random events, whose answers may come late or never.
 
-    A thread speaks of its jobs in their order, and no more of one that has ended; what it said may arrive
-    after whatever the user did in the meantime.
+    A thread answers its jobs in order, and not after one has ended; answers may arrive after any other
+    event of the user.
     """
 
     events = 0
@@ -425,10 +425,10 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.ended: set[int] = set()
-        self.newest: dict[str, int] = {}  # job by thread that was spoken of last
+        self.newest: dict[str, int] = {}  # last answered job by thread
 
-    def may_speak(self, job: Any) -> bool:
-        """True if a thread may still send something about `job`."""
+    def may_answer(self, job: Any) -> bool:
+        """True if a thread may still answer `job`."""
         number = job.envelope.job
         return number not in self.ended and number >= self.newest.get(worker_of(job), 0)
 
@@ -490,9 +490,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.open)
     @rule(data=st.data())
-    def answer_honestly(self, data: st.DataObject) -> None:
+    def answer_in_order(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(self.world.open))
-        if not self.may_speak(job):
+        if not self.may_answer(job):
             return
         self.world.open.remove(job)
         self.ended.add(job.envelope.job)
@@ -500,10 +500,10 @@ class AnyOrder(RuleBasedStateMachine):
         for event in self.world.answers(job):
             self.tell(event)
 
-    @precondition(lambda self: any(map(self.may_speak, self.world.jobs)))
+    @precondition(lambda self: any(map(self.may_answer, self.world.jobs)))
     @rule(data=st.data())
     def answer_late(self, data: st.DataObject) -> None:
-        job = data.draw(st.sampled_from([job for job in self.world.jobs if self.may_speak(job)]))
+        job = data.draw(st.sampled_from([job for job in self.world.jobs if self.may_answer(job)]))
         self.newest[worker_of(job)] = job.envelope.job
         events = [*self.world.answers(job), msg.JobFailed(job.envelope, worker_of(job), "It broke.")]
         if isinstance(job, msg.PredictionJob):
@@ -553,7 +553,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert state.whole is None
 
     def teardown(self) -> None:
-        """Whatever happened, honest answers lead to rest."""
+        """After any events, regular answers lead to rest."""
         self.world.settle()
         state = self.world.state
         assert not state.learning, state.training

@@ -1,4 +1,4 @@
-"""The status line always says what is going on and what to do next."""
+"""The status line always states what is going on and what to do next."""
 
 from __future__ import annotations
 

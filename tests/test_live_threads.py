@@ -1,4 +1,4 @@
-"""The worker threads: quick to stop, deaf to what is stale, and silent towards Qt."""
+"""The worker threads: quick to stop, without stale work, and without Qt."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ def test_tiles_on_screen_come_first(
     assert view.touches(seen[0].tile)
 
 
-def test_cancel_waits_for_no_more_than_the_tile_at_hand(
+def test_cancel_waits_for_no_more_than_the_tile_under_way(
     predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
 ) -> None:
     predictor.submit(large_job(1, classifier))
@@ -491,7 +491,7 @@ class Order:
 
 
 class Grumbler(Worker[Any]):
-    """Warns, or fails in the way it is told."""
+    """Warns, or fails in the requested way."""
 
     def _supersedes(self, job: Order, waiting: Order) -> bool:
         return False

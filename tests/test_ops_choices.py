@@ -28,7 +28,7 @@ CUDA = torch.device("cuda:0")
 
 @pytest.fixture
 def timer(monkeypatch, tmp_path):
-    """A machine with a GPU whose clock shows what a test says: `ours` and `pytorch`, in seconds."""
+    """A machine with a GPU whose clock shows the times that a test sets: `ours` and `pytorch`, in seconds."""
     clock = SimpleNamespace(ours=2e-3, pytorch=1e-3, shown=0)
 
     def seconds(call, device):
@@ -127,7 +127,7 @@ def test_a_choice_that_cannot_be_kept_is_not_used(timer, monkeypatch, tmp_path):
     (tmp_path / "a file").touch()
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "a file"))
     assert [served(DILATED) for _ in range(3)] == [OURS] * 3
-    assert timer.shown == 2  # not measured over and over in vain
+    assert timer.shown == 2  # not measured again and again
 
 
 def test_a_damaged_entry_is_measured_again(timer, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Full float32 on CUDA: asked for by several threads, given back by the last."""
+"""Full float32 on CUDA: requested by several threads, restored by the last."""
 
 from __future__ import annotations
 

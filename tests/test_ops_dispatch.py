@@ -29,7 +29,7 @@ PLAIN = Case("float32", channels=3, dtype=torch.float32)
 
 @pytest.fixture
 def launcher(monkeypatch, tmp_path):
-    """A launcher whose kernels always run; a test changes what it does not like."""
+    """A launcher whose kernels always run; tests override parts of it."""
     stand_in = SimpleNamespace(
         unavailable=lambda device: None,
         can_run=lambda operator, *args: None,

@@ -152,7 +152,7 @@ def test_where_pytorch_lacks_the_fused_operator_nothing_is_lost(monkeypatch):
 
 @pytest.fixture
 def calibrated(monkeypatch, tmp_path):
-    """A machine of which nothing is known, and where nothing is left behind."""
+    """A machine without measured times, with a temporary cache."""
     monkeypatch.setenv("DSPARSE_PLAN", "auto")
     monkeypatch.setenv("DSPARSE_KERNEL_CACHE", str(tmp_path))
     calibration.times.forget()

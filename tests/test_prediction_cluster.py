@@ -20,7 +20,7 @@ distributed = pytest.importorskip("distributed", reason="dask.distributed (extra
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """Address of a scheduler with two workers in this process, spoken to over TCP."""
+    """Address of a scheduler with two workers in this process, reached over TCP."""
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     ) as local:

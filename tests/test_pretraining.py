@@ -38,7 +38,7 @@ PATCH = NetworkSpec("compact", 1, 2).patch
 
 @pytest.fixture(scope="module")
 def few() -> SceneSet:
-    """Parts of a handful of scenes."""
+    """Parts of a few scenes."""
     drawn = scene_set(Stream.SCENES, 0, 6)
     return SceneSet(drawn.images[:, :80, :80], drawn.labels[:, :80, :80])
 

@@ -147,7 +147,7 @@ def test_small_kinds_of_specimen_lie_as_densely_in_a_larger_scene() -> None:
 
 
 def test_a_blob_reaches_as_far_as_its_depth() -> None:
-    """A blob is drawn in a window only: nothing is to be cut off at the window's edge."""
+    """A blob is drawn in a window only, whose edge must not cut it off."""
     _, depth = blobs(np.random.default_rng(2), 1, 6, 6, 320)
     near = np.abs(depth + FAR_OUT) > 1e-6
     jumps = np.abs(np.diff(depth, axis=0))[near[1:] != near[:-1]]

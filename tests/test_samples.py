@@ -1,4 +1,4 @@
-"""The bundled images are what they say they are."""
+"""The bundled images match their description."""
 
 from __future__ import annotations
 

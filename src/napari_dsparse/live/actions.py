@@ -84,7 +84,7 @@ class ReadLabels:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Answer with `events.RestOver` of that job after so many seconds."""
+    """Answer with `events.RestOver` of that job after `seconds`."""
 
     job: int
     seconds: float

@@ -72,7 +72,7 @@ def map_work(geometry: Geometry, rows: int, columns: int) -> float:
 
 
 def sites_work(geometry: Geometry, counts: Sequence[int]) -> float:
-    """Multiply-adds and taps at active sites, so many per reader of `geometry.windows`."""
+    """Multiply-adds and taps at active sites, for `counts` sites per reader of `geometry.windows`."""
     total, numbers = 0.0, iter(counts)
     for step, readers in zip(geometry.steps, geometry.reads, strict=True):
         sites = [next(numbers) for _ in readers]

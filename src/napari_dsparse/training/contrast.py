@@ -16,8 +16,8 @@ def contrasts(
 ) -> tuple[float, ...]:
     """Distance between classes relative to the distance that strokes of one class would have by chance.
 
-    Variance of the class means, by the variance that a mean of so many strokes has where strokes of a class
-    differ as they do: about 1 where a group of features does not tell the classes apart. A kind of analysis
+    Variance of the class means, over the variance expected from the number of strokes and their differences
+    within a class: about 1 where a group of features does not tell the classes apart. A kind of analysis
     of variance, with the strokes of a class as its repetitions.
 
     Parameters
@@ -45,7 +45,7 @@ def contrasts(
         return (1.0,) * len(groups)
     within = weights * kinds
     part = within.new_zeros(count).index_add_(0, stroke, within)
-    equal = 1 / within.new_zeros(kinds).index_add_(0, owner, part.square())  # as good as so many equal ones
+    equal = 1 / within.new_zeros(kinds).index_add_(0, owner, part.square())  # equivalent number of equal ones
     return tuple(
         _contrast(group, within, stroke, part, owner, equal, several).clamp(*CONTRASTS).item()
         for group in groups

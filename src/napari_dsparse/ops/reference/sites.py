@@ -18,7 +18,7 @@ from napari_dsparse.ops.shapes import Two
 
 #: Bytes of gathered rows handled at a time: small enough to stay in a core's cache until the product.
 CHUNK_BYTES = 1 << 20
-#: Where a layer has so many times as many input rows as sites, most taps of the inverse map are empty, and
+#: Where a layer has this many times as many input rows as sites, most taps of the inverse map are empty, and
 #: its gradient is cheaper to compute where it comes from and add where it goes (measured: from 2 to 6 on).
 SPARSE_INPUTS = 3
 
