@@ -27,6 +27,7 @@ Outlined = tuple[NDArray[np.generic], NDArray[np.uint8], NDArray[np.integer]]
 #: True positives, objects found, objects outlined.
 Counts = NDArray[np.integer]
 
+TITLE = "Objects against outlined ones"
 #: Specks of fewer pixels are no objects, either way.
 SMALLEST = 20
 WAYS: dict[str, Callable[[NDArray[np.generic]], NDArray[np.integer]]] = {
@@ -37,31 +38,34 @@ WAYS: dict[str, Callable[[NDArray[np.generic]], NDArray[np.integer]]] = {
 
 def measure(quick: bool = False, images: int = 4, pixels: int = 1500) -> Report:
     """Both ways on every set, from both kinds of classes."""
-    scribble = open_data.load_program("scribble")
+    if not open_data.DATA.is_dir():
+        return Report(TITLE, open_data.ABSENT, {})
     found: dict[str, dict[str, Counts]] = {}
-    seconds, megapixels = 0.0, 0.0
+    seconds, pixels_seen = 0.0, 0
     for name, number, (image, truth, outlined) in outlined_samples(1 if quick else images):
         say(f"{name} {number}")
-        inside = np.bincount(truth[outlined > 0]).argmax()
+        row = found.setdefault(name, {})
         sources = {"annotation": truth}
         if not quick:
-            strokes = scribble.scribbles(truth, seed=0, n_pixels=pixels)
-            sources["segmentation"] = train(image, strokes, seed=0).predict(image)
+            sources["segmentation"] = segmented(image, truth, pixels)
+        inside = np.bincount(truth[outlined > 0]).argmax()
         for source, classes in sources.items():
-            objects_or_not = np.where(classes == inside, 2, 1)
-            objects_or_not[truth == 0] = 0
+            inside_or_not = np.where(truth == 0, 0, np.where(classes == inside, 2, 1))
             for way, find in WAYS.items():
                 started = time.perf_counter()
-                counts = matches(find(objects_or_not), outlined)
+                objects = find(inside_or_not)
                 if way == "separated":
-                    seconds, megapixels = (
-                        seconds + time.perf_counter() - started,
-                        megapixels + truth.size / 1e6,
-                    )
-                row = found.setdefault(name, {})
+                    seconds += time.perf_counter() - started
+                    pixels_seen += truth.size
                 key = f"{source}, {way}"
-                row[key] = row.get(key, np.zeros(3, int)) + counts
-    return _report(found, seconds / megapixels if megapixels else 0.0)
+                row[key] = row.get(key, np.zeros(3, int)) + matches(objects, outlined)
+    return _report(found, 1e6 * seconds / pixels_seen)
+
+
+def segmented(image: NDArray[np.generic], truth: NDArray[np.uint8], pixels: int) -> NDArray[np.integer]:
+    """What a model segments that has learned from so many painted pixels of the same image."""
+    strokes = open_data.load_program("scribble").scribbles(truth, seed=0, n_pixels=pixels)
+    return train(image, strokes, seed=0).predict(image)
 
 
 def outlined_samples(images: int) -> Iterator[tuple[str, int, Outlined]]:
@@ -93,11 +97,10 @@ def _report(found: dict[str, dict[str, Counts]], seconds: float) -> Report:
         (name, int(next(iter(row.values()))[2]), *(f"{f1(row[key]):.3f}" for key in columns))
         for name, row in found.items()
     ]
-    text = table(("set", "outlined", *columns), rows) if rows else open_data.ABSENT
-    if rows:
-        text += f"\n\n{seconds:.2g} s per megapixel with separation."
+    text = table(("set", "outlined", *columns), rows)
+    text += f"\n\n{seconds:.2g} s per megapixel with separation."
     numbers = {name: {key: f1(counts) for key, counts in row.items()} for name, row in found.items()}
-    return Report("Objects", text, {"f1": numbers, "seconds_per_megapixel": seconds})
+    return Report(TITLE, text, {"f1": numbers, "seconds_per_megapixel": seconds})
 
 
 if __name__ == "__main__":

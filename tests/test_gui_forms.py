@@ -121,7 +121,7 @@ def test_an_existing_model_is_left_as_it_is(
     form = open_form("Train a model", nuclei_layer(sample), strokes_layer(sample))
     (tmp_path / "mine.safetensors").write_bytes(b"precious")
     form.fields.model_file.value = tmp_path / "mine.safetensors"
-    assert "already exists and was left as it is" in form.run()
+    assert "exists already and is left as it is" in form.run()
     assert (tmp_path / "mine.safetensors").read_bytes() == b"precious"
     (told,) = [record.message for record in notification_manager.records]
     assert told == form.status
@@ -315,7 +315,7 @@ def test_measurements_go_to_the_layer_and_to_a_file(
 
 def test_an_existing_table_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("mine")
-    with pytest.raises(ExportError, match="already exists"):
+    with pytest.raises(ExportError, match="exists already"):
         layer_functions.measure_layer(Labels(np.ones((4, 4), int)), table_file=tmp_path / "table.csv")
     assert (tmp_path / "table.csv").read_text() == "mine"
 
@@ -333,7 +333,7 @@ def test_exported_labels_keep_scale_and_units(
     np.testing.assert_array_equal(np.asarray(written.data), sample.strokes)
     assert written.scale == pytest.approx((0.5, 0.5))
     assert written.units == ("micrometer", "micrometer")
-    assert "already exists" in form.run()
+    assert "exists already" in form.run()
 
 
 def test_thousands_of_objects_are_exported_without_a_class_for_each(tmp_path: Path) -> None:

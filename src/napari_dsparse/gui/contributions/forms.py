@@ -60,7 +60,7 @@ def _measured(form: Form, arguments: Mapping[str, Any], table: Any) -> str:
     # napari finds a label's row by "index", and we a class's name by "class".
     features = table.rename(columns={"label": "index", CLASS_COLUMN: "class number"})
     layer.features = features
-    saved = "" if file is None else f" and saved as {file.stem}.csv"
+    saved = "" if file is None else f" and saved as {file.with_suffix(file.suffix or '.csv').name}"
     return (
         f"{_objects(len(table))} measured{saved}; the table is in Layers > Metadata > Features table widget."
     )

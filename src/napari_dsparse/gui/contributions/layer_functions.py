@@ -7,6 +7,7 @@ values: it neither changes a layer nor adds one, so any thread may run it. No fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,7 @@ def train_on_layers(
     frame = frame_for_labels(image, data_of(strokes).shape, strokes.name)
     labels = frame.engine_view(_snapshot(strokes))
     classes = _painted_classes(strokes, labels)
-    file = _named(model_file, "the model", MODEL_SUFFIX)
-    check_target(file)
+    file = _new_file(model_file, "the model", MODEL_SUFFIX)
     model = train(
         frame.source.data, labels, classes=classes, channel_axis=frame.source.channel_axis, stop=stop
     )
@@ -246,19 +246,19 @@ def measure_layer(
     """
     from napari_dsparse.prediction.measurements import measure
 
-    numbers, scale = _snapshot(objects), tuple(float(step) for step in objects.scale)
-    units = dict.fromkeys(str(unit) for unit in objects.units[-2:])
+    numbers = _snapshot(objects)
     known = None if classes is None else _snapshot(classes)
     names = {} if classes is None else dict(enumerate(_names(classes), start=1))
     frame = None if image is None else frame_for_labels(image, numbers.shape, objects.name)
-    file = None if table_file is None else _named(table_file, "the table", ".csv")
-    if file is not None:
-        check_target(file)
+    rows_columns = (-2, -1) if frame is None else frame.spatial_axes[-2:]
+    scale = tuple(float(objects.scale[axis]) for axis in rows_columns)
+    units = dict.fromkeys(str(objects.units[axis]) for axis in rows_columns)
+    file = None if table_file is None else _new_file(table_file, "the table", ".csv")
     table = measure(
         numbers if frame is None else frame.engine_view(numbers),
         None if frame is None else frame.source.data,
         classes=known if frame is None or known is None else frame.engine_view(known),
-        scale=scale[-2:],
+        scale=scale,
         channel_axis=None if frame is None else frame.source.channel_axis,
     )
     if names:
@@ -296,7 +296,7 @@ def export_layer(layer: Labels, file: Path) -> Path:
     data = _snapshot(layer)
     attributes = {"features": layer.features, "colormap": layer.colormap}
     return export_labels(
-        _named(file, "the labels", ".ome.tif"),
+        _new_file(file, "the labels", ".ome.tif"),
         data,
         classes=classes_of_attributes(attributes, data),
         scale=tuple(float(step) for step in layer.scale),
@@ -322,11 +322,21 @@ def _names(layer: Labels) -> list[str]:
     return [info.name for info in classes_of(layer)] if CLASS_COLUMN in layer.features else []
 
 
-def _named(path: Path, what: str, suffix: str = "") -> Path:
-    """`path` with a suffix; refused where the field was left empty."""
+def _named(path: Path, what: str) -> Path:
+    """`path`, refused where the field was left empty."""
     if not Path(path).name:
         raise ExportError(f"No file is named for {what}; choose one.")
-    return Path(path) if Path(path).suffix else Path(path).with_name(Path(path).name + suffix)
+    return Path(path)
+
+
+def _new_file(path: Path, what: str, suffix: str) -> Path:
+    """`path` with a suffix; refused before any work is done if there is such a file, or no such folder."""
+    named = _named(path, what)
+    file = named if named.suffix else named.with_name(named.name + suffix)
+    if os.path.lexists(file):
+        raise ExportError(f"{str(file)!r} exists already and is left as it is; choose another name.")
+    check_target(file)
+    return file
 
 
 def _labels_layer(

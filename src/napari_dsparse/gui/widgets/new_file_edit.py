@@ -28,6 +28,7 @@ class NewFileEdit(FileEdit):
     def __init__(self, filter: str, suggestion: str, title: str, **options: Any) -> None:
         super().__init__(mode=FileDialogMode.OPTIONAL_FILE, filter=filter, **options)
         self._suggestion, self._title = suggestion, title
+        self.choose_btn.text = "Choose..."
         self.choose_btn.changed.disconnect()
         self.choose_btn.changed.connect(self._ask)
 
