@@ -16,6 +16,7 @@ from bench import (
     loop,
     memory,
     networks,
+    objects,
     open_data,
     paint,
     paper,
@@ -232,6 +233,21 @@ def test_strokes_to_a_goal_are_counted_and_the_worst_stroke_is_told() -> None:
     text = sessions.report_of("Sessions", rows).text
     assert "-0.300 at worst (cells, ours, errors corrected, stroke 4)" in text
     assert "after 1 strokes instead of 1" in text
+
+
+def test_objects_are_counted_as_found_where_most_of_their_union_is_shared() -> None:
+    outlined = np.array([[1, 1, 1, 0, 2, 2, 0, 3]])
+    found = np.array(
+        [[1, 1, 0, 0, 2, 2, 2, 0]]
+    )  # two thirds of the union of each of two; the third is missed
+    counts = objects.matches(found, outlined)
+    assert counts.tolist() == [2, 2, 3]
+    assert objects.f1(counts) == pytest.approx(0.8)
+
+
+def test_objects_are_measured_on_the_open_sets(open_data: Path) -> None:
+    f1 = objects.measure(quick=True).numbers["f1"]
+    assert f1["fluo_nuclei_dsb"]["annotation, separated"] > f1["fluo_nuclei_dsb"]["annotation, components"]
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from napari._app_model import get_app_model
 from napari.layers import Labels
 from npe2 import PluginManifest
 from npe2.cli import app
@@ -38,11 +39,31 @@ def test_every_command_of_the_manifest_exists() -> None:
         assert callable(getattr(__import__(module, fromlist=[name]), name))
 
 
-def test_the_widget_is_in_the_layers_menu_for_segmentation() -> None:
+def test_dock_and_forms_are_in_the_menus_where_they_belong() -> None:
     contributions = PluginManifest.from_file(MANIFEST).contributions
-    assert [widget.display_name for widget in contributions.widgets or ()] == ["Sparse-label segmentation"]
-    (item,) = (contributions.menus or {})["napari/layers/segment"]
-    assert item.command == "napari-dsparse.segmentation_dock"
+    names = {widget.command: widget.display_name for widget in contributions.widgets or ()}
+    menus = {
+        menu: [names[item.command] for item in items] for menu, items in (contributions.menus or {}).items()
+    }
+    assert menus == {
+        "napari/layers/segment": [
+            "Sparse-label segmentation",
+            "Train a model",
+            "Segment an image",
+            "Find objects",
+        ],
+        "napari/layers/measure": ["Measure objects"],
+        "napari/file/io_utilities": ["Export labels"],
+    }
+
+
+def test_napari_shows_every_item_in_its_menu(make_napari_viewer_proxy: object) -> None:
+    viewer = make_napari_viewer_proxy()  # type: ignore[operator]
+    assert viewer is not None
+    registered = get_app_model().menus
+    for menu, items in (PluginManifest.from_file(MANIFEST).contributions.menus or {}).items():
+        shown = {entry.command.id for entry in registered.get_menu(menu) if hasattr(entry, "command")}
+        assert {item.command for item in items} <= shown
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_dsparse.errors import DsparseError
     from napari_dsparse.model import Model, load_model, train
     from napari_dsparse.network import densify, patch_size
+    from napari_dsparse.prediction.measurements import measure
 
 #: Where each public name lives.
 _HOMES = {
@@ -22,11 +23,12 @@ _HOMES = {
     "Model": "model",
     "densify": "network",
     "load_model": "model",
+    "measure": "prediction.measurements",
     "patch_size": "network",
     "train": "model",
 }
 
-__all__ = ["DsparseError", "Model", "densify", "load_model", "ops", "patch_size", "train"]
+__all__ = ["DsparseError", "Model", "densify", "load_model", "measure", "ops", "patch_size", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ class ImageError(DsparseError):
 
 
 class LabelsError(DsparseError):
-    """Painted labels cannot be trained on."""
+    """Labels or numbered objects cannot be learned from, or measured."""
 
 
 class ModelFileError(DsparseError):

@@ -127,6 +127,24 @@ class Model:
             stop=stop,
         )
 
+    def objects(
+        self,
+        image: Any,
+        *,
+        min_size: int = 0,
+        separate: bool = True,
+        **options: Unpack[PredictionOptions],
+    ) -> NDArray[np.uint32]:
+        """Numbered objects of every class but the first, uint32 (..., Y, X), 0 between them.
+
+        `min_size` (pixels) and `separate` (cut touching objects apart) are those of
+        `prediction.objects.find_objects`, which finds the objects of labels that are at hand already; options
+        as in `predict`.
+        """
+        from napari_dsparse.prediction.objects import find_objects  # scikit-image: not needed to train
+
+        return find_objects(self.predict(image, **options), min_size=min_size, separate=separate)
+
     def normalised_to(self, image: Any, *, channel_axis: ChannelAxis = "auto") -> Model:
         """This model for images exposed as `image` is, which is normalised by its own grey values.
 

@@ -36,10 +36,7 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
         replaced by a file or the reverse, its folder does not exist, or the system refuses to write.
     """
     final = Path(path)
-    if not final.parent.is_dir():
-        raise ExportError(f"The folder {str(final.parent)!r} does not exist; create it or choose another.")
-    if os.path.lexists(final) and not overwrite:
-        raise _exists(final)
+    check_target(final, overwrite=overwrite)
     partial = final.with_name(f".partial-{uuid.uuid4().hex[:8]}-{final.name}")
     try:
         yield partial
@@ -56,6 +53,20 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
         ) from error
     finally:
         _remove(partial)
+
+
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse a final name that cannot be used, before any work is done for it.
+
+    Raises
+    ------
+    ExportError
+        If the folder does not exist, or something of that name does and may not be replaced.
+    """
+    if not path.parent.is_dir():
+        raise ExportError(f"The folder {str(path.parent)!r} does not exist; create it or choose another.")
+    if os.path.lexists(path) and not overwrite:
+        raise _exists(path)
 
 
 def _place_file(partial: Path, final: Path, overwrite: bool) -> None:

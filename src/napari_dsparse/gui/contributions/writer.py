@@ -12,6 +12,9 @@ from napari_dsparse.files.export import export_labels
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import axis_letters
 
+#: A layer that names no classes and has more labels than this holds objects.
+MOST_CLASSES = 255
+
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """Write one Labels layer as OME-TIFF or indexed-colour PNG, by the suffix of `path`.
@@ -35,7 +38,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     written = export_labels(
         Path(path),
         data,
-        classes=_classes(attributes, data),
+        classes=classes_of_attributes(attributes, data),
         scale=None if scale is None else tuple(float(step) for step in scale),
         units=None if units is None else tuple(str(unit) for unit in units),
         axes=axis_letters(names),
@@ -44,8 +47,11 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     return [str(written)]
 
 
-def _classes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
-    """Names from the layer's features, colours from its colormap, defaults for the rest."""
+def classes_of_attributes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
+    """Names from a layer's features, colours from its colormap, defaults for the rest.
+
+    None at all where nothing is named and labels go beyond `MOST_CLASSES`: those are numbered objects.
+    """
     features, colormap = attributes.get("features", {}), attributes.get("colormap")
     names: dict[int, str] = {}
     if CLASS_COLUMN in features and "index" in features:
@@ -53,6 +59,8 @@ def _classes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
         names = {int(number): str(name) for number, name in pairs}
     colors = getattr(colormap, "color_dict", {})
     count = max([int(np.max(data)), *names]) if data.size else 0
+    if not names and count > MOST_CLASSES:
+        return ()
     return tuple(
         ClassInfo(
             names.get(number, usual.name), hex_color(colors[number]) if number in colors else usual.color

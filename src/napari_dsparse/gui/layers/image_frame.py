@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dsparse.errors import ImageError
-from napari_dsparse.images.source import ImageSource
+from napari_dsparse.images.source import ImageSource, resolve_image
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from napari.layers import Image
+    from napari.layers import Image, Labels, Layer
 
 #: Axis labels that mean channels.
 _CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels", "s", "sample", "samples", "rgb", "lambda"})
@@ -40,7 +40,7 @@ def channel_choices(layer: Image) -> tuple[ChannelChoice, ...]:
 
     Only the axis of an RGB layer, or one labelled as channels, is taken for channels by default.
     """
-    shape = _data_of(layer).shape
+    shape = data_of(layer).shape
     if layer.rgb:
         return (ChannelChoice(len(shape) - 1, "RGBA" if shape[-1] == 4 else "RGB"),)
     if len(shape) == 2:
@@ -64,7 +64,7 @@ def _axis_name(layer: Image, axis: int) -> str:
     return str(axis) if label.lstrip("-").isdigit() else f"{axis} ({label})"
 
 
-def _data_of(layer: Image) -> Any:
+def data_of(layer: Image | Labels) -> Any:
     """The full-resolution array: level 0 of a multiscale layer."""
     return layer.data[0] if layer.multiscale else layer.data
 
@@ -120,18 +120,58 @@ def frame_of(layer: Image, choice: ChannelChoice) -> ImageFrame:
     ImageError
         If the data cannot be read as pixels.
     """
-    data = _data_of(layer)
+    data = data_of(layer)
     source = ImageSource(data, choice.axis, layer.name)
     if layer.rgb or choice.axis is None:
-        return ImageFrame(source, source.shape, None, _placement(layer))
+        return ImageFrame(source, source.shape, None, placement_of(layer))
     if choice.axis == 0:  # napari lines layers up at their last axis, so a leading one can simply go
-        return ImageFrame(source, source.shape, None, _placement(layer, without_first=True))
+        return ImageFrame(source, source.shape, None, placement_of(layer, without_first=True))
     shape = tuple(1 if axis == choice.axis else int(n) for axis, n in enumerate(data.shape))
     channels = int(data.shape[choice.axis])
     return ImageFrame(source, shape, choice.axis, _stretched(layer, choice.axis, channels))
 
 
-def _placement(layer: Image, *, without_first: bool = False) -> dict[str, Any]:
+def frame_for_labels(layer: Image, shape: Sequence[int], labels_name: str) -> ImageFrame:
+    """Resolve `layer` as labels of `shape` that lie on its pixels tell; the likeliest reading that fits.
+
+    Raises
+    ------
+    ImageError
+        If none fits, or the data cannot be read as pixels.
+    """
+    frames = [frame_of(layer, choice) for choice in channel_choices(layer)]
+    for frame in frames:
+        if frame.layer_shape == tuple(shape):
+            return frame
+    raise ImageError(
+        f"Labels layer {labels_name!r} has shape {tuple(shape)} and image {layer.name!r} has "
+        f"{data_of(layer).shape}; choose a labels layer of the image's shape, channels left out."
+    )
+
+
+def frame_for_channels(layer: Image, channels: int, usual_axis: int | None) -> ImageFrame:
+    """Resolve `layer` as an image of so many channels, for a model that reads them.
+
+    Raises
+    ------
+    ImageError
+        If it does not have as many, or the data cannot be read as pixels.
+    """
+    known = channel_choices(layer)[0].axis  # colour, or labelled as channels
+    if known is None and channels == 1:
+        return frame_of(layer, ChannelChoice(None, "slices"))  # napari shows no colour: a stack
+    source = resolve_image(
+        data_of(layer),
+        channels=channels,
+        channel_axis="auto" if known is None else known,
+        usual_axis=usual_axis,
+        name=layer.name,
+    )
+    return frame_of(layer, ChannelChoice(source.channel_axis, "channels"))
+
+
+def placement_of(layer: Layer, *, without_first: bool = False) -> dict[str, Any]:
+    """Keyword arguments that put a new layer on the pixels of `layer`, or of all its axes but the first."""
     first = 1 if without_first else 0
     return {
         "scale": np.array(layer.scale)[first:],
@@ -146,7 +186,7 @@ def _placement(layer: Image, *, without_first: bool = False) -> dict[str, Any]:
 
 def _stretched(layer: Image, axis: int, channels: int) -> dict[str, Any]:
     """Placement of a layer with one long pixel over all `channels`, centred on them."""
-    placement = _placement(layer)
+    placement = placement_of(layer)
     step = placement["scale"][axis]
     placement["scale"][axis] = step * channels
     placement["translate"][axis] += step * (channels - 1) / 2

@@ -45,6 +45,27 @@ def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) ->
     return (path, True) if answer == QMessageBox.StandardButton.Yes else None
 
 
+def ask_new_path(parent: QWidget, title: str, suggestion: str, filters: str) -> Path | None:
+    """Name for a file that does not exist yet; asks again while one does, None if the user gives up.
+
+    Parameters are those of `ask_save_path`.
+    """
+    start = Path.cwd() / suggestion
+    while True:
+        chosen, chosen_filter = QFileDialog.getSaveFileName(
+            parent, title, str(start), filters, "", QFileDialog.Option.DontConfirmOverwrite
+        )
+        if not chosen:
+            return None
+        path = _with_suffix(Path(chosen), chosen_filter or filters)
+        if not path.exists():
+            return path
+        QMessageBox.information(
+            parent, title, f"{path.name} exists already and is not replaced. Choose another name."
+        )
+        start = path
+
+
 def ask_open_path(parent: QWidget, title: str, filters: str) -> Path | None:
     """Path of the file to open; None if the user cancelled."""
     chosen, _ = QFileDialog.getOpenFileName(parent, title, str(Path.cwd()), filters)

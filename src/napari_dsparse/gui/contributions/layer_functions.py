@@ -1,0 +1,362 @@
+"""Train, segment, find objects, measure and export, as plain functions of napari's layers.
+
+They are what the forms in napari's menus run (`forms`), and can be called from a script or napari's console.
+Each reads its layers once, when it begins, copies labels that could be painted on meanwhile, and gives back
+values: it neither changes a layer nor adds one, so any thread may run it. No file is ever replaced.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Image, Labels
+from napari.types import LayerDataTuple
+from numpy.typing import NDArray
+
+from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.errors import DsparseError, ExportError
+from napari_dsparse.files.atomic import check_target, complete_or_absent
+from napari_dsparse.gui.contributions.writer import classes_of_attributes
+from napari_dsparse.gui.layers.class_look import (
+    CLASS_COLUMN,
+    class_colormap,
+    class_features,
+    classes_of,
+    more_classes,
+)
+from napari_dsparse.gui.layers.exporting import MODEL_SUFFIX, axis_letters
+from napari_dsparse.gui.layers.image_frame import (
+    ImageFrame,
+    data_of,
+    frame_for_channels,
+    frame_for_labels,
+    placement_of,
+)
+from napari_dsparse.gui.layers.result_layers import SEGMENTATION_OPACITY
+from napari_dsparse.gui.layers.viewer import METADATA_KEY
+
+#: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.
+ROLE = "result"
+
+Progress = Callable[[float], None]
+Stop = Callable[[], bool]
+
+
+def train_on_layers(
+    image: Image, strokes: Labels, model_file: Path, *, stop: Stop | None = None
+) -> Path | None:
+    """Train a model on an image and the strokes painted on it, and save it.
+
+    Parameters
+    ----------
+    image : Image
+        The image that was painted on.
+    strokes : Labels
+        A layer with a few strokes of two classes or more: 1, 2, ... by class, 0 where nothing is painted.
+    model_file : Path
+        New file for the model; .safetensors is added to a name without suffix.
+    stop : callable, optional
+        Asked between steps; once it says yes, nothing is saved and None returned.
+
+    Returns
+    -------
+    Path or None
+        Where the model was saved.
+
+    Raises
+    ------
+    ExportError
+        If the file exists or cannot be written.
+    ImageError, LabelsError
+        If the strokes do not lie on the image's pixels, or fewer than two classes are painted.
+    """
+    from napari_dsparse.model import train
+
+    frame = frame_for_labels(image, data_of(strokes).shape, strokes.name)
+    labels = frame.engine_view(_snapshot(strokes))
+    classes = _painted_classes(strokes, labels)
+    file = _new_file(model_file, "the model", MODEL_SUFFIX)
+    model = train(
+        frame.source.data, labels, classes=classes, channel_axis=frame.source.channel_axis, stop=stop
+    )
+    return None if stop is not None and stop() else model.save(file)
+
+
+def segment_layer(
+    image: Image,
+    model_file: Path,
+    segmentation: bool = True,
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    objects: bool = False,
+    min_size: int = 0,
+    separate: bool = True,
+    *,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> list[LayerDataTuple]:
+    """Segment an image with a saved model.
+
+    Parameters
+    ----------
+    image : Image
+        The image to segment, with as many channels as the model learned from.
+    model_file : Path
+        A model saved here or with the dock's Save model.
+    segmentation : bool
+        Add the most probable class of every pixel, as a labels layer.
+    probabilities : bool
+        Add the probability of every class, 0 to 1, as image layers.
+    uncertainty : bool
+        Add the closeness of the second class to the first, 0 (certain) to 1 (a tie), as an image layer.
+    objects : bool
+        Add numbered objects of every class but the first, as a labels layer.
+    min_size : int
+        Objects of fewer pixels are left out.
+    separate : bool
+        Cut touching objects apart.
+    progress : callable, optional
+        Called with the share of pixels done, 0..1.
+    stop : callable, optional
+        Asked several times per tile; once it says yes, no layers are returned.
+
+    Returns
+    -------
+    list of LayerDataTuple
+        Data, attributes and type of each layer that was asked for, on the image's pixels.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a model.
+    ImageError
+        If the image does not have the model's channels.
+    DsparseError
+        If nothing is asked for, or the smallest size is negative.
+    """
+    from napari_dsparse.model import load_model
+    from napari_dsparse.prediction.objects import find_objects
+
+    if not (segmentation or objects or probabilities or uncertainty):
+        raise DsparseError("No result is chosen; tick at least one of segmentation, objects and maps.")
+    model = load_model(_named(model_file, "the model to use"))
+    frame = frame_for_channels(image, model.classifier.spec.channels, model.classifier.channel_axis)
+    maps = model.predict_maps(
+        frame.source.data,
+        channel_axis=frame.source.channel_axis,
+        probabilities=probabilities,
+        uncertainty=uncertainty,
+        progress=progress,
+        stop=stop,
+    )
+    if stop is not None and stop():
+        return []
+    layers: list[LayerDataTuple] = []
+    if maps.uncertainty is not None:
+        layers.append(_map_layer(frame, maps.uncertainty, "uncertainty", "inferno"))
+    if maps.probabilities is not None:
+        layers += [
+            _map_layer(frame, values, f"probability {info.name}", "gray")
+            for info, values in zip(model.classes, maps.probabilities, strict=True)
+        ]
+    if segmentation:
+        look = {
+            "opacity": SEGMENTATION_OPACITY,
+            "features": class_features(model.classes),
+            "colormap": class_colormap(model.classes),
+        }
+        layers.append(_labels_layer(frame, maps.labels, "segmentation", look))
+    if objects:
+        numbered = find_objects(maps.labels, min_size=min_size, separate=separate)
+        layers.append(_labels_layer(frame, numbered, "objects", {}))
+    return layers
+
+
+def find_layer_objects(
+    layer: Labels, background: int = 1, min_size: int = 0, separate: bool = True
+) -> LayerDataTuple:
+    """Number the objects of a segmentation.
+
+    Parameters
+    ----------
+    layer : Labels
+        A segmentation, or a mask.
+    background : int
+        The label that is no object: 1 in segmentations made here, 0 in masks. 0 never is an object.
+    min_size : int
+        Objects of fewer pixels are left out.
+    separate : bool
+        Cut touching objects apart.
+
+    Returns
+    -------
+    LayerDataTuple
+        A labels layer of objects numbered from 1 (uint32), on the pixels of `layer`.
+
+    Raises
+    ------
+    LabelsError
+        If the layer holds negative numbers or is not made of rows and columns.
+    DsparseError
+        If the smallest size is negative.
+    """
+    from napari_dsparse.prediction.objects import find_objects
+
+    placement, name = placement_of(layer), layer.name
+    numbered = find_objects(_snapshot(layer), background=background, min_size=min_size, separate=separate)
+    return LayerDataTuple((numbered, {"name": f"{name} objects", **_ours(), **placement}, "labels"))
+
+
+def measure_layer(
+    objects: Labels,
+    image: Image | None = None,
+    classes: Labels | None = None,
+    table_file: Path | None = None,
+) -> pd.DataFrame:
+    """Measure objects, in the units of their layer.
+
+    Parameters
+    ----------
+    objects : Labels
+        A layer of numbered objects.
+    image : Image, optional
+        The image of the same pixels, for intensities.
+    classes : Labels, optional
+        The segmentation of the same pixels, for the class of each object.
+    table_file : Path, optional
+        New CSV file for the table; .csv is added to a name without suffix.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per object, as `napari_dsparse.measure` gives it, with the names of classes where their layer
+        knows them (``class name``) and the unit of lengths (``unit``).
+
+    Raises
+    ------
+    LabelsError, ImageError
+        If the layers do not lie on the same pixels.
+    ExportError
+        If the file exists or cannot be written.
+    """
+    from napari_dsparse.prediction.measurements import measure
+
+    numbers = _snapshot(objects)
+    known = None if classes is None else _snapshot(classes)
+    names = {} if classes is None else dict(enumerate(_names(classes), start=1))
+    frame = None if image is None else frame_for_labels(image, numbers.shape, objects.name)
+    rows_columns = (-2, -1) if frame is None else frame.spatial_axes[-2:]
+    scale = tuple(float(objects.scale[axis]) for axis in rows_columns)
+    units = dict.fromkeys(str(objects.units[axis]) for axis in rows_columns)
+    file = None if table_file is None else _new_file(table_file, "the table", ".csv")
+    table = measure(
+        numbers if frame is None else frame.engine_view(numbers),
+        None if frame is None else frame.source.data,
+        classes=known if frame is None or known is None else frame.engine_view(known),
+        scale=scale,
+        channel_axis=None if frame is None else frame.source.channel_axis,
+    )
+    if names:
+        table.insert(2, "class name", [names.get(number, "") for number in table["class"]])
+    table["unit"] = " and ".join(units)
+    if file is not None:
+        with complete_or_absent(file) as partial:
+            table.to_csv(partial, index=False)
+    return table
+
+
+def export_layer(layer: Labels, file: Path) -> Path:
+    """Write a labels layer for other programs, with scale, units, and names and colours of classes.
+
+    Parameters
+    ----------
+    layer : Labels
+        The labels to write.
+    file : Path
+        New file: .ome.tif (OME-TIFF), .ome.zarr (OME-Zarr) or .png (one plane, indexed colours). .ome.tif is
+        added to a name without suffix.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    ExportError
+        If the file exists, its suffix is not known, or the format cannot hold the layer.
+    """
+    from napari_dsparse.files.export import export_labels
+
+    data = _snapshot(layer)
+    attributes = {"features": layer.features, "colormap": layer.colormap}
+    return export_labels(
+        _new_file(file, "the labels", ".ome.tif"),
+        data,
+        classes=classes_of_attributes(attributes, data),
+        scale=tuple(float(step) for step in layer.scale),
+        units=tuple(str(unit) for unit in layer.units),
+        axes=axis_letters([str(label) for label in layer.axis_labels]),
+    )
+
+
+def _snapshot(layer: Labels) -> Any:
+    """The layer's labels as they are now; what is not in memory is read later."""
+    data = data_of(layer)
+    return data.copy() if isinstance(data, np.ndarray) else data
+
+
+def _painted_classes(strokes: Labels, labels: Any) -> Sequence[ClassInfo]:
+    """Every class that is named or painted."""
+    named = classes_of(strokes)
+    return more_classes(strokes, named, max(len(named), int(np.max(labels))))
+
+
+def _names(layer: Labels) -> list[str]:
+    """Names of classes 1, 2, ...; none where the layer does not name them."""
+    return [info.name for info in classes_of(layer)] if CLASS_COLUMN in layer.features else []
+
+
+def _named(path: Path, what: str) -> Path:
+    """`path`, refused where the field was left empty."""
+    if not Path(path).name:
+        raise ExportError(f"No file is named for {what}; choose one.")
+    return Path(path)
+
+
+def _new_file(path: Path, what: str, suffix: str) -> Path:
+    """`path` with a suffix; refused before any work is done if there is such a file, or no such folder."""
+    named = _named(path, what)
+    file = named if named.suffix else named.with_name(named.name + suffix)
+    if os.path.lexists(file):
+        raise ExportError(f"{str(file)!r} exists already and is left as it is; choose another name.")
+    check_target(file)
+    return file
+
+
+def _labels_layer(
+    frame: ImageFrame, labels: NDArray[Any], words: str, look: dict[str, Any]
+) -> LayerDataTuple:
+    attributes = {"name": f"{frame.source.name} {words}", **_ours(), **frame.placement, **look}
+    return LayerDataTuple((labels.reshape(frame.layer_shape), attributes, "labels"))
+
+
+def _map_layer(frame: ImageFrame, values: NDArray[np.float32], words: str, colormap: str) -> LayerDataTuple:
+    attributes = {
+        "name": f"{frame.source.name} {words}",
+        "colormap": colormap,
+        "contrast_limits": (0, 1),
+        "blending": "additive",
+        **_ours(),
+        **frame.placement,
+    }
+    return LayerDataTuple((values.reshape(frame.layer_shape), attributes, "image"))
+
+
+def _ours() -> dict[str, Any]:
+    return {"metadata": {METADATA_KEY: {"role": ROLE}}}

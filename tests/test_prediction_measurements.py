@@ -1,0 +1,135 @@
+"""Measurements of objects: scikit-image's numbers, in physical units, a row per object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from skimage.draw import disk, ellipse
+from skimage.measure import regionprops
+
+import napari_dsparse as nd
+from napari_dsparse.errors import DsparseError, ImageError, LabelsError
+from napari_dsparse.prediction.objects import find_objects
+
+LENGTHS = ["centroid-0", "centroid-1", "perimeter", "equivalent_diameter_area", "axis_major_length"]
+
+numbered = arrays(
+    np.uint32, array_shapes(min_dims=2, max_dims=4, max_side=6), elements=st.sampled_from([0, 1, 2, 90_000])
+)
+
+
+@given(numbered)
+def test_every_object_of_every_plane_has_a_row_with_its_area(objects: NDArray[np.uint32]) -> None:
+    table = nd.measure(objects)
+    flat = objects.reshape(-1, *objects.shape[-2:])
+    places = [
+        (plane, number) for plane, numbers in enumerate(flat) for number in np.unique(numbers[numbers > 0])
+    ]
+    assert len(table) == len(places)
+    assert table["area"].sum() == np.count_nonzero(objects)
+    assert list(table["label"]) == [number for _, number in places]
+    leading = [name for name in table.columns if name.startswith("plane-")]
+    assert leading == [f"plane-{axis}" for axis in range(objects.ndim - 2)]
+    if leading and len(table):
+        found = np.ravel_multi_index([table[name].astype(int) for name in leading], objects.shape[:-2])
+        assert list(found) == [plane for plane, _ in places]
+
+
+@given(numbered, st.floats(0.01, 100))
+def test_lengths_grow_with_the_pixel_and_areas_with_its_square(
+    objects: NDArray[np.uint32], step: float
+) -> None:
+    assume(objects.any())
+    pixels, scaled = nd.measure(objects), nd.measure(objects, scale=(step, step))
+    np.testing.assert_allclose(scaled["area"], pixels["area"] * step**2)
+    for name in LENGTHS:
+        np.testing.assert_allclose(scaled[name], pixels[name] * step, rtol=1e-6, atol=1e-6 * step)
+
+
+@given(numbered)
+def test_the_class_is_the_one_most_pixels_have(objects: NDArray[np.uint32]) -> None:
+    rng = np.random.default_rng(int(objects.sum()) % 1000)
+    classes = rng.integers(1, 4, objects.shape)
+    table = nd.measure(objects, classes=classes)
+    for index, number in enumerate(table["label"]):
+        plane = tuple(int(table[f"plane-{axis}"][index]) for axis in range(objects.ndim - 2))
+        votes = np.bincount(classes[plane][objects[plane] == number])
+        assert table["class"][index] == votes.argmax()
+
+
+def blobs() -> NDArray[np.uint8]:
+    labels = np.ones((60, 80), np.uint8)
+    labels[disk((20, 20), 12)] = 2
+    labels[ellipse(40, 55, 8, 18, rotation=0.4)] = 3
+    return labels
+
+
+def test_numbers_are_scikit_images_own() -> None:
+    labels = blobs()
+    image = np.random.default_rng(0).normal(100, 10, (*labels.shape, 3)).astype(np.float32)
+    objects = find_objects(labels)
+    table = nd.measure(objects, image, classes=labels, scale=(0.5, 0.5))
+    assert list(table["class"]) == [2, 3]
+    for index, region in enumerate(regionprops(objects.astype(int), image, spacing=(0.5, 0.5))):
+        for name in ("area", "perimeter", "eccentricity", "orientation", "axis_minor_length"):
+            assert table[name][index] == pytest.approx(region[name])
+        for channel in range(3):
+            assert table[f"intensity_mean-{channel}"][index] == pytest.approx(region.intensity_mean[channel])
+            assert table[f"intensity_max-{channel}"][index] == pytest.approx(region.intensity_max[channel])
+
+
+def test_a_grey_image_has_one_intensity_and_channels_may_come_first() -> None:
+    objects = find_objects(blobs())
+    grey = np.arange(objects.size).reshape(objects.shape)
+    assert "intensity_mean" in nd.measure(objects, grey)
+    both = nd.measure(objects, np.stack([grey, 2 * grey]))
+    np.testing.assert_allclose(both["intensity_mean-1"], 2 * both["intensity_mean-0"])
+
+
+def test_oblong_pixels_leave_the_perimeter_unknown_and_measure_the_rest() -> None:
+    objects = find_objects(blobs())
+    table = nd.measure(objects, scale=(1.0, 0.5))
+    assert table["perimeter"].isna().all()
+    assert list(table.columns) == list(nd.measure(objects).columns)
+    np.testing.assert_allclose(table["area"], nd.measure(objects)["area"] / 2)
+    assert table["eccentricity"][0] > 0.8  # the disk, half as wide as high
+
+
+def test_a_stack_takes_the_pixel_size_of_all_its_axes() -> None:
+    stack = find_objects(np.stack([blobs(), blobs()]))
+    np.testing.assert_allclose(
+        nd.measure(stack, scale=(7, 0.5, -0.5))["area"], nd.measure(stack, scale=(0.5, 0.5))["area"]
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5)])
+def test_no_objects_make_an_empty_table_with_all_columns(shape: tuple[int, ...]) -> None:
+    empty = np.zeros(shape, np.uint32)
+    table = nd.measure(empty, np.zeros(shape), classes=np.ones(shape, int))
+    assert len(table) == 0
+    assert {"label", "class", "area", "perimeter", "intensity_mean"} <= set(table.columns)
+
+
+OBJECTS = np.ones((4, 5), np.uint32)
+
+
+@pytest.mark.parametrize(
+    ("given_", "error", "sentence"),
+    [
+        ({"objects": OBJECTS / 2}, LabelsError, "Objects came as float64"),
+        ({"objects": -OBJECTS.astype(int)}, LabelsError, "Objects hold the number -1"),
+        ({"objects": OBJECTS, "classes": OBJECTS[:2]}, LabelsError, "give both of one image"),
+        ({"objects": OBJECTS, "image": np.zeros((9, 9))}, ImageError, "labels must have the image's shape"),
+        ({"objects": OBJECTS, "scale": (1, 2, 3)}, DsparseError, "scale of 3 entries"),
+        ({"objects": OBJECTS, "scale": (1, 0)}, DsparseError, "pixel size of 0.0 is not possible"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(given_: dict[str, Any], error: type, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        nd.measure(**given_)
