@@ -61,7 +61,7 @@ PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Pixels a side of the image and of the view, strokes, and how often programs are started."""
+    """Pixels per side of the image and of the view, strokes, and how often programs are started."""
 
     size: int
     view: int
@@ -197,7 +197,7 @@ def _whole(plan: Plan, channels: int) -> tuple[float, float]:
 
 
 def _python(*words: str, environment: dict[str, str] | None = None) -> str:
-    """What a fresh Python prints."""
+    """Output of a fresh Python."""
     return subprocess.run(
         [sys.executable, *words],
         stdout=subprocess.PIPE,

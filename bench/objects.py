@@ -63,7 +63,7 @@ def measure(quick: bool = False, images: int = 4, pixels: int = 1500) -> Report:
 
 
 def segmented(image: NDArray[np.generic], truth: NDArray[np.uint8], pixels: int) -> NDArray[np.integer]:
-    """What a model segments that has learned from so many painted pixels of the same image."""
+    """Segmentation by a model trained on `pixels` painted pixels of the same image."""
     strokes = open_data.load_program("scribble").scribbles(truth, seed=0, n_pixels=pixels)
     return train(image, strokes, seed=0).predict(image)
 

@@ -31,7 +31,7 @@ from napari_dsparse.training import train_classifier
 
 @dataclass(frozen=True, slots=True)
 class DemoFiles:
-    """What the demo writes."""
+    """Paths of the demo's files."""
 
     model: Path
     labels: Path

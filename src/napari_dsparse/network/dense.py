@@ -132,7 +132,7 @@ class DenseNetwork(nn.Module):
         return self.gathered(self._run(self._trunk, x))
 
     def features(self, x: Tensor) -> Tensor:
-        """What `scores` needs to know of every pixel: the layers up to the last that reads other pixels.
+        """Features of every pixel, the input of `scores`: the layers up to the last that reads other pixels.
 
         Of a network with branches, the layers before the first fork or slice.
 
@@ -149,7 +149,7 @@ class DenseNetwork(nn.Module):
         return self._run(self._trunk[: self._first_pointwise_step], x)
 
     def local_scores(self, features: Tensor) -> Tensor:
-        """What each pixel's own features say: the layers before the first fork that read one pixel only.
+        """Scores from each pixel's own features: the layers before the first fork that read one pixel only.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ class DenseNetwork(nn.Module):
 
     @property
     def _first_pointwise_step(self) -> int:
-        """How many steps of the trunk come before those that act on a pixel by itself and have weights."""
+        """Number of steps of the trunk before those with weights that read one pixel only."""
         steps = self._trunk
         behind = max((i + 1 for i, step in enumerate(steps) if reads_neighbours(step)), default=0)
         return next((i for i in range(behind, len(steps)) if convolves(steps[i])), len(steps))
@@ -302,7 +302,7 @@ class DenseNetwork(nn.Module):
         return run_at_sites(self.geometry, pixels, closure.maps)
 
     def _reads_all_of(self, closure: Closure) -> bool:
-        """Whether no pixel of a patch is left out, as dilated kernels and strides beyond them leave some."""
+        """True if the closure holds every pixel of each patch; dilated kernels and large strides skip some."""
         rows, columns = self.patch
         return len(closure.pixels) == closure.outputs * rows * columns
 
@@ -318,7 +318,7 @@ class DenseNetwork(nn.Module):
         return torch.cat([self.network(some).flatten(1) for some in groups])
 
     def _learns(self, x: Tensor) -> bool:
-        """Whether a derivative may be asked for, which needs whole maps."""
+        """True if a derivative may be requested, which needs whole maps."""
         if in_forward_mode():
             return True
         return torch.is_grad_enabled() and (

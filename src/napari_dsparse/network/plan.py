@@ -11,7 +11,7 @@ AVX-512 and AMX):
 - The activation in the same pass as the convolution saves 20 % of the default network's time, and 35 % in
   bfloat16: maps of many channels are read and written once less. PyTorch has that for its compiler.
 - Without it, a 1 x 1 convolution is faster as the matrix product of pixels and weights that it is.
-- A larger kernel as one matrix product a tap takes 1.2 to 2 times as long as oneDNN's convolution. It is
+- A larger kernel as one matrix product per tap takes 1.2 to 2 times as long as oneDNN's convolution. It is
   there for builds of PyTorch without oneDNN, which unfold maps in memory.
 - A map that the cache cannot hold, or that the allocator must fetch from the system anew at every layer,
   costs more than what is computed on it. So: bands of rows.
@@ -43,7 +43,7 @@ FRAGMENT_DILATION = 16
 FRAGMENT_TYPES = (torch.bfloat16, torch.float16)
 
 #: Forms of a layer: taps d apart, in place; the same with a ReLU in one pass, by oneDNN; on fragments; pixels
-#: times weights, one matrix product a tap; and as it stands, for pools and pointwise layers.
+#: times weights, one matrix product per tap; and as it stands, for pools and pointwise layers.
 FORMS = ("taps", "fused", "fragments", "products", "whole")
 #: In these types sums over taps lose nothing that a convolution keeps.
 PRODUCT_TYPES = (torch.float32, torch.float64)
@@ -217,7 +217,7 @@ def _fused(
 
 @cache
 def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether that operator is there, which PyTorch does not promise to keep, as we know it, for `dtype`.
+    """True if that operator, which PyTorch may change, exists and gives the expected numbers in `dtype`.
 
     In bfloat16 it takes a processor with AVX-512, which many a laptop lacks.
     """
@@ -235,7 +235,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
 
 
 def _products(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, int]) -> Tensor:
-    """One matrix product of pixels and weights a tap, on rows of pixels as they lie in memory.
+    """One matrix product of pixels and weights per tap, on rows of pixels as they lie in memory.
 
     A tap is the same map from another pixel on. Rows keep their full width meanwhile: what wraps around at
     their ends is cut off afterwards.

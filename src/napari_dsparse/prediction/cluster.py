@@ -135,7 +135,7 @@ def _predict_block(
     pixels: NDArray[np.float32],
     tile: Tile,
 ) -> TilePrediction:
-    """What a worker runs."""
+    """Predict one tile; runs on a worker."""
     if _memory.predictor is None or _memory.token != token:
         device, precision = setting
         _memory.predictor, _memory.token = Predictor(classifier, device, precision=precision), token

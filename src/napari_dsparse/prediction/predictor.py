@@ -26,7 +26,7 @@ from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TilePrediction:
-    """What the classifier says of a tile.
+    """Prediction of one tile.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class TilePrediction:
 
     @property
     def uncertainty(self) -> NDArray[np.float32]:
-        """How close the second class comes to the first, (h, w) in 0 (certain) .. 1 (a tie)."""
+        """Closeness of the second class to the first, (h, w), from 0 (certain) to 1 (a tie)."""
         first = self.probabilities[0].copy()
         second = np.zeros_like(first)
         for other in self.probabilities[1:]:  # sorting would take fifty times as long
@@ -70,7 +70,7 @@ class Predictor:
         Symmetries to average instead of the classifier's own number: 1, 2, 4 or 8.
     precision : str
         "float32", or "bfloat16": several times as fast where the processor has instructions for it, with
-        three digits a value, so that pixels near a tie may change their class.
+        three digits per value, so that pixels near a tie may change their class.
     memory : ViewMemory, optional
         For previews in one symmetry by a classifier that it serves: what `tile` need not compute again. Used
         on the processor alone; accelerators are fast enough without.
@@ -146,11 +146,11 @@ class Predictor:
             return self._decided(painted, tile)
 
     def blocks_of(self, tiles: Iterable[Tile]) -> set[Tile]:
-        """What `memory` has to hold for some of the tiles that `begin` was told of."""
+        """Blocks that `memory` has to hold for some of the tiles given to `begin`."""
         return {block for tile in tiles for block in self._blocks[0].of(tile)}
 
     def remembers(self, tile: Tile) -> bool:
-        """Whether `tile`, one that `begin` was told of, has little left to compute here."""
+        """True if all features of `tile`, one of those given to `begin`, are remembered."""
         memory, blocks = self._memory, self._blocks[0]
         return memory is not None and all(memory.find(block) is not None for block in blocks.of(tile))
 

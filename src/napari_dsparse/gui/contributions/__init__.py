@@ -1,1 +1,1 @@
-"""What napari offers in its menus on our behalf: sample data and a writer."""
+"""Contributions to napari's menus: sample data, a writer, and a form for each step."""

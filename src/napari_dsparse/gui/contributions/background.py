@@ -35,7 +35,7 @@ Finish: TypeAlias = Callable[[Form, Mapping[str, Any], Any], str]
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What the user can put right: a sentence, and no fault of the program."""
+    """An error that the user can put right: one sentence, no traceback."""
 
     sentence: str
 

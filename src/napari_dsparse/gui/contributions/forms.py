@@ -71,7 +71,7 @@ def _exported(form: Form, arguments: Mapping[str, Any], file: Any) -> str:
 
 
 def _link_objects(form: Form) -> None:
-    """How objects are found can be chosen where they are wanted."""
+    """Enable the options of finding objects while objects are wanted."""
 
     def follow(wanted: bool) -> None:
         form.min_size.enabled = form.separate.enabled = wanted
