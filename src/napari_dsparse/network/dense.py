@@ -302,7 +302,7 @@ class DenseNetwork(nn.Module):
         return run_at_sites(self.geometry, pixels, closure.maps)
 
     def _reads_all_of(self, closure: Closure) -> bool:
-        """True if the closure holds every pixel of each patch; dilated kernels and large strides skip some."""
+        """True if the closure holds every pixel of each patch; dilation and large strides skip some."""
         rows, columns = self.patch
         return len(closure.pixels) == closure.outputs * rows * columns
 
