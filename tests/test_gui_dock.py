@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels, Points
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QWidget
 from superqt import QCollapsible
@@ -358,6 +358,20 @@ def test_curves_and_arrows_are_readable_in_every_theme(theme: str, desk: Callabl
     for section in at.dock.findChildren(QCollapsible):
         for icon in (section.expandedIcon(), section.collapsedIcon()):
             assert icon.pixmap(12, 12).toImage().pixelColor(6, 6).name() == text.name()
+
+
+def test_curves_take_the_background_of_a_theme_chosen_later(desk: Callable[..., Desk]) -> None:
+    at = desk(textures(), show=True)
+    curves, title = at.find("loss_plot"), at.find("status_label")
+    for theme in ("light", "dark", "light"):
+        at.viewer.theme = theme
+        at.qtbot.wait(100)  # until it is drawn
+        picture = at.dock.panel.grab().toImage()
+        behind = [
+            picture.pixelColor(widget.mapTo(at.dock.panel, widget.rect().topRight()) - QPoint(2, -2)).name()
+            for widget in (curves, title)
+        ]
+        assert behind[0] == behind[1], theme
 
 
 def test_devices_are_those_of_the_engine(desk: Callable[..., Desk]) -> None:

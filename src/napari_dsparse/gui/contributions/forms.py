@@ -70,8 +70,9 @@ def _exported(form: Form, arguments: Mapping[str, Any], file: Any) -> str:
     return f"Saved as {file.name}."
 
 
-def _link_objects(form: Form) -> None:
-    """Enable the options of finding objects while objects are wanted."""
+def _prepare_segment(form: Form) -> None:
+    """Enable the options of finding objects while objects are wanted; name the button as other forms do."""
+    form.model_file.choose_btn.text = "Choose..."
 
     def follow(wanted: bool) -> None:
         form.min_size.enabled = form.separate.enabled = wanted
@@ -105,7 +106,7 @@ segment_form = background_form(
     button="Segment",
     doing="Segmenting",
     finish=_segmented,
-    prepare=_link_objects,
+    prepare=_prepare_segment,
     image={"label": "Image"},
     model_file={"label": "Model", "mode": "r", "filter": MODEL_FILTER},
     segmentation={"text": "segmentation"},

@@ -32,6 +32,7 @@ class LearningCurves(pg.GraphicsLayoutWidget):
         self.ci.setContentsMargins(0, 0, 0, 0)
         self.ci.setSpacing(2)
         self.setBackground(None)
+        self.setCacheMode(self.CacheModeFlag.CacheNone)  # a cached background outlives the theme
         self.setFixedHeight(112)
         self._foreground = "#808080"
         self._colors: tuple[str, ...] = ()
