@@ -43,7 +43,7 @@ def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
     meanings = ("0 = none", *(f"{number} = {info.name}" for number, info in numbered.items()))
     wording = Wording(
         "segmentation",
-        [("class", "#ffffff")],
+        [ClassInfo("class", "#ffffff")],
         f"Class of every pixel: {', '.join(meanings)}",
         {
             NAMES_NAMESPACE: {number: info.name for number, info in numbered.items()},
@@ -69,7 +69,7 @@ def write_intensity_tiff(
     channels : sequence of ClassInfo
         Names and colours of the channels; empty where there is no channel axis.
     """
-    shown = [(info.name, info.color) for info in channels] or [(name, "#ffffff")]
+    shown = channels or [ClassInfo(name, "#ffffff")]
     _write(path, pixels, axes, Wording(name, shown), compression=None)
 
 

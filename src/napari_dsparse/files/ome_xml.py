@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels
 
@@ -30,8 +31,8 @@ class Wording:
     ----------
     name : str
         Of the image.
-    channels : sequence of (str, str)
-        Name and colour (``#rrggbb``) of each channel, one where there is no channel axis.
+    channels : sequence of ClassInfo
+        Name and colour of each channel, one where there is no channel axis.
     description : str
         For people.
     annotations : mapping of str to mapping
@@ -39,7 +40,7 @@ class Wording:
     """
 
     name: str
-    channels: Sequence[tuple[str, str]]
+    channels: Sequence[ClassInfo]
     description: str = ""
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -82,14 +83,14 @@ def ome_xml(pixels: Pixels, axes: Sequence[Axis], wording: Wording) -> bytes:
             **_physical_sizes(axes),
         },
     )
-    for number, (name, color) in enumerate(wording.channels):
+    for number, info in enumerate(wording.channels):
         ET.SubElement(
             described,
             "Channel",
             ID=f"Channel:0:{number}",
             SamplesPerPixel="1",
-            Name=_printable(name),
-            Color=_signed_rgba(color),
+            Name=_printable(info.name),
+            Color=_signed_rgba(info),
         )
     ET.SubElement(described, "TiffData", IFD="0", PlaneCount=str(int(np.prod(pixels.shape[:-2]))))
     _annotate(root, image, wording.annotations)
@@ -129,10 +130,9 @@ def _physical_sizes(axes: Sequence[Axis]) -> dict[str, str]:
     return sizes
 
 
-def _signed_rgba(color: str) -> str:
-    """``#rrggbb`` as OME counts colours: opaque RGBA as a signed 32-bit number."""
-    rgba = int(f"{color.removeprefix('#')}ff", 16)
-    return str(rgba - 2**32 if rgba >= 2**31 else rgba)
+def _signed_rgba(info: ClassInfo) -> str:
+    """The colour as OME counts colours: opaque RGBA as a signed 32-bit number."""
+    return str(int.from_bytes((*info.rgb, 255), "big", signed=True))
 
 
 def _printable(text: str) -> str:
