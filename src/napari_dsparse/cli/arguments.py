@@ -55,7 +55,7 @@ def _add_train(commands: _Commands) -> None:
     )
     parser.add_argument(
         "--labels", "-l", nargs="+", required=True, metavar="FILE",
-        help="painted labels, one file an image, in the same order: 0 = not painted, 1..K = classes",
+        help="painted labels, one file per image, in the same order: 0 = not painted, 1..K = classes",
     )  # fmt: skip
     parser.add_argument(
         "--output", "-o", required=True, metavar="MODEL", help="model to write (.safetensors)"

@@ -123,7 +123,7 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     if any(content.data.shape[axis] > 1 for axis in channels):
         raise LabelsError(
             f"Label file {str(file)!r} has {content.data.shape[channels[0]]} values per pixel; "
-            "save it with one whole number a pixel, not as colours."
+            "save it with one whole number per pixel, not as colours."
         )
     labels: npt.NDArray[Any] = np.squeeze(content.data, channels)
     if labels.dtype.kind not in "bui" or labels.ndim < 2:

@@ -27,11 +27,11 @@ from napari_dsparse.ops.shapes import layout_of
 #: The operators that PyTorch may serve.
 OPERATORS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
-#: Channels a group from which on, without dilation, PyTorch serves unmeasured.
+#: Channels per group from which on, without dilation, PyTorch serves unmeasured.
 DEEP = 64
 
 BY_COUNT = (
-    f"Without dilation and with {DEEP} or more channels a group on both sides, PyTorch's convolution serves: "
+    f"Without dilation and with {DEEP} or more channels per group on both sides, PyTorch's convolution serves: "
     "counted, not measured."
 )
 

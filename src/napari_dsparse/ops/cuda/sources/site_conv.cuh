@@ -1,7 +1,7 @@
 // Convolution at active sites: gather, then product. Also its input gradient, which gathers through the
 // inverse kernel map (no scatter, no atomics), and convolutions of channels-last maps (gather.cuh).
 //
-// 64 sites x COLUMNS output channels a block of four warps, walking the (tap, input channel) elements of a
+// 64 sites x COLUMNS output channels per block of four warps, walking the (tap, input channel) elements of a
 // site's neighbourhood in one flat line, 32 words at a time: a gathered row is read as a run of up to 128
 // bytes, and networks with one input channel fill their words with taps. Where channels come in whole
 // quads, a lane fetches 16 bytes with one look into the kernel map.

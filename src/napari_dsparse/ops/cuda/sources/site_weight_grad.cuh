@@ -1,7 +1,7 @@
 // Weight gradient of a convolution at active sites (or of a channels-last map): for every (tap, input
 // channel) element and every output channel, a sum over all sites.
 //
-// A product of 64 elements x 64 output channels a block, as deep as there are sites. Channels lie together
+// A product of 64 elements x 64 output channels per block, as deep as there are sites. Channels lie together
 // in memory, so tiles are [word of sites][element or channel]; a thread keeps its element for the whole
 // walk, and with it its tap and channel. The depth is cut into units of 32 words of sites and the units
 // into `splits` parts, which sum_parts adds up in order: the same bits at every run.
