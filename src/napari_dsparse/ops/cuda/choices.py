@@ -31,8 +31,8 @@ OPERATORS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 DEEP = 64
 
 BY_COUNT = (
-    f"Without dilation and with {DEEP} or more channels per group on both sides, PyTorch's convolution serves: "
-    "counted, not measured."
+    f"Without dilation and with {DEEP} or more channels per group on both sides, "
+    "PyTorch's convolution serves: counted, not measured."
 )
 
 #: Share of our time that PyTorch's may take at most to be chosen, so that noise does not decide.
