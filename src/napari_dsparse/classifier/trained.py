@@ -49,6 +49,9 @@ class TrainedClassifier:
     n_symmetries : int
         Symmetries of the square averaged at prediction: 1, 2, 4 or 8.
     record : TrainingRecord
+    letters : str, optional
+        The training image's axes as its file named them, "?" where it did not: a file that names its axes the
+        same is read with the same channel axis. None where it came from no file.
     """
 
     spec: NetworkSpec
@@ -59,6 +62,7 @@ class TrainedClassifier:
     channel_axis: int | None
     n_symmetries: int
     record: TrainingRecord
+    letters: str | None = None
 
     @property
     def present(self) -> tuple[bool, ...]:

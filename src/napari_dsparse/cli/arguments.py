@@ -71,6 +71,7 @@ def _add_train(commands: _Commands) -> None:
     )
     _add_device(parser)
     _add_channel_axis(parser)
+    _add_series(parser)
     _add_overwrite(parser)
 
 
@@ -105,6 +106,7 @@ def _add_predict(commands: _Commands) -> None:
     )  # fmt: skip
     _add_device(parser)
     _add_channel_axis(parser)
+    _add_series(parser)
     _add_overwrite(parser)
 
 
@@ -155,6 +157,13 @@ def _add_channel_axis(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channel-axis", type=_channel_axis, default="auto", metavar="AXIS",
         help="axis that holds the channels (0, -1, ...), none, or auto (default: what the file says)",
+    )  # fmt: skip
+
+
+def _add_series(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--series", type=_count, metavar="N",
+        help="which image of files with several, from 0 (default: the largest)",
     )  # fmt: skip
 
 

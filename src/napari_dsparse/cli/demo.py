@@ -67,12 +67,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     report.say(f"Learning from the strokes of {sample.name!r} on {device}")
 
     classifier = train_classifier(
-        [sample.image],
+        [source],
         [sample.strokes],
         classes=sample.classes,
         device=device,
-        channel_axis=source.channel_axis,
-        names=[sample.name],
         progress=lambda event: report.progress(learning_line(event)),
     )
     say_record(report, classifier)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from napari_dsparse.cli.arguments import ChannelAxis
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.images.reading import ImageFile, read_image
+from napari_dsparse.images.reading import Expected, ImageFile, read_image
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ class InputImage:
         Unit of each scale, ``"pixel"`` where the file does not say.
     axes : str, optional
         Letter of each, such as "ZYX"; None where it is not known.
+    series : int
+        Which of the file's images this is, from 0.
+    remarks : tuple of str
+        What the user should know of how the file was read, a sentence each.
     """
 
     path: Path
@@ -35,6 +39,8 @@ class InputImage:
     scale: tuple[float, ...]
     units: tuple[str, ...]
     axes: str | None = None
+    series: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def read_input(
@@ -42,7 +48,8 @@ def read_input(
     channel_axis: ChannelAxis,
     *,
     labels_shape: Sequence[int] | None = None,
-    channels: int | None = None,
+    expected: Expected | None = None,
+    series: int | None = None,
 ) -> InputImage:
     """Open the image at `path`.
 
@@ -53,8 +60,10 @@ def read_input(
         As the user gave it; "auto" takes it from the file or, where that does not say, from what is expected.
     labels_shape : sequence of int, optional
         Shape of the labels that belong to the image.
-    channels : int, optional
-        Expected number of channels.
+    expected : Expected, optional
+        What the model was trained on.
+    series : int, optional
+        Which image of a file with several; the largest otherwise.
 
     Raises
     ------
@@ -62,19 +71,26 @@ def read_input(
         If the image cannot be read or is not as expected.
     """
     if channel_axis == "auto":
-        file = read_image(path, labels_shape=labels_shape, channels=channels)
-        return InputImage(path, file.source(), file.scale, file.units, file.axes)
-    file = read_image(path)
+        file = read_image(path, labels_shape=labels_shape, expected=expected, series=series)
+        return InputImage(path, file.source(), file.scale, file.units, file.axes, file.series, file.remarks)
+    file = read_image(path, series=series)
     source = resolve_image(
-        file.data, labels_shape=labels_shape, channels=channels, channel_axis=channel_axis, name=path.name
+        file.data,
+        labels_shape=labels_shape,
+        channels=None if expected is None else expected.channels,
+        channel_axis=channel_axis,
+        name=path.name,
     )
-    if source.channel_axis == file.channel_axis:
-        return InputImage(path, source, file.scale, file.units, file.axes)
+    source = replace(source, letters=file.letters)
+    same = source.channel_axis == file.channel_axis
     return InputImage(
         path,
         source,
-        _by_axis(file, file.scale, 1.0, source.channel_axis),
-        _by_axis(file, file.units, "pixel", source.channel_axis),
+        file.scale if same else _by_axis(file, file.scale, 1.0, source.channel_axis),
+        file.units if same else _by_axis(file, file.units, "pixel", source.channel_axis),
+        file.axes if same else None,
+        file.series,
+        file.remarks,
     )
 
 

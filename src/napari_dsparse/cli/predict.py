@@ -17,6 +17,7 @@ from napari_dsparse.cli.report import Report
 from napari_dsparse.cli.results import segment, write
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.model import read_classifier
+from napari_dsparse.images.reading import Expected
 from napari_dsparse.prediction import Prediction, Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
@@ -36,7 +37,13 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     every = [path for outputs in planned for path in outputs.paths]
     check_writable(every, [*paths, model], overwrite=arguments.overwrite, make_parents=True)
     classifier = read_classifier(model)
-    images = [read_input(path, arguments.channel_axis, channels=classifier.spec.channels) for path in paths]
+    expected = Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters)
+    images = [
+        read_input(path, arguments.channel_axis, expected=expected, series=arguments.series) for path in paths
+    ]
+    for image in images:
+        for remark in image.remarks:
+            report.say(remark)
     where = arguments.device, arguments.precision, arguments.scheduler
     facts = []
     alike = arguments.normalise == "model"
@@ -92,6 +99,8 @@ def _facts(image: InputImage, prediction: Prediction, outputs: Outputs, seconds:
         "shape": list(prediction.labels.shape),
         "scale": list(image.scale),
         "units": list(image.units),
+        "series": image.series,
+        "remarks": list(image.remarks),
         "class_pixels": {str(number): int(n) for number, n in enumerate(counts) if n},
         "seconds": round(seconds, 3),
         "megapixels_per_second": round(pixels / 1e6 / max(seconds, 1e-9), 3),

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from napari_dsparse.classifier import TrainedClassifier
-from napari_dsparse.cli.inputs import InputImage, read_input
+from napari_dsparse.cli.inputs import read_input
 from napari_dsparse.cli.outputs import check_writable
 from napari_dsparse.cli.report import Report
-from napari_dsparse.errors import ExportError, ImageError, LabelsError
+from napari_dsparse.errors import ExportError, LabelsError
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images.reading import read_labels
 from napari_dsparse.machine.devices import pick_device
@@ -29,12 +29,15 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
 
     labels = [read_labels(path) for path in label_paths]
     images = [
-        read_input(path, arguments.channel_axis, labels_shape=painted.shape)
+        read_input(path, arguments.channel_axis, labels_shape=painted.shape, series=arguments.series)
         for path, painted in zip(image_paths, labels, strict=True)
     ]
+    remarks = [remark for image in images for remark in image.remarks]
+    for remark in remarks:
+        report.say(remark)
     report.say(f"Learning from {', '.join(path.name for path in image_paths)} on {device}")
     classifier = train_classifier(
-        [image.source.data for image in images],
+        [image.source for image in images],
         labels,
         classes=arguments.classes,
         network=arguments.network,
@@ -42,13 +45,11 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         steps=arguments.steps,
         seed=arguments.seed,
         device=str(device),
-        channel_axis=_shared_channel_axis(images),
-        names=[path.name for path in image_paths],
         progress=lambda event: report.progress(learning_line(event)),
     )
     save_classifier(classifier, output, overwrite=arguments.overwrite)
     say_record(report, classifier)
-    report.add(device=str(device))
+    report.add(device=str(device), remarks=remarks)
     report.wrote(output, "Model")
 
 
@@ -97,14 +98,3 @@ def _check_names(output: Path, images: Sequence[Path], labels: Sequence[Path], *
     if output.suffix != ".safetensors":
         raise ExportError(f"Model name {output} must end in .safetensors; choose another name.")
     check_writable([output], [*images, *labels], overwrite=overwrite)
-
-
-def _shared_channel_axis(images: Sequence[InputImage]) -> int | None:
-    axes = {image.source.channel_axis for image in images}
-    if len(axes) > 1:
-        described = ", ".join(f"{image.path.name}: {image.source.channel_axis}" for image in images)
-        raise ImageError(
-            f"The images hold their channels on different axes ({described}); "
-            "bring them to the same order of axes."
-        )
-    return axes.pop()

@@ -38,6 +38,7 @@ def describe(classifier: TrainedClassifier) -> str:
         ],
         "normalisation": asdict(classifier.normalisation),
         "channel_axis": classifier.channel_axis,
+        "axes": classifier.letters,
         "flips": classifier.n_symmetries,
         "training": {**asdict(record), "versions": dict(record.versions)},
     }
@@ -92,6 +93,7 @@ def read_description(text: str, file: str) -> TrainedClassifier:
         channel_axis=fields.whole_or_none("channel_axis", -_MOST_AXES, _MOST_AXES - 1),
         n_symmetries=n_symmetries,
         record=_record(fields.inner("training")),
+        letters=fields.text_if_given("axes"),
     )
 
 

@@ -67,6 +67,10 @@ class Fields:
         """A string."""
         return str(self._checked(key, lambda value: isinstance(value, str), "a text"))
 
+    def text_if_given(self, key: str) -> str | None:
+        """A string, or None where the field is null or, as in files of older versions, not there."""
+        return None if self._values.get(key) is None else self.text(key)
+
     def matching(self, key: str, pattern: re.Pattern[str], allowed: str) -> str:
         """A string that matches a pattern in full."""
         return str(

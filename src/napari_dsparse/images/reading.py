@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images.file_content import UNNAMED, FileContent
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
+from napari_dsparse.images.units import find_unit, size_from_resolution
 from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
 
 _CHANNEL_LETTERS = "CS"
@@ -41,6 +42,24 @@ _DAMAGE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What training has settled of images, which holds for those that a model is applied to.
+
+    Parameters
+    ----------
+    channels : int
+    channel_axis : int, optional
+        Where the training image held them.
+    letters : str, optional
+        The training image's axes, as its file named them.
+    """
+
+    channels: int
+    channel_axis: int | None = None
+    letters: str | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageFile:
     """An image read from a file.
@@ -48,7 +67,7 @@ class ImageFile:
     Parameters
     ----------
     data : array
-        Numpy, memory-mapped or zarr.
+        Numpy, or an array that is read from the file window by window.
     channel_axis : int, optional
         Index into `data.shape`; None where there is none.
     axes : str
@@ -58,6 +77,12 @@ class ImageFile:
     units : tuple of str
         Unit of each of `axes`, by napari's names; "pixel" where it is not known.
     path : Path
+    letters : str
+        Letters of all axes of `data` as the file names them, "?" for those it does not.
+    series : int
+        Which of the file's images this is, from 0.
+    remarks : tuple of str
+        What a user should know of how the file was read, a sentence each.
     """
 
     data: Any
@@ -66,27 +91,37 @@ class ImageFile:
     scale: tuple[float, ...]
     units: tuple[str, ...]
     path: Path
+    letters: str
+    series: int = 0
+    remarks: tuple[str, ...] = ()
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""
-        return ImageSource(self.data, self.channel_axis, self.path.name)
+        return ImageSource(self.data, self.channel_axis, self.path.name, self.letters)
 
 
 def read_image(
-    path: str | os.PathLike[str], *, labels_shape: Sequence[int] | None = None, channels: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    labels_shape: Sequence[int] | None = None,
+    expected: Expected | None = None,
+    series: int | None = None,
 ) -> ImageFile:
     """Open an image.
 
     Parameters
     ----------
     path : path-like
-        TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP (transparency is left out,
-        colours are 8 bits), ``.npy``, or a Zarr array or OME-Zarr image (which stays on disk; needs the extra
-        ``zarr``).
+        TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP (colours are 8 bits),
+        ``.npy``, or a Zarr array or OME-Zarr image (needs the extra ``zarr``). TIFF, ``.npy`` and Zarr stay
+        on disk. Transparency is left out; grey values of which 0 is white are turned round.
     labels_shape : sequence of int, optional
         Shape of labels that belong to the image: they settle which axis holds channels, against the file.
-    channels : int, optional
-        Number of channels that is expected; it settles the same where neither labels nor the file say.
+    expected : Expected, optional
+        What a model was trained on; it settles the same where neither labels nor the file say, and against
+        the file where this names its axes just as that of the training image did.
+    series : int, optional
+        Which image of a TIFF or OME-Zarr with several, from 0; the largest otherwise, with a remark.
 
     Raises
     ------
@@ -95,7 +130,16 @@ def read_image(
         expected.
     """
     file = Path(path)
-    return _resolve(_read(file, ImageError, _read_picture), file, labels_shape, channels)
+    content = _read(
+        file,
+        ImageError,
+        tiff=lambda path: read_tiff(path, series),
+        picture=_read_picture,
+        zarr=lambda path: read_zarr(path, series),
+    )
+    if series not in (None, content.series):
+        raise ImageError(f"File {str(file)!r} holds one image, series 0; series {series} is not in it.")
+    return _resolve(content, file, labels_shape, expected)
 
 
 def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
@@ -104,7 +148,8 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     Parameters
     ----------
     path : path-like
-        Formats as for `read_image`. Of an indexed-colour picture the indices are read, not the colours.
+        Formats as for `read_image`, values as they are stored: of an indexed-colour picture the indices, not
+        the colours.
 
     Returns
     -------
@@ -114,11 +159,23 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     Raises
     ------
     LabelsError
-        If there is no such file, its format is not known, it is damaged, or it does not hold whole numbers
-        from 0 with one value per pixel.
+        If there is no such file, its format is not known, it is damaged or compressed with loss, or it does
+        not hold whole numbers from 0 with one value per pixel.
     """
     file = Path(path)
-    content = _read(file, LabelsError, _read_indices, in_memory=True)
+    content = _read(
+        file,
+        LabelsError,
+        tiff=lambda path: read_tiff(path, as_stored=True),
+        picture=_read_indices,
+        zarr=read_zarr,
+        in_memory=True,
+    )
+    if content.lossy:
+        raise LabelsError(
+            f"Label file {str(file)!r} is compressed with loss (JPEG), which alters the numbers of classes; "
+            "save it as PNG, TIFF or Zarr."
+        )
     channels = tuple(_channel_axes(content))
     if any(content.data.shape[axis] > 1 for axis in channels):
         raise LabelsError(
@@ -144,21 +201,23 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
 def _read(
     file: Path,
     error: type[DsparseError],
-    read_picture: Callable[[Path], FileContent],
     *,
+    tiff: Callable[[Path], FileContent],
+    picture: Callable[[Path], FileContent],
+    zarr: Callable[[Path], FileContent],
     in_memory: bool = False,
 ) -> FileContent:
     """Read a file by its suffix; errors become one sentence."""
     readers: dict[str, Callable[[Path], FileContent]] = {
-        **dict.fromkeys((".tif", ".tiff"), read_tiff),
-        **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), read_picture),
+        **dict.fromkeys((".tif", ".tiff"), tiff),
+        **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), picture),
         ".npy": _read_npy,
-        ".zarr": read_zarr,
+        ".zarr": zarr,
     }
     if not file.exists():
         raise error(f"There is no file {str(file)!r}; check its name and folder.")
     is_store = file.is_dir() and any((file / mark).exists() for mark in STORE_MARKS)
-    reader = read_zarr if is_store else readers.get(file.suffix.lower())
+    reader = zarr if is_store else readers.get(file.suffix.lower())
     if reader is None:
         raise error(
             f"File {str(file)!r} is of a format that is not read; choose one of {', '.join(readers)}."
@@ -182,16 +241,15 @@ def _read_picture(file: Path) -> FileContent:
         if picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16"):
             return _plane(picture)
         if picture.mode in ("LA", "La"):
-            return _plane(picture.getchannel(0))
-        return FileContent(np.asarray(picture.convert("RGB")), "YXS", {})
+            return _plane(picture, picture.getchannel(0))
+        return FileContent(np.asarray(picture.convert("RGB")), "YXS", _picture_sizes(picture))
 
 
 def _read_indices(file: Path) -> FileContent:
     """Labels of a PNG or BMP: the stored numbers, not the colours they stand for."""
     with _open_picture(file) as picture:
-        if len(picture.getbands()) > 1:
-            return FileContent(np.asarray(picture), "YXS", {})
-        return _plane(picture)
+        letters = "YX" if len(picture.getbands()) == 1 else "YXS"
+        return FileContent(np.asarray(picture), letters, {}, lossy=picture.format == "JPEG")
 
 
 def _open_picture(file: Path) -> Image.Image:
@@ -201,11 +259,21 @@ def _open_picture(file: Path) -> Image.Image:
         return Image.open(file, formats=("PNG", "JPEG", "BMP"))
 
 
-def _plane(picture: Image.Image) -> FileContent:
-    pixels = np.asarray(picture)
+def _plane(picture: Image.Image, channel: Image.Image | None = None) -> FileContent:
+    pixels = np.asarray(channel or picture)
     if picture.mode == "I" and picture.format == "PNG":
         pixels = pixels.astype(np.uint16)  # older Pillow widens 16-bit grey to 32 bits
-    return FileContent(pixels, "YX", {})
+    return FileContent(pixels, "YX", _picture_sizes(picture))
+
+
+def _picture_sizes(picture: Image.Image) -> dict[str, tuple[float, str]]:
+    """Pixel size by the resolution that a picture states, where that is not a document's."""
+    inch = find_unit("inch")
+    resolution = picture.info.get("dpi")
+    if inch is None or resolution is None:
+        return {}
+    sizes = {letter: size_from_resolution(float(n), inch) for letter, n in zip("XY", resolution, strict=True)}
+    return {letter: size for letter, size in sizes.items() if size is not None}
 
 
 def _read_npy(file: Path) -> FileContent:
@@ -218,7 +286,7 @@ def _channel_axes(content: FileContent) -> list[int]:
 
 
 def _resolve(
-    content: FileContent, file: Path, labels_shape: Sequence[int] | None, channels: int | None
+    content: FileContent, file: Path, labels_shape: Sequence[int] | None, expected: Expected | None
 ) -> ImageFile:
     """Determine the channel axis, and the remaining axes."""
     named = _channel_axes(content)
@@ -227,28 +295,46 @@ def _resolve(
             f"Image {file.name!r} has {content.letters} as axes, two of which hold channels; "
             "split its channels and give one image."
         )
-    channel_axis = named[0] if named else None
-    shape = tuple(content.data.shape)
-    without = tuple(n for axis, n in enumerate(shape) if axis != channel_axis)
-    fits = labels_shape is None or without == tuple(labels_shape)
-    is_named = channel_axis is not None or UNNAMED not in content.letters
     source = resolve_image(
         content.data,
         labels_shape=labels_shape,
-        channels=channels,
-        channel_axis=channel_axis if fits and is_named else "auto",
+        channels=None if expected is None else expected.channels,
+        channel_axis=_stated_axis(content, named, labels_shape, expected),
+        usual_axis=None if expected is None else expected.channel_axis,
         name=file.name,
     )
-    letters = "".join(letter for axis, letter in enumerate(content.letters) if axis != source.channel_axis)
-    sizes = [content.size(letter) for letter in letters]
+    axes = _name_axes(
+        "".join(letter for axis, letter in enumerate(content.letters) if axis != source.channel_axis)
+    )
+    sizes = [content.size(letter) for letter in axes]
     return ImageFile(
         source.data,
         source.channel_axis,
-        _name_axes(letters),
+        axes,
         tuple(scale for scale, _ in sizes),
         tuple(unit for _, unit in sizes),
         file,
+        content.letters,
+        content.series,
+        content.remarks,
     )
+
+
+def _stated_axis(
+    content: FileContent, named: list[int], labels_shape: Sequence[int] | None, expected: Expected | None
+) -> int | Literal["auto"] | None:
+    """The channel axis by what the file says, or said of the training image; "auto" where it does not say."""
+    shape = tuple(int(n) for n in content.data.shape)
+    if expected is not None and expected.letters == content.letters:
+        # Named just as where training settled which axis holds channels, perhaps against the names.
+        axis = expected.channel_axis
+        if (1 if axis is None else shape[axis]) == expected.channels:
+            return axis
+    axis = named[0] if named else None
+    without = tuple(n for i, n in enumerate(shape) if i != axis)
+    fits = labels_shape is None or without == tuple(labels_shape)
+    is_named = axis is not None or UNNAMED not in content.letters
+    return axis if fits and is_named else "auto"
 
 
 def _name_axes(letters: str) -> str:

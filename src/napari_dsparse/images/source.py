@@ -34,6 +34,8 @@ class ImageSource:
         Non-negative index into `data.shape`; None where the image has one channel and no axis for it.
     name : str
         Name of the image in messages.
+    letters : str, optional
+        Letters of all axes of `data` as its file names them; None where it comes from no file.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class ImageSource:
     data: Any
     channel_axis: int | None = None
     name: str = "image"
+    letters: str | None = None
 
     def __post_init__(self) -> None:
         _check_pixels(self.data, self.name)
@@ -91,8 +94,8 @@ class ImageSource:
         Returns
         -------
         ndarray of float32, shape (C, stop - start, stop - start)
-            The data's values as float32, a new array. NaN and infinities stay as they are; integers beyond
-            2**24 round to the nearest float32.
+            The data's values as float32, a new array. NaN and infinities stay as they are, values under a
+            mask become NaN; integers beyond 2**24 round to the nearest float32.
 
         Raises
         ------
@@ -115,7 +118,7 @@ class ImageSource:
         # float64 beyond float32's range becomes infinite, like what was infinite already; that is no error.
         try:
             with np.errstate(over="ignore"):
-                block = np.asarray(self.data[tuple(index)]).astype(np.float32)
+                block = _as_float(self.data[tuple(index)])
         except (OSError, RuntimeError) as error:  # a disconnected drive, a damaged chunk
             reason = " ".join(str(error).split())
             raise ImageError(
@@ -133,6 +136,15 @@ class ImageSource:
         if column_picks is not None:
             block = block.take(column_picks, axis=2)
         return np.ascontiguousarray(block)
+
+
+def _as_float(pixels: Any) -> npt.NDArray[np.float32]:
+    """A new float32 array, NaN where numpy's masks say that a value is not to be used."""
+    read = np.asanyarray(pixels)
+    block: npt.NDArray[np.float32] = np.array(np.ma.getdata(read), np.float32)
+    if isinstance(read, np.ma.MaskedArray):
+        block[np.ma.getmaskarray(read)] = np.nan
+    return block
 
 
 def resolve_image(

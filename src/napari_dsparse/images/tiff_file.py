@@ -1,92 +1,151 @@
-"""TIFF as microscopes, Fiji and OME write it: axes, and the size of a pixel."""
+"""TIFF as microscopes, Fiji and OME write it: which of its images, axes, and the size of a pixel."""
 
 from __future__ import annotations
 
-import math
-import xml.etree.ElementTree as ET
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tifffile
 
-from napari_dsparse.images.file_content import UNNAMED, FileContent
-from napari_dsparse.images.units import find_unit
+from napari_dsparse.errors import ImageError
+from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series
+from napari_dsparse.images.tiff_array import TiffArray
+from napari_dsparse.images.tiff_sizes import find_sizes, parse_ome
 
 #: tifffile's letters that mean the same here; it has more, for positions, lifetimes, angles and axes unnamed.
 _NAMED_LETTERS = "TCZYXS"
 
+#: Series of TIFFs without a description of their axes: there tifffile's letters are guesses by shape.
+_GUESSED_KINDS = ("shaped", "uniform", "generic")
+
 #: TIFF's codes for a last sample that is transparency: associated and unassociated alpha.
 _ALPHA = (1, 2)
 
-#: OME-XML's unit where an attribute of size has none.
-_OME_DEFAULTS = {"X": "µm", "Y": "µm", "Z": "µm", "T": "s"}
+#: TIFF's code for grey values of which 0 is white.
+_MIN_IS_WHITE = 0
+
+#: Compressions that alter 8-bit values: old and new JPEG, and two of cameras.
+_LOSSY = (6, 7, 33007, 34892)
 
 
-def read_tiff(path: Path) -> FileContent:
-    """The first series of a TIFF, at full resolution; memory-mapped where it is stored in one piece.
+def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False) -> FileContent:
+    """One series of a TIFF, at full resolution, read from the file window by window.
+
+    Parameters
+    ----------
+    path : Path
+        Of a set of files that belong together, the one whose pixels are meant.
+    series : int, optional
+        Which of its images, from 0; the largest with pixels in this very file otherwise.
+    as_stored : bool
+        True to leave the values of a min-is-white file as they are: numbers of classes, not brightness.
 
     Raises
     ------
+    ImageError
+        If there is no such series, or a file of the set is missing.
     tifffile.TiffFileError, ValueError, OSError, zlib.error
         If it is not a TIFF, damaged, or compressed in a way that is not installed.
     """
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        letters = "".join(letter if letter in _NAMED_LETTERS else UNNAMED for letter in series.axes)
-        data: Any = tifffile.memmap(path, mode="r") if _is_one_piece(series) else series.asarray()
-        if letters.endswith("S") and any(code in _ALPHA for code in series.keyframe.extrasamples):
-            data = data[..., :-1]
-        return FileContent(data, letters, _ome_sizes(tiff) or _imagej_sizes(tiff))
+    with _quiet_tifffile(), tifffile.TiffFile(path) as tiff:
+        every = list(tiff.series)
+        if not every:
+            raise ValueError("it holds no image")
+        own = [i for i, one in enumerate(every) if _is_in(one, path)]
+        number, remarks = choose_series(path, [one.shape for one in every], series, own)
+        chosen = every[number]
+        page = chosen.keyframe
+        remarks += tuple(_remarks_on_description(tiff, path)) + tuple(_check_complete(tiff, path, chosen))
+        letters = _letters_of(chosen)
+        white = page.photometric == _MIN_IS_WHITE and chosen.dtype.kind in "bu" and not as_stored
+        alpha = "S" in chosen.axes and any(code in _ALPHA for code in page.extrasamples)
+        data: Any
+        if TiffArray.fits(chosen):
+            data = TiffArray(chosen, drop_last_sample=alpha, invert=white)
+        else:
+            data, white = chosen.asarray(), False
+            if alpha:
+                data = data.take(range(data.shape[chosen.axes.index("S")] - 1), chosen.axes.index("S"))
+        if white:
+            remarks += (f"{path.name} stores white as 0 (min-is-white); its values are turned round.",)
+        return FileContent(
+            data,
+            letters,
+            find_sizes(tiff, page, number, tuple(chosen.shape)),
+            number,
+            remarks,
+            lossy=page.compression in _LOSSY and page.bitspersample == 8,
+        )
 
 
-def _is_one_piece(series: tifffile.TiffPageSeries) -> bool:
-    return series.dataoffset is not None and series.keyframe.is_memmappable
+def _letters_of(series: Any) -> str:
+    """Letters of a series' axes as far as the file states them."""
+    letters = "".join(letter if letter in _NAMED_LETTERS else UNNAMED for letter in series.axes)
+    if series.kind not in _GUESSED_KINDS or _has_named_axes(series):
+        return letters
+    # Only samples of one pixel are a fact of the format; which of the other axes are rows is a guess.
+    return "".join("S" if letter == "S" else UNNAMED for letter in letters)
 
 
-def _ome_sizes(tiff: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    if tiff.ome_metadata is None:
-        return {}
-    root = ET.fromstring(tiff.ome_metadata)
-    pixels = next((element for element in root.iter() if element.tag.endswith("}Pixels")), None)
-    if pixels is None:
-        return {}
-    sizes = {}
-    for letter, default in _OME_DEFAULTS.items():
-        name = "TimeIncrement" if letter == "T" else f"PhysicalSize{letter}"
-        sizes[letter] = (pixels.get(name), pixels.get(f"{name}Unit", default))
-    return _known(sizes)
+def _has_named_axes(series: Any) -> bool:
+    """True if whoever wrote a tifffile file named its axes."""
+    if series.kind != "shaped":
+        return False
+    return any("axes" in entry for entry in series.parent.shaped_metadata or ())
 
 
-def _imagej_sizes(tiff: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    metadata = tiff.imagej_metadata
-    if metadata is None:
-        return {}
-    unit = str(metadata.get("unit", ""))
-    tags = tiff.pages.first.tags
-    return _known(
-        {
-            "X": (_inverse(tags.valueof("XResolution")), unit),
-            "Y": (_inverse(tags.valueof("YResolution")), unit),
-            "Z": (metadata.get("spacing"), unit),
-            "T": (metadata.get("finterval"), "s"),
-        }
-    )
+def _is_in(series: Any, path: Path) -> bool:
+    """True if a series has pixels in this very file, and not only in others of its set."""
+    name = path.resolve()
+    pages: Sequence[Any] = series.pages if series.is_multifile else [series.keyframe]
+    return any(page is not None and Path(page.parent.filehandle.path).resolve() == name for page in pages)
 
 
-def _inverse(ratio: tuple[int, int] | None) -> float | None:
-    """Pixel size from a resolution tag, pixels per unit as numerator and denominator."""
-    return ratio[1] / ratio[0] if ratio is not None and ratio[0] > 0 else None
+def _remarks_on_description(tiff: tifffile.TiffFile, path: Path) -> Iterator[str]:
+    text = tiff.ome_metadata
+    if text is None:
+        return
+    root = parse_ome(text)
+    if root is None:
+        yield f"The description of {path.name} is no well-formed XML: its axes and pixel size are unknown."
+        return
+    if any(element.tag.endswith("BinaryOnly") for element in root):
+        companion = next((e.get("MetadataFile") for e in root if e.tag.endswith("BinaryOnly")), None)
+        yield (
+            f"The description of {path.name} is in another file ({companion}): "
+            "its axes and pixel size are unknown."
+        )
 
 
-def _known(sizes: dict[str, tuple[Any, str]]) -> dict[str, tuple[float, str]]:
-    """Those sizes that are positive numbers, with their units by napari's names ("pixel" if not known)."""
-    known = {}
-    for letter, (text, symbol) in sizes.items():
-        try:
-            scale = float(text)
-        except (TypeError, ValueError):
-            continue
-        unit = find_unit(symbol)
-        if scale > 0 and math.isfinite(scale):
-            known[letter] = (scale, "pixel" if unit is None else unit.name)
-    return known
+def _check_complete(tiff: tifffile.TiffFile, path: Path, series: Any) -> Iterator[str]:
+    """Refuse a series whose files are not all there; say where planes were never written."""
+    if series.dataoffset is not None:
+        return
+    absent = sum(page is None or not any(page.dataoffsets) for page in series.pages)
+    if not absent:
+        return
+    root = parse_ome(tiff.ome_metadata or "")
+    named = [] if root is None else [e.get("FileName") for e in root.iter() if e.tag.endswith("UUID")]
+    missing = sorted({name for name in named if name and not (path.parent / name).exists()})
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ImageError(
+            f"Image {path.name!r} is spread over several files, of which {missing[0]!r}{more} is missing; "
+            f"put it into {str(path.parent)!r} beside the others."
+        )
+    yield f"{path.name} lacks {absent} of {len(series.pages)} planes, never written: they are read as 0."
+
+
+@contextmanager
+def _quiet_tifffile() -> Iterator[None]:
+    """Keep tifffile's log off the terminal: what matters of it is said in remarks and errors."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before

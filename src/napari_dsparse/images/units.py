@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 #: Unit of an axis whose physical size is not known.
@@ -65,6 +66,12 @@ _SPELLINGS = {
 _BY_NAME = {unit.name: unit for unit in _UNITS}
 _BY_SYMBOL = {unit.symbol: unit for unit in _UNITS}
 
+#: A stated resolution is a pixel size where that is below this, in micrometres; above, it is a screen's.
+_COARSEST_PIXEL = 100.0
+
+#: Resolutions of documents, in pixels per inch: printing programs write them into any picture.
+_DOCUMENT_RESOLUTIONS = (300.0, 600.0, 1200.0)
+
 #: The names `find_unit` gives, for messages.
 UNIT_NAMES = (PIXEL, *_BY_NAME)
 
@@ -90,3 +97,18 @@ def find_unit(text: str) -> Unit | None:
         if candidate in _BY_NAME:
             return _BY_NAME[candidate]
     return None
+
+
+def size_from_resolution(pixels: float, unit: Unit) -> tuple[float, str] | None:
+    """Size of a pixel in micrometres, of `pixels` per `unit`; None where a document's resolution was stated.
+
+    >>> size_from_resolution(20000, find_unit("cm"))
+    (0.5, 'micrometer')
+    """
+    if not (pixels > 0 and math.isfinite(pixels)):
+        return None
+    size = unit.size / _BY_SYMBOL["µm"].size / pixels
+    per_inch = _BY_SYMBOL["in"].size / _BY_SYMBOL["µm"].size / size
+    if size >= _COARSEST_PIXEL or any(abs(per_inch - known) < 0.01 for known in _DOCUMENT_RESOLUTIONS):
+        return None
+    return float(f"{size:.12g}"), _BY_SYMBOL["µm"].name

@@ -8,21 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from napari_dsparse.errors import ImageError
-from napari_dsparse.images.file_content import UNNAMED, FileContent
+from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series
 from napari_dsparse.images.units import PIXEL, find_unit
 from napari_dsparse.images.zarr_extra import import_zarr
+
+#: Axes of versions 0.1 and 0.2, which do not name them.
+_UNWRITTEN_AXES = ("t", "c", "z", "y", "x")
 
 #: Files that mark a folder as a Zarr array or group, of version 3 or 2.
 STORE_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
-def read_zarr(path: Path) -> FileContent:
-    """A Zarr array, or the largest level of an OME-Zarr image (version 0.4 or 0.5).
+def read_zarr(path: Path, series: int | None = None) -> FileContent:
+    """A Zarr array, or the largest level of an OME-Zarr image (version 0.1 to 0.5).
+
+    Parameters
+    ----------
+    path : Path
+    series : int, optional
+        Of a file converted with all its images (bioformats2raw), which one, from 0; the largest otherwise.
 
     Raises
     ------
     ImageError
-        If zarr is not installed, or the group is not an OME-Zarr image.
+        If zarr is not installed, the group is not an OME-Zarr image, or there is no such series.
     OSError, ValueError, KeyError, TypeError
         If the store or its metadata is damaged.
     """
@@ -31,29 +40,44 @@ def read_zarr(path: Path) -> FileContent:
     if isinstance(node, zarr.Array):
         return FileContent(node, UNNAMED * node.ndim, {})
     attributes = _ome_attributes(node)
+    number, remarks = 0, tuple[str, ...]()
     if "bioformats2raw.layout" in attributes and "0" in node:
-        node = node["0"]  # the first image of a file converted with all its images
-        attributes = _ome_attributes(node)
+        images = [node[str(i)] for i in range(_count_images(node))]
+        shapes = [_largest_level(image, path)[0].shape for image in images]
+        number, remarks = choose_series(path, shapes, series)
+        node = images[number]
+    data, multiscale, level = _largest_level(node, path)
+    axes = multiscale.get("axes", _UNWRITTEN_AXES[-data.ndim :])
+    scales = [_scale(level, data.ndim)[i] * _scale(multiscale, data.ndim)[i] for i in range(data.ndim)]
+    letters = "".join(_letter(axis) for axis in axes)
+    sizes = {
+        letter: (scale, _unit_name(axis))
+        for letter, axis, scale in zip(letters, axes, scales, strict=True)
+        if scale > 0 and math.isfinite(scale)
+    }
+    return FileContent(data, letters, sizes, number, remarks)
+
+
+def _largest_level(node: Any, path: Path) -> tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
+    """The first array of an OME-Zarr image, with the metadata of the image and of this level."""
+    attributes = _ome_attributes(node)
     if "multiscales" not in attributes:
+        several = "a plate or well, " if {"plate", "well"} & set(attributes) else ""
         raise ImageError(
-            f"Zarr group {str(path)!r} is not an OME-Zarr image; choose the group of one image, "
+            f"Zarr group {str(path)!r} is {several}not an OME-Zarr image; choose the group of one image, "
             "the one whose attributes have 'multiscales'."
         )
     multiscale = attributes["multiscales"][0]
     level = multiscale["datasets"][0]
-    data = node[level["path"]]
-    axes = multiscale["axes"]
-    scales = [_scale(level, data.ndim)[i] * _scale(multiscale, data.ndim)[i] for i in range(data.ndim)]
-    letters = "".join(_letter(axis) for axis in axes)
-    return FileContent(
-        data,
-        letters,
-        {
-            letter: (scale, _unit_name(axis))
-            for letter, axis, scale in zip(letters, axes, scales, strict=True)
-            if scale > 0 and math.isfinite(scale)
-        },
-    )
+    return node[level["path"]], multiscale, level
+
+
+def _count_images(node: Any) -> int:
+    """Number of images in a file converted with all of them: groups named 0, 1, 2 and so on."""
+    count = 0
+    while str(count) in node:
+        count += 1
+    return count
 
 
 def _ome_attributes(group: Any) -> Mapping[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_class, default_classes
-from napari_dsparse.errors import LabelsError
+from napari_dsparse.errors import ImageError, LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 from napari_dsparse.training.progress import TrainingProgress
@@ -29,18 +31,17 @@ def train_classifier(
     progress: Callable[[TrainingProgress], None] | None = None,
     stop: StopFlag | Callable[[], bool] | None = None,
     channel_axis: int | Literal["auto"] | None = "auto",
-    names: Sequence[str] | None = None,
     hold_out: bool = True,
 ) -> TrainedClassifier:
     """Train a patch classifier on sparse labels.
 
     Parameters
     ----------
-    images : array, or list of arrays
+    images : array or ImageSource, or list of these
         (Y, X) grey, with a channel axis anywhere, or stacks of these; numpy, dask or zarr; any numeric dtype.
-        NaN and infinite pixels are unknown: they are read as the image's median.
+        Pixels that are NaN, infinite or masked are unknown: they are read as the image's median.
     labels : integer array, or list of arrays
-        The image's shape without the channel axis; 0 = not annotated, 1..K = classes.
+        The image's shape without the channel axis; 0 or masked = not annotated, 1..K = classes.
     classes : sequence of str or ClassInfo, optional
         Names of classes 1..K; default names otherwise.
     network : str
@@ -58,9 +59,7 @@ def train_classifier(
     stop : threading.Event or callable, optional
         Checked before every step; the classifier learned so far is returned.
     channel_axis : int, None or "auto"
-        Axis of the images that holds the channels.
-    names : sequence of str, optional
-        Names of the images in messages.
+        Axis of the images that holds the channels; an ImageSource knows its own.
     hold_out : bool
         True to measure accuracy on held-out strokes.
 
@@ -74,7 +73,7 @@ def train_classifier(
         If labels do not fit their image, fewer than two classes are painted, or an image cannot be read.
     """
     started = time.perf_counter()
-    sources, strokes = _gather(images, labels, channel_axis, names)
+    sources, strokes = _gather(images, labels, channel_axis)
     known = _named_classes(classes, strokes)
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     stopped = as_stop_callable(stop)
@@ -93,7 +92,7 @@ def train_classifier(
 
 
 def _gather(
-    images: Any, labels: Any, channel_axis: int | Literal["auto"] | None, names: Sequence[str] | None
+    images: Any, labels: Any, channel_axis: int | Literal["auto"] | None
 ) -> tuple[list[ImageSource], list[Stroke]]:
     several = isinstance(images, list | tuple)
     if several != isinstance(labels, list | tuple) or (several and len(images) != len(labels)):
@@ -103,13 +102,24 @@ def _gather(
             "give one of each, or two lists of equal length."
         )
     pairs = list(zip(images, labels, strict=True)) if several else [(images, labels)]
-    titles = list(names) if names else [f"image {i + 1}" if several else "image" for i in range(len(pairs))]
     sources: list[ImageSource] = []
     strokes: list[Stroke] = []
-    for number, ((image, paint), title) in enumerate(zip(pairs, titles, strict=True)):
-        sources.append(resolve_image(image, labels_shape=paint.shape, channel_axis=channel_axis, name=title))
-        strokes += find_strokes(paint, number)
+    for number, (image, paint) in enumerate(pairs):
+        title = f"image {number + 1}" if several else "image"
+        sources.append(_as_source(image, paint, channel_axis, title))
+        strokes += find_strokes(np.ma.filled(paint, 0) if np.ma.isMaskedArray(paint) else paint, number)
     return sources, strokes
+
+
+def _as_source(image: Any, paint: Any, channel_axis: int | Literal["auto"] | None, title: str) -> ImageSource:
+    if not isinstance(image, ImageSource):
+        return resolve_image(image, labels_shape=paint.shape, channel_axis=channel_axis, name=title)
+    if image.shape != tuple(paint.shape):
+        raise ImageError(
+            f"Image {image.name!r} has rows and columns {image.shape} and its labels {tuple(paint.shape)}; "
+            "give labels of the image's shape."
+        )
+    return image
 
 
 def _named_classes(

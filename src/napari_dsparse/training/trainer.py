@@ -257,6 +257,7 @@ class Trainer:
             normalisation=self._normalisation,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
+            letters=self._sources[0].letters,
             n_symmetries=self._recipe.n_symmetries,
             record=self.record(),
         )

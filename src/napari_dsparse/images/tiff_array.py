@@ -1,0 +1,329 @@
+"""Pixels of a TIFF, read from its strips and tiles window by window: nothing is mapped, nothing read whole.
+
+A mapped file that is cut short meanwhile kills the process (SIGBUS); one that is read raises OSError.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+#: Bytes of decoded strips and tiles that are kept; those of the last window are always.
+_KEPT_BYTES = 128 * 2**20
+
+#: Files of a set that are open at a time.
+_OPEN_FILES = 16
+
+#: Rows are read one by one where at most this share of each is wanted and a row has this many bytes.
+_NARROW_SHARE, _LONG_ROW = 0.25, 2**14
+
+#: Compressions whose tables stand outside the strips: old and new JPEG, and two of cameras.
+_JPEG = (6, 7, 33007, 34892)
+
+#: What decoders raise for damaged strips and tiles.
+_DECODING = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    zlib.error,
+    struct.error,
+    tifffile.TiffFileError,
+)
+
+_Box = Sequence[tuple[int, int]]
+
+
+class TiffArray:
+    """One series of a TIFF as an array that is sliced with numpy's basic indices.
+
+    Several threads may read it. A window costs the strips and tiles it touches, or only its rows where these
+    stand one after another.
+
+    Parameters
+    ----------
+    series : tifffile.TiffPageSeries
+        One that `fits`, of a file that is open; what is needed to read later is kept of it.
+    drop_last_sample : bool
+        True if the last of the samples of a pixel, its transparency, is left out.
+    invert : bool
+        True to turn values round, as min-is-white means it.
+
+    Raises
+    ------
+    OSError
+        On reading: a file is gone, ends too early, or holds what cannot be decoded.
+    """
+
+    def __init__(self, series: Any, *, drop_last_sample: bool = False, invert: bool = False) -> None:
+        page = series.keyframe
+        stored = tuple(int(n) for n in series.shape)
+        self._page_shape = tuple(int(n) for n in page.shape)
+        self._outer = stored[: len(stored) - len(self._page_shape)]
+        self._pages = _find_pages(series)
+        self._reader: _Reader = _Rows(series) if page.is_final else _Segments(series)
+        self._fill = page.nodata
+        shape = list(stored)
+        if drop_last_sample:
+            shape[series.axes.index("S")] -= 1
+        self._shape = tuple(shape)
+        self._white = 2 ** int(page.bitspersample) - 1 if invert else None
+        self.dtype: np.dtype[Any] = np.dtype(series.dtype).newbyteorder("=")
+
+    @staticmethod
+    def fits(series: Any) -> bool:
+        """True if a series is whole pages that are stacked along its first axes, as nearly all are."""
+        page = series.keyframe
+        inner, shape = tuple(page.shape), tuple(series.shape)
+        if page.dtype is None or len(inner) != len(page.chunked) or shape[-len(inner) :] != inner:
+            return False
+        return len(series.pages) == int(np.prod(shape[: -len(inner)], dtype=np.int64))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return self._shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._shape)
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, index: Any) -> npt.NDArray[Any]:
+        box, picks = _box_of(index, self._shape)
+        pixels = self._read(box)
+        if self._white is not None:
+            pixels = ~pixels if pixels.dtype.kind == "b" else pixels.dtype.type(self._white) - pixels
+        picked: npt.NDArray[Any] = pixels[picks]
+        return picked
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        pixels = self[...]
+        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def _read(self, box: _Box) -> npt.NDArray[Any]:
+        """A new array of the box, in native byte order."""
+        outer = len(self._outer)
+        out = np.full([stop - start for start, stop in box], self._fill, self.dtype)
+        if out.size:
+            for position in product(*(range(start, stop) for start, stop in box[:outer])):
+                number = int(np.ravel_multi_index(position, self._outer)) if position else 0
+                page = self._pages[number]
+                if page is not None:
+                    target = out[tuple(i - low for i, (low, _) in zip(position, box, strict=False))]
+                    self._reader.fill(page, box[outer:], target)
+        return out
+
+
+def _box_of(index: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:
+    """Range to read along each axis, and what to pick of it: the steps of slices, and dropped axes."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    if Ellipsis in [entry for entry in entries if entry is Ellipsis]:
+        at = next(i for i, entry in enumerate(entries) if entry is Ellipsis)
+        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
+    if len(entries) > len(shape):
+        raise IndexError(f"An array of {len(shape)} axes has no {len(entries)} indices.")
+    entries += [slice(None)] * (len(shape) - len(entries))
+    box: list[tuple[int, int]] = []
+    picks: list[int | slice] = []
+    for entry, n in zip(entries, shape, strict=True):
+        if isinstance(entry, slice):
+            steps = range(n)[entry]
+            first, last = (min(steps), max(steps)) if steps else (0, -1)
+            box.append((first, last + 1))
+            picks.append(slice(None, None, steps.step) if steps else slice(None))
+        else:
+            at = range(n)[int(entry)]  # IndexError outside
+            box.append((at, at + 1))
+            picks.append(0)
+    return box, tuple(picks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Page:
+    """Where the strips or tiles of a page are; `number` tells it from the others of its series."""
+
+    number: int
+    path: Path
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    tables: bytes | None
+
+
+def _find_pages(series: Any) -> list[_Page | None]:
+    """Every page of a series in order; None for those that were never written."""
+    first = series.keyframe
+    if series.dataoffset is not None and first.is_final and not series.is_multifile:
+        # ImageJ and tifffile describe a stack that stands in one piece by its first page alone.
+        path, start = Path(first.parent.filehandle.path), int(series.dataoffset)
+        return [
+            _Page(i, path, (start + i * int(first.nbytes),), (int(first.nbytes),), None)
+            for i in range(len(series.pages))
+        ]
+    has_tables = first.compression in _JPEG
+    return [
+        None
+        if page is None
+        else _Page(
+            i,
+            Path(page.parent.filehandle.path),
+            tuple(page.dataoffsets),
+            tuple(page.databytecounts),
+            page.jpegtables if has_tables else None,
+        )
+        for i, page in enumerate(series.pages)
+    ]
+
+
+class _Files:
+    """Bytes of files that are opened when needed, the last few kept open."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`.
+
+        Raises
+        ------
+        OSError
+            If the file is gone or ends before.
+        """
+        with self._lock:
+            file = self._open.get(path)
+            if file is None:
+                file = self._open[path] = open(path, "rb", buffering=0)  # noqa: SIM115, closed in __del__
+                if len(self._open) > _OPEN_FILES:
+                    self._open.popitem(last=False)[1].close()
+            self._open.move_to_end(path)
+            file.seek(offset)
+            found = bytearray()
+            while len(found) < count:
+                part = file.read(min(count - len(found), 2**30))
+                if not part:
+                    raise OSError(f"{path.name} ends {count - len(found)} bytes too early")
+                found += part
+        return bytes(found)
+
+    def __del__(self) -> None:
+        for file in self._open.values():
+            file.close()
+
+
+class _Reader(Protocol):
+    """Reads boxes of pages."""
+
+    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+        """Put the box of a page, ranges along its axes, into `target`; OSError if it cannot be read."""
+
+
+class _Rows:
+    """Pages whose pixels stand one after another: only the rows of a box are read."""
+
+    def __init__(self, series: Any) -> None:
+        page = series.keyframe
+        self._shape = tuple(int(n) for n in page.shape)
+        self._dtype = np.dtype(series.dtype).newbyteorder(page.parent.byteorder)
+        # Axes before the rows: separate samples, or slices in depth. Within a row: columns, mixed samples.
+        self._outer = len(self._shape) - (3 if series.axes.endswith("S") else 2)
+        self._files = _Files()
+
+    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+        outer, size = self._outer, self._dtype.itemsize
+        rows, columns, *samples = self._shape[outer:]
+        (top, bottom), (left, right), *picks = box[outer:]
+        pixel = int(np.prod(samples, dtype=np.int64))
+        kept = tuple(slice(start, stop) for start, stop in picks)
+        if right - left <= _NARROW_SHARE * columns and columns * pixel * size >= _LONG_ROW:
+            parts = [(row, row + 1, left, right) for row in range(top, bottom)]
+        else:
+            parts = [(top, bottom, 0, columns)]
+        for position in product(*(range(start, stop) for start, stop in box[:outer])):
+            plane = int(np.ravel_multi_index(position, self._shape[:outer])) if position else 0
+            place = target[tuple(i - low for i, (low, _) in zip(position, box, strict=False))]
+            for first, last, start, stop in parts:
+                at = ((plane * rows + first) * columns + start) * pixel
+                count = (last - first) * (stop - start) * pixel
+                found = self._files.read(page.path, page.offsets[0] + at * size, count * size)
+                block = np.frombuffer(found, self._dtype).reshape(last - first, stop - start, *samples)
+                place[first - top : last - top] = block[:, left - start : right - start][:, :, *kept]
+
+
+class _Segments:
+    """Pages in strips or tiles, compressed or not."""
+
+    def __init__(self, series: Any) -> None:
+        page = series.keyframe
+        self._shape = tuple(int(n) for n in page.shape)
+        self._dtype = np.dtype(series.dtype).newbyteorder("=")
+        self._decode = page.decode
+        self._options = {"jpegheader": page.jpegheader} if page.compression in _JPEG else None
+        self._grid = tuple(int(n) for n in page.chunked)
+        edges = tuple(int(n) for n in page.chunks)
+        self._edges = (1,) * (len(self._shape) - len(edges)) + edges
+        self._files = _Files()
+        self._kept: OrderedDict[tuple[int, int], npt.NDArray[Any]] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+
+    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+        cells = [
+            range(start // edge, min(-(-stop // edge), count))
+            for (start, stop), edge, count in zip(box, self._edges, self._grid, strict=True)
+        ]
+        used = 0
+        for cell in product(*cells):
+            segment = self._segment(page, cell)
+            if segment is None:
+                continue
+            used += segment.nbytes
+            there, here = [], []
+            for (start, stop), i, edge, n in zip(box, cell, self._edges, segment.shape, strict=True):
+                low, high = max(start, i * edge), min(stop, i * edge + n)
+                there.append(slice(low - start, high - start))
+                here.append(slice(low - i * edge, high - i * edge))
+            target[tuple(there)] = segment[tuple(here)]
+        with self._lock:
+            while self._kept_bytes > max(_KEPT_BYTES, used):
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def _segment(self, page: _Page, cell: tuple[int, ...]) -> npt.NDArray[Any] | None:
+        """A decoded strip or tile, cut to the page; None where it was never written."""
+        index = int(np.ravel_multi_index(cell, self._grid))
+        key = page.number, index
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        if index >= len(page.offsets) or not page.offsets[index] or not page.counts[index]:
+            return None
+        stored = self._files.read(page.path, page.offsets[index], page.counts[index])
+        options = {} if self._options is None else {**self._options, "jpegtables": page.tables}
+        valid = [min(e, n - i * e) for i, e, n in zip(cell, self._edges, self._shape, strict=True)]
+        try:
+            decoded = np.asarray(self._decode(stored, index, **options)[0], self._dtype)
+            full = self._edges if decoded.size == np.prod(self._edges) else valid  # border tiles are whole
+            segment = decoded.reshape(full)[tuple(slice(n) for n in valid)]
+        except _DECODING as damage:
+            reason = " ".join(str(damage).split()) or type(damage).__name__
+            raise OSError(f"a part of {page.path.name} cannot be decoded: {reason}") from damage
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = segment
+                self._kept_bytes += segment.nbytes
+        return segment
