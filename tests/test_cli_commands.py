@@ -100,6 +100,49 @@ def test_train_says_what_it_learned_from(run: Any, folder: Path, tmp_path: Path)
     assert [info.name for info in load_model(output).classes] == ["slide", "nucleus"]
 
 
+def test_images_with_channels_on_different_axes_are_learned_from_together(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first.tif"
+    tifffile.imwrite(first, np.moveaxis(IMAGE, -1, 0), imagej=True, metadata={"axes": "CYX"})
+    strokes = folder / "strokes.png"
+    inputs = ["--image", first, folder / "image.ome.tif", "--labels", strokes, strokes]
+    ran = run("train", *inputs, "--output", tmp_path / "m.safetensors", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.facts["channels"] == IMAGE.shape[-1]
+
+
+def test_the_file_trained_on_is_read_the_same_at_prediction(run: Any, folder: Path, tmp_path: Path) -> None:
+    image, model = tmp_path / "stack.ome.tif", tmp_path / "m.safetensors"
+    planes = np.moveaxis(IMAGE, -1, 0)  # channels that the file calls slices
+    tifffile.imwrite(image, planes, ome=True, photometric="minisblack", metadata={"axes": "ZYX"})
+    assert run("train", "-i", image, "-l", folder / "strokes.png", "-o", model).code == 0
+    ran = run("predict", "-m", model, "-o", tmp_path / "l.tif", image)
+    assert ran.code == 0, ran.err
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "l.tif"), load_model(model).predict(planes, channel_axis=0)
+    )
+
+
+def test_what_a_file_holds_besides_is_said_and_can_be_chosen(run: Any, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cells.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(IMAGE[::4, ::4], photometric="rgb", metadata=None)
+        tiff.write(IMAGE, photometric="rgb", metadata=None)
+    arguments = ("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.tif", path, "--json")
+    ran = run(*arguments)
+    assert "holds 2 images" in ran.out
+    (facts,) = ran.facts["images"]
+    assert (facts["series"], facts["shape"]) == (1, list(IMAGE.shape[:2]))
+    assert "holds 2 images" in facts["remarks"][0]
+    ran = run(*arguments, "--overwrite", "--series", "0")
+    (facts,) = ran.facts["images"]
+    assert (facts["series"], facts["remarks"], facts["shape"]) == (0, [], list(IMAGE[::4, ::4].shape[:2]))
+    ran = run(*arguments, "--overwrite", "--series", "2")
+    assert ran.code == 1
+    assert "series 0 to 1" in ran.err
+
+
 def test_labels_equal_those_of_the_python_api(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run(
         "predict",

@@ -49,7 +49,7 @@ class FileContent:
 def choose_series(
     path: Path, shapes: Sequence[Sequence[int]], wanted: int | None, own: Sequence[int] | None = None
 ) -> tuple[int, tuple[str, ...]]:
-    """Which of a file's images to read, with the remarks that makes.
+    """Choose which of a file's images to read; with the remarks that makes.
 
     Parameters
     ----------

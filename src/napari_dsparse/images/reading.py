@@ -44,7 +44,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What training has settled of images, which holds for those that a model is applied to.
+    """Facts of images that training has settled: they hold where the model is applied.
 
     Parameters
     ----------

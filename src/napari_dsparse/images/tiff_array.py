@@ -155,7 +155,7 @@ def _box_of(index: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Page:
-    """Where the strips or tiles of a page are; `number` tells it from the others of its series."""
+    """Places of the strips or tiles of a page; `number` tells it from the others of its series."""
 
     number: int
     path: Path
