@@ -19,6 +19,9 @@ DEFAULT_COLORS: tuple[str, ...] = (
     "#999999",
 )
 
+#: The largest class number. Labels beyond are numbered objects, not classes of pixels.
+MOST_CLASSES = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:

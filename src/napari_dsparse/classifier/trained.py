@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -68,3 +68,24 @@ class TrainedClassifier:
     def present(self) -> tuple[bool, ...]:
         """True for each class that had paint."""
         return tuple(prior > 0 for prior in self.priors)
+
+    def of_painted(self) -> TrainedClassifier:
+        """The same classifier for its painted classes alone, numbered anew: what others cost is saved."""
+        if all(self.present):
+            return self
+        kept = [index for index, present in enumerate(self.present) if present]
+        head = self.spec.prefixes[1]
+        weights = {
+            # Rows of the last layer come in groups, one per window, of one row per class.
+            name: tensor.view(-1, self.spec.classes, *tensor.shape[1:])[:, kept].flatten(0, 1)
+            if name.startswith(head)
+            else tensor
+            for name, tensor in self.weights.items()
+        }
+        return replace(
+            self,
+            spec=replace(self.spec, classes=len(kept)),
+            weights=weights,
+            classes=tuple(self.classes[index] for index in kept),
+            priors=tuple(self.priors[index] for index in kept),
+        )

@@ -33,20 +33,32 @@ class TilePrediction:
     tile : Tile
     labels : array of uint8 or uint16, shape (h, w)
         Most probable class, 1..K; the lower number wins a tie.
-    probabilities : array of float32, shape (K, h, w)
-        Sum to 1; 0 for classes without paint.
+    painted : array of float32, shape (painted classes, h, w)
+        Probabilities of the classes that had paint; they sum to 1.
+    present : tuple of bool
+        True for each of the K classes that had paint.
     """
 
     tile: Tile
     labels: NDArray[np.unsignedinteger]
-    probabilities: NDArray[np.float32]
+    painted: NDArray[np.float32]
+    present: tuple[bool, ...]
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Probabilities of all classes, (K, h, w): 0 for those without paint."""
+        if all(self.present):
+            return self.painted
+        every = np.zeros((len(self.present), *self.painted.shape[1:]), np.float32)
+        every[np.flatnonzero(self.present)] = self.painted
+        return every
 
     @property
     def uncertainty(self) -> NDArray[np.float32]:
         """Closeness of the second class to the first, (h, w), from 0 (certain) to 1 (a tie)."""
-        first = self.probabilities[0].copy()
+        first = self.painted[0].copy()
         second = np.zeros_like(first)
-        for other in self.probabilities[1:]:  # sorting would take fifty times as long
+        for other in self.painted[1:]:  # sorting would take fifty times as long
             np.maximum(second, np.minimum(first, other), out=second)
             np.maximum(first, other, out=first)
         result: NDArray[np.float32] = 1 - (first - second)
@@ -87,6 +99,7 @@ class Predictor:
         memory: ViewMemory | None = None,
     ) -> None:
         self.classifier = classifier
+        self._painted = classifier.of_painted()
         self._device = pick_device(device)
         self._dtype = pick_precision(precision)
         self._forms = [
@@ -99,7 +112,7 @@ class Predictor:
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
         self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
-        self._priors = torch.tensor(classifier.priors, device=self._device)[self._present][:, None, None]
+        self._priors = torch.tensor(self._painted.priors, device=self._device)[:, None, None]
         self._source: ImageSource | None = None
         self._tiles: tuple[Tile, ...] = ()
         self._blocks: tuple[Blocks, ...] = ()
@@ -140,7 +153,7 @@ class Predictor:
                 local = blocks.around(tile)
                 if local is None:
                     return None
-                one = form.gathered(local)[0, self._present].softmax(0, dtype=torch.float32)
+                one = form.gathered(local)[0].softmax(0, dtype=torch.float32)
                 painted = one if painted is None else painted.add_(one)
             assert painted is not None
             return self._decided(painted, tile)
@@ -184,7 +197,7 @@ class Predictor:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
         x = self._normalised(pixels)
         with torch.inference_mode(), full_float32(self._device):
-            views = [form(x)[0, self._present].softmax(0, dtype=torch.float32) for form in self._forms]
+            views = [form(x)[0].softmax(0, dtype=torch.float32) for form in self._forms]
             return self._decided(sum(views[1:], views[0]), tile)
 
     def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
@@ -205,7 +218,7 @@ class Predictor:
         )
         x = self._normalised(source.read(tile.plane, *whole.window(self.patch)))
         with torch.inference_mode(), full_float32(self._device):
-            scores = self._forms[0].network(x)[:, self._present].softmax(1, dtype=torch.float32)
+            scores = self._forms[0].network(x).softmax(1, dtype=torch.float32)
             between = F.interpolate(scores, covered, mode="bilinear", align_corners=True)
             return self._decided(between[0, :, :height, :width].contiguous(), tile)
 
@@ -219,14 +232,7 @@ class Predictor:
         painted.mul_(self._priors).div_(painted.sum(0))
         winners = painted.max(0).indices  # the first of equals, ten times as fast as argmax
         labels = (self._present[winners] + 1).cpu().numpy().astype(label_dtype(len(self.classifier.classes)))
-        return TilePrediction(tile, labels, self._with_absent(painted).cpu().numpy())
-
-    def _with_absent(self, painted: Tensor) -> Tensor:
-        """Probabilities of all classes (K, h, w), from those of the painted ones: 0 for the others."""
-        classes = len(self.classifier.classes)
-        if len(painted) == classes:
-            return painted.contiguous()
-        return painted.new_zeros((classes, *painted.shape[1:])).index_copy_(0, self._present, painted)
+        return TilePrediction(tile, labels, painted.contiguous().cpu().numpy(), self.classifier.present)
 
     def stream(
         self,
@@ -246,8 +252,8 @@ class Predictor:
             yield prediction
 
     def _turned(self, symmetry: int) -> DenseNetwork:
-        network = self.classifier.spec.empty()
-        network.load_state_dict(turn_kernels(self.classifier.weights, symmetry), assign=True)
+        network = self._painted.spec.empty()
+        network.load_state_dict(turn_kernels(self._painted.weights, symmetry), assign=True)
         network.to(self._device, self._dtype)
         if self._device.type == "cpu":
             # Maps take the layout of weights; max-pools of a sketch run ten times as fast with channels last.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dsparse.classifier.classes import MOST_CLASSES
 from napari_dsparse.errors import LabelsError
 
 #: Pixels of a labels plane scanned at once: other threads run in between.
@@ -60,7 +61,7 @@ def find_strokes(labels: Any, image: int = 0) -> tuple[Stroke, ...]:
     Raises
     ------
     LabelsError
-        If the labels are not integers, are negative, or have fewer than two axes.
+        If the labels are not integers, are negative or above 1000, or have fewer than two axes.
     """
     dtype = np.dtype(labels.dtype)
     if dtype.kind not in "bui":
@@ -88,10 +89,14 @@ def _painted(
         block = np.asarray(labels[(*plane, slice(start, start + rows))]).ravel()
         painted = np.flatnonzero(block)
         places.append(painted + start * shape[1])
-        values.append(block[painted].astype(np.int64))
-    found = np.concatenate(values)
-    if found.size and found.min() < 0:
-        raise LabelsError(f"Labels hold {found.min()}; classes are numbered from 1, 0 is not annotated.")
+        values.append(block[painted])
+        if painted.size and not 0 <= values[-1].min() <= values[-1].max() <= MOST_CLASSES:
+            wrong = values[-1].min() if values[-1].min() < 0 else values[-1].max()
+            raise LabelsError(
+                f"Labels hold {wrong}; 0 is not annotated and classes are numbered from 1, to {MOST_CLASSES} "
+                "at most. Give all objects of one kind the number of their class."
+            )
+    found = np.concatenate(values).astype(np.int64)
     return np.concatenate(places), found
 
 
