@@ -17,6 +17,8 @@ from PIL import Image
 
 from napari_dsparse import load_model, samples
 from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
+from napari_dsparse.images.reading import read_image
+from napari_dsparse.prediction import Predictor
 
 #: A corner of a bundled image with strokes of both classes: small, since many commands run on it.
 CORNER = (slice(160, 256), slice(120, 232))
@@ -197,6 +199,74 @@ def test_several_images_go_into_one_folder(run: Any, folder: Path, tmp_path: Pat
     assert ran.code == 0
     written = sorted(path.name for path in (tmp_path / "new" / "results").iterdir())
     assert written == ["image_segmentation.png", "other_segmentation.png"]
+
+
+def test_a_bad_image_among_many_is_reported_and_the_others_are_segmented(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    broken, grey, missing = tmp_path / "broken.tif", tmp_path / "grey.png", tmp_path / "missing.tif"
+    broken.write_bytes(b"no TIFF")
+    Image.fromarray(IMAGE[..., 0]).save(grey)
+    images = [broken, folder / "other.png", grey, missing, folder / "image.ome.tif"]
+    ran = run("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "out", *images, "--json")
+    assert ran.code == 1
+    said = ran.err.strip().splitlines()
+    assert len(said) == 4
+    assert said[-1].endswith(
+        "3 of 5 images could not be segmented (broken.tif, grey.png, missing.tif), for the reasons given "
+        "above; the others are done."
+    )
+    assert [(Path(one["image"]).name, one["ok"]) for one in ran.facts["images"]] == [
+        ("broken.tif", False),
+        ("other.png", True),
+        ("grey.png", False),
+        ("missing.tif", False),
+        ("image.ome.tif", True),
+    ]
+    assert "1 channel" in ran.facts["images"][2]["error"]
+    assert sorted(ran.facts["outputs"]) == sorted(map(str, (tmp_path / "out").iterdir()))
+    assert len(ran.facts["outputs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [("l.png", "PNG holds one plane"), ("l.zarr", "time first"), ("x" * 260 + ".tif", "name too long")],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_computed(
+    run: Any,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    told: str,
+) -> None:
+    pytest.importorskip("zarr")
+    stack = tmp_path / "stack.ome.tif"
+    tifffile.imwrite(
+        stack, np.stack([[IMAGE] * 2] * 2), ome=True, photometric="rgb", metadata={"axes": "ZTYXS"}
+    )
+    monkeypatch.setattr(Predictor, "tile", lambda *_: pytest.fail("it computed"))
+    ran = run("predict", "-m", folder / "model.safetensors", "-o", tmp_path / output, stack)
+    assert ran.code == 1
+    assert told in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["stack.ome.tif"]
+
+
+def test_maps_are_written_in_the_format_that_is_asked_for(run: Any, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    maps = ("--probabilities", "--uncertainty")
+    image = folder / "other.png"
+    assert (
+        run("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.ome.zarr", image, *maps).code
+        == 0
+    )
+    names = ["l.ome.zarr", "l_probabilities.ome.zarr", "l_uncertainty.ome.zarr"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    probabilities = read_image(tmp_path / "l_probabilities.ome.zarr")
+    assert probabilities.channel_axis == 0
+    np.testing.assert_array_equal(
+        probabilities.data[...], load_model(folder / "model.safetensors").predict_proba(IMAGE[::-1])
+    )
 
 
 def test_another_exposure_is_mentioned_and_taken_out_when_asked(

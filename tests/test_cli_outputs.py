@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from napari_dsparse.cli.arguments import FORMATS
-from napari_dsparse.cli.outputs import check_writable, plan_outputs
+from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.export import SUFFIXES
 
@@ -16,7 +18,7 @@ def plan(
     images: list[str], output: str, chosen: str | None = None, *, extras: bool = False
 ) -> list[list[str]]:
     planned = plan_outputs(
-        [Path(name) for name in images], Path(output), chosen, probabilities=extras, uncertainty=extras
+        [Path(name) for name in images], output, chosen, probabilities=extras, uncertainty=extras
     )
     return [[path.as_posix() for path in outputs.paths] for outputs in planned]
 
@@ -43,20 +45,32 @@ def test_the_format_decides_the_suffix_in_a_folder(chosen: str, suffix: str) -> 
     assert plan(["one.tif"], "out", chosen) == [[f"out/one_segmentation{suffix}"]]
 
 
-def test_maps_stand_beside_the_labels_as_ome_tiff() -> None:
+def test_maps_stand_beside_the_labels_in_their_format() -> None:
     assert plan(["one.tif"], "labels.png", extras=True) == [
         ["labels.png", "labels_probabilities.ome.tif", "labels_uncertainty.ome.tif"]
     ]
+    assert plan(["one.tif"], "labels.zarr", extras=True) == [
+        ["labels.zarr", "labels_probabilities.ome.zarr", "labels_uncertainty.ome.zarr"]
+    ]
+    assert plan(["one.tif"], "out", "ome-zarr", extras=True)[0][1] == "out/one_probabilities.ome.zarr"
 
 
 def test_a_dot_in_an_image_name_stays() -> None:
     assert plan(["day.1.npy"], "out") == [["out/day.1_segmentation.ome.tif"]]
 
 
-def test_a_folder_may_have_a_dot_in_its_name_if_it_exists(tmp_path: Path) -> None:
-    folder = tmp_path / "run.2"
+@pytest.mark.parametrize("name", ["run.2", "2024.05.01", "run v1.2", "results.final", "a.tif/", "x.jpg/"])
+def test_a_folder_may_have_a_dot_in_its_name(name: str) -> None:
+    assert plan(["one.tif"], name) == [[f"{name.rstrip('/')}/one_segmentation.ome.tif"]]
+
+
+def test_a_folder_that_exists_may_be_called_as_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "run.png"
     folder.mkdir()
     assert plan(["one.tif"], str(folder)) == [[(folder / "one_segmentation.ome.tif").as_posix()]]
+    store = tmp_path / "labels.zarr"
+    store.mkdir()
+    assert plan(["one.tif"], str(store)) == [[store.as_posix()]]
 
 
 @pytest.mark.parametrize(
@@ -94,3 +108,30 @@ def test_an_input_is_never_overwritten_even_if_asked(tmp_path: Path) -> None:
 def test_a_missing_folder_is_said_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="does not exist"):
         check_writable([tmp_path / "no" / "model.safetensors"], [], overwrite=False)
+
+
+def test_a_name_that_the_system_refuses_is_said_before_the_work(tmp_path: Path) -> None:
+    check_writable([tmp_path / "a" / "b" / ("x" * 240 + ".png")], [], overwrite=False, make_parents=True)
+    for refused in (tmp_path / ("x" * 300 + ".png"), tmp_path / ("x" * 300) / "a.png"):
+        with pytest.raises(ExportError, match="name too long") as caught:
+            check_writable([refused], [], overwrite=False, make_parents=True)
+        assert ".partial" not in str(caught.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="Not a directory"):
+        check_writable([tmp_path / "file" / "a.png"], [], overwrite=False, make_parents=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_results_that_do_not_fit_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(3e6)))
+    labels = tmp_path / "new" / "l.tif"
+    check_room(Outputs(labels, None, None), (10_000, 10_000), 5)
+    check_room(Outputs(labels, labels, labels), (500, 500), 5)
+    for outputs, shape in (
+        (Outputs(labels, None, None), (20_000, 20_000)),
+        (Outputs(labels, labels, None), (1000, 1000)),
+    ):
+        with pytest.raises(ExportError, match="free space or choose another folder"):
+            check_room(outputs, shape, 5)

@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from napari_dsparse.cli.arguments import build_parser
-from napari_dsparse.cli.report import Report
+from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.errors import DsparseError
 
 __all__ = ["main"]
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DsparseError, OSError, MemoryError) as error:
         if arguments.traceback:
             raise
-        report.fail(_sentence(error))
+        report.fail(sentence_of(error))
         return 1
     except KeyboardInterrupt:
         report.fail("Interrupted; no unfinished file was left behind.")
@@ -75,14 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.fail("Terminated; no unfinished file was left behind.")
         return TERMINATED
     return 0
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    if isinstance(error, MemoryError):
-        return f"Not enough memory ({error}); close other programs or give a smaller image."
-    return " ".join(str(error).split())
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help."
         if "--json" in sys.argv:
-            print(failure_line(self.prog.removeprefix(PROGRAM).strip() or None, sentence, []))
+            print(failure_line(self.prog.removeprefix(PROGRAM).strip() or None, sentence))
         self.exit(2, f"{self.prog}: {sentence}\n")
 
 
@@ -86,12 +86,8 @@ def _add_predict(commands: _Commands) -> None:
         help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
-    parser.add_argument(
-        "--probabilities", action="store_true", help="also write class probabilities (OME-TIFF)"
-    )
-    parser.add_argument(
-        "--uncertainty", action="store_true", help="also write the uncertainty map (OME-TIFF)"
-    )
+    parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
+    parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map")
     parser.add_argument(
         "--scheduler", metavar="ADDRESS",
         help="compute on the workers of this dask scheduler (tcp://...; extra `cluster`)",

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
+from napari_dsparse.files.atomic import try_target
 from napari_dsparse.files.export import SUFFIXES
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")
+
+#: Suffixes of files that we do not write; other dots in a folder's name are no suffixes.
+_OTHER_SUFFIXES = (
+    *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".svg", ".pdf"),
+    *(".npy", ".npz", ".h5", ".hdf5", ".mat", ".nii", ".gz", ".zip", ".csv", ".txt", ".json", ".geojson"),
+    *(".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".mrc", ".safetensors"),
+)
+
+#: What a folder's name may end in.
+_SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
+
+#: Room that results take at least, as a share of their pixels' bytes: labels are compressed, maps hardly.
+_LEAST_OF_LABELS, _LEAST_OF_MAPS = 0.01, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,7 @@ class Outputs:
 
 def plan_outputs(
     images: Sequence[Path],
-    output: Path,
+    output: str,
     chosen_format: str | None,
     *,
     probabilities: bool,
@@ -37,8 +54,9 @@ def plan_outputs(
 ) -> tuple[Outputs, ...]:
     """Names of the results, one entry per image.
 
-    `output` is a file where it ends in a suffix we write, and a folder otherwise. In a folder the labels of
-    ``cells.tif`` are called ``cells_segmentation`` and the suffix of the format.
+    `output` is a file where it ends in a suffix we write, and a folder otherwise, or where it ends in a slash
+    or such a folder exists. In a folder the labels of ``cells.tif`` are called ``cells_segmentation`` and the
+    suffix of the format. Maps have the format of the labels, or OME-TIFF where that is PNG.
 
     Raises
     ------
@@ -46,15 +64,17 @@ def plan_outputs(
         If `output` is one file for several images, has another suffix than the format, or two images would
         be written under one name.
     """
-    named = _format_of(output)
-    if named is None and output.suffix and not output.is_dir():
+    folder = Path(output)
+    is_folder = output.endswith(_SEPARATORS) or (folder.is_dir() and _format_of(folder) != "ome-zarr")
+    named = None if is_folder else _format_of(folder)
+    if not is_folder and named is None and folder.suffix.lower() in _OTHER_SUFFIXES:
         raise ExportError(
-            f"Output {output} ends in {output.suffix!r}, which we do not write; give a folder or a file in "
+            f"Output {output} ends in {folder.suffix!r}, which we do not write; give a folder or a file in "
             f"{', '.join(group[0] for group in SUFFIXES.values())}."
         )
     if named is None:
         suffix = SUFFIXES[chosen_format or "ome-tiff"][0]
-        bases = [output / _stem(image) for image in images]
+        bases = [folder / _stem(image) for image in images]
         labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
     else:
         if chosen_format not in (None, named):
@@ -63,13 +83,15 @@ def plan_outputs(
             )
         if len(images) > 1:
             raise ExportError(f"{len(images)} images cannot go into the one file {output}; name a folder.")
-        bases = [output.with_name(_stem(output))]
-        labels = [output]
+        bases = [folder.with_name(_stem(folder))]
+        labels = [folder]
+    chosen = named or chosen_format or "ome-tiff"
+    maps = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
     planned = tuple(
         Outputs(
             label,
-            base.with_name(f"{base.name}_probabilities.ome.tif") if probabilities else None,
-            base.with_name(f"{base.name}_uncertainty.ome.tif") if uncertainty else None,
+            base.with_name(f"{base.name}_probabilities{maps}") if probabilities else None,
+            base.with_name(f"{base.name}_uncertainty{maps}") if uncertainty else None,
         )
         for base, label in zip(bases, labels, strict=True)
     )
@@ -88,17 +110,47 @@ def check_writable(
     Raises
     ------
     ExportError
-        If an output exists and `overwrite` is not given, if it is one of the inputs, or if there is no
-        folder to write it to.
+        If an output exists and `overwrite` is not given, if it is one of the inputs, if there is no folder to
+        write it to, or the system refuses its name.
     """
     read = {path.resolve() for path in inputs}
     for path in outputs:
         if path.resolve() in read:
             raise ExportError(f"Output {path} is one of the inputs; choose another name.")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise ExportError(f"Output {path} exists; choose another name or pass --overwrite.")
         if not make_parents and not path.parent.is_dir():
             raise ExportError(f"Folder {path.parent} does not exist; make it or choose another one.")
+        try_target(path)
+
+
+def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:
+    """Refuse results for which there is no room, before they are computed.
+
+    Parameters
+    ----------
+    outputs : Outputs
+    shape : sequence of int
+        Of the image, without channels.
+    classes : int
+
+    Raises
+    ------
+    ExportError
+        If less is free than they take even if they compress well.
+    """
+    pixels = math.prod(shape)
+    maps = (classes if outputs.probabilities is not None else 0) + (outputs.uncertainty is not None)
+    least = _LEAST_OF_LABELS * pixels + _LEAST_OF_MAPS * 4 * pixels * maps
+    there = outputs.labels.parent
+    while not os.path.exists(there) and there != there.parent:
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < least:
+        raise ExportError(
+            f"There are {free / 1e9:.3g} GB free for {outputs.labels} and results of {least / 1e9:.3g} GB or "
+            "more; free space or choose another folder."
+        )
 
 
 def _format_of(path: Path) -> str | None:

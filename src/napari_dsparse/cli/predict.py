@@ -12,24 +12,28 @@ import numpy as np
 
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, read_input
-from napari_dsparse.cli.outputs import Outputs, check_writable, plan_outputs
-from napari_dsparse.cli.report import Report
+from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
+from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segment, write
-from napari_dsparse.errors import ImageError
+from napari_dsparse.errors import ExportError, ImageError
+from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.prediction import Prediction, Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 
+#: Faults of one image, after which the next one is segmented.
+_SKIPPED = (ImageError, ExportError, OSError, MemoryError)
+
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
-    """Segment every image."""
+    """Segment every image; one that cannot be is reported, and the others are segmented all the same."""
     model = Path(arguments.model)
     paths = [Path(name) for name in arguments.images]
     planned = plan_outputs(
         paths,
-        Path(arguments.output),
+        arguments.output,
         arguments.format,
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
@@ -37,36 +41,83 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     every = [path for outputs in planned for path in outputs.paths]
     check_writable(every, [*paths, model], overwrite=arguments.overwrite, make_parents=True)
     classifier = read_classifier(model)
-    expected = Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters)
-    images = [
-        read_input(path, arguments.channel_axis, expected=expected, series=arguments.series) for path in paths
-    ]
-    for image in images:
-        for remark in image.remarks:
-            report.say(remark)
-    where = arguments.device, arguments.precision, arguments.scheduler
-    facts = []
+    report.add(classes=[info.name for info in classifier.classes])
+    facts: list[dict[str, Any]] = []
+    failed: list[str] = []
     alike = arguments.normalise == "model"
+    where = arguments.device, arguments.precision, arguments.scheduler
     with _open_predictor(classifier, *where) if alike else nullcontext() as shared:
-        for image, outputs in zip(images, planned, strict=True):
-            started = time.perf_counter()
-            if shared is not None:
-                _mention_exposure(classifier, image, report)
-                own: AbstractContextManager[TilePredictor] = nullcontext(shared)
-            else:
-                own = _open_predictor(normalised_to(classifier, image.source), *where)
-            with own as predictor:
-                prediction = segment(
-                    predictor,
-                    image,
-                    report,
-                    probabilities=arguments.probabilities,
-                    uncertainty=arguments.uncertainty,
-                )
-            seconds = time.perf_counter() - started
-            write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
-            facts.append(_facts(image, prediction, outputs, seconds))
-    report.add(images=facts, classes=[info.name for info in classifier.classes])
+        for path, outputs in zip(paths, planned, strict=True):
+            try:
+                image = _open_image(path, outputs, classifier, arguments, report)
+                found = _segment_image(image, outputs, classifier, shared, arguments, report)
+                facts.append({"image": str(path), "ok": True, **found})
+            except _SKIPPED as error:
+                if len(paths) == 1:
+                    raise
+                sentence = sentence_of(error)
+                facts.append({"image": str(path), "ok": False, "error": sentence})
+                failed.append(path.name)
+                report.complain(sentence)
+            report.add(images=facts)
+    if failed:
+        raise ImageError(
+            f"{len(failed)} of {len(paths)} images could not be segmented ({', '.join(failed)}), for the "
+            "reasons given above; the others are done."
+        )
+
+
+def _open_image(
+    path: Path,
+    outputs: Outputs,
+    classifier: TrainedClassifier,
+    arguments: argparse.Namespace,
+    report: Report,
+) -> InputImage:
+    """Read an image's description, and refuse results that could not be written."""
+    expected = Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters)
+    image = read_input(path, arguments.channel_axis, expected=expected, series=arguments.series)
+    place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
+    for output in outputs.paths:
+        channels = 0 if output == outputs.labels else 1
+        check_export(output, image.source.shape, channels=channels, **place)
+    check_room(outputs, image.source.shape, len(classifier.classes))
+    for remark in image.remarks:
+        report.say(remark)
+    return image
+
+
+def _segment_image(
+    image: InputImage,
+    outputs: Outputs,
+    classifier: TrainedClassifier,
+    shared: TilePredictor | None,
+    arguments: argparse.Namespace,
+    report: Report,
+) -> dict[str, Any]:
+    """Segment an image and write the results; `shared` is None where each image is normalised by itself."""
+    started = time.perf_counter()
+    if shared is not None:
+        _mention_exposure(classifier, image, report)
+        own: AbstractContextManager[TilePredictor] = nullcontext(shared)
+    else:
+        own = _open_predictor(
+            normalised_to(classifier, image.source),
+            arguments.device,
+            arguments.precision,
+            arguments.scheduler,
+        )
+    with own as predictor:
+        prediction = segment(
+            predictor,
+            image,
+            report,
+            probabilities=arguments.probabilities,
+            uncertainty=arguments.uncertainty,
+        )
+    seconds = time.perf_counter() - started
+    write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
+    return _facts(image, prediction, outputs, seconds)
 
 
 def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
@@ -94,7 +145,6 @@ def _facts(image: InputImage, prediction: Prediction, outputs: Outputs, seconds:
     pixels = prediction.labels.size
     counts = np.bincount(prediction.labels.ravel())
     return {
-        "image": str(image.path),
         "labels": str(outputs.labels),
         "shape": list(prediction.labels.shape),
         "scale": list(image.scale),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,11 @@ class Report:
         self._clear()
         print(line, flush=True)
 
+    def complain(self, sentence: str) -> None:
+        """Print one line on something that failed, though the command goes on."""
+        self._clear()
+        print(f"napari-dsparse {self._command}: {sentence}", file=sys.stderr, flush=True)
+
     def add(self, **facts: Any) -> None:
         """Facts for the closing JSON."""
         self._facts.update(facts)
@@ -68,14 +72,14 @@ class Report:
         """End with success."""
         self._clear()
         if self._json_line:
-            print(_line({"command": self._command, "ok": True, **self.facts}))
+            print(_line({"command": self._command, "ok": True, **self.facts}), flush=True)
 
     def fail(self, sentence: str) -> None:
         """End with failure; `sentence` is the reason."""
-        self._clear()
-        print(f"napari-dsparse {self._command}: {sentence}", file=sys.stderr, flush=True)
+        self.complain(sentence)
         if self._json_line:
-            print(failure_line(self._command, sentence, self._outputs), flush=True)
+            facts = {"command": self._command, "ok": False, "error": sentence, **self.facts}
+            print(_line(facts), flush=True)
 
     def _clear(self) -> None:
         if self._width:
@@ -84,9 +88,18 @@ class Report:
             self._width = 0
 
 
-def failure_line(command: str | None, sentence: str, outputs: Sequence[str]) -> str:
-    """The closing JSON of a command that failed; `outputs` were complete before it did."""
-    return _line({"command": command, "ok": False, "error": sentence, "outputs": list(outputs)})
+def sentence_of(error: BaseException) -> str:
+    """The reason for a failure, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"Not enough memory ({error}); close other programs or give a smaller image."
+    return " ".join(str(error).split())
+
+
+def failure_line(command: str | None, sentence: str) -> str:
+    """The closing JSON of a command that failed before it began."""
+    return _line({"command": command, "ok": False, "error": sentence, "outputs": []})
 
 
 def _line(facts: dict[str, Any]) -> str:

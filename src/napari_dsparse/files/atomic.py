@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
+from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers, new_folder, remove
 
 
 @contextmanager
@@ -26,8 +26,8 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     Yields
     ------
     Path
-        A hidden name in the same folder to write to, with the suffix of `path`, since writers go by suffix.
-        It is removed if the block fails in any way.
+        The same name in a hidden folder beside it, to write to. It is removed if the block fails in any way,
+        and by the next one that writes there if the process dies.
 
     Raises
     ------
@@ -37,8 +37,11 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     """
     final = Path(path)
     check_target(final, overwrite=overwrite)
-    partial = final.with_name(f".partial-{uuid.uuid4().hex[:8]}-{final.name}")
+    hidden = new_folder(final, PARTIAL)
+    partial = hidden / final.name
     try:
+        clear_leftovers(final.parent)
+        hidden.mkdir()
         yield partial
         if partial.is_dir():
             _place_folder(partial, final, overwrite)
@@ -47,12 +50,9 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     except FileExistsError as error:
         raise _exists(final) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ExportError(
-            f"{str(final)!r} could not be written ({reason}); free space or choose another folder."
-        ) from error
+        raise _unwritable(final, error) from error
     finally:
-        _remove(partial)
+        remove(hidden)
 
 
 def check_target(path: Path, *, overwrite: bool = False) -> None:
@@ -63,10 +63,36 @@ def check_target(path: Path, *, overwrite: bool = False) -> None:
     ExportError
         If the folder does not exist, or something of that name does and may not be replaced.
     """
+    if "\0" in str(path):
+        raise ExportError(f"The name {str(path)!r} holds a NUL, which no file's may; choose another.")
     if not path.parent.is_dir():
         raise ExportError(f"The folder {str(path.parent)!r} does not exist; create it or choose another.")
     if os.path.lexists(path) and not overwrite:
         raise _exists(path)
+
+
+def try_target(path: Path) -> None:
+    """Try a final name, before any work is done for it: by an empty file of that name, removed at once.
+
+    Folders on the way that do not exist yet are tried, too.
+
+    Raises
+    ------
+    ExportError
+        If the system refuses the name or the folder.
+    """
+    there = path.parent
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    hidden = new_folder(there / path.name, PARTIAL)
+    try:
+        trial = hidden / path.relative_to(there)
+        trial.parent.mkdir(parents=True)
+        trial.touch()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        remove(hidden)
 
 
 def _place_file(partial: Path, final: Path, overwrite: bool) -> None:
@@ -97,14 +123,17 @@ def _place_folder(partial: Path, final: Path, overwrite: bool) -> None:
             raise ExportError(
                 f"{str(final)!r} is not a folder and is not replaced by one; choose another name."
             )
-        former = partial.with_name(f"{partial.name}.former")
-        final.rename(former)
+        former = new_folder(final, FORMER)
+        former.mkdir()
         try:
-            partial.rename(final)
-        except OSError:
-            former.rename(final)
-            raise
-        shutil.rmtree(former)
+            final.rename(former / final.name)
+            try:
+                partial.rename(final)
+            except OSError:
+                (former / final.name).rename(final)
+                raise
+        finally:
+            remove(former)
         return
     if os.name != "posix":
         partial.rename(final)  # refuses an existing name
@@ -117,11 +146,10 @@ def _place_folder(partial: Path, final: Path, overwrite: bool) -> None:
         raise
 
 
-def _remove(partial: Path) -> None:
-    if partial.is_dir() and not partial.is_symlink():
-        shutil.rmtree(partial)
-    else:
-        partial.unlink(missing_ok=True)
+def _unwritable(final: Path, error: OSError) -> ExportError:
+    reason = error.strerror or str(error)
+    advice = "free space" if error.errno == errno.ENOSPC else "choose another name"
+    return ExportError(f"{str(final)!r} could not be written ({reason}); {advice} or choose another folder.")
 
 
 def _exists(final: Path) -> ExportError:

@@ -12,9 +12,9 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.axes import Axis, resolve_axes
-from napari_dsparse.files.indexed_png import write_label_png
+from napari_dsparse.files.indexed_png import check_label_png, write_label_png
 from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
-from napari_dsparse.files.ome_zarr import write_intensity_zarr, write_label_zarr
+from napari_dsparse.files.ome_zarr import check_zarr, write_intensity_zarr, write_label_zarr
 from napari_dsparse.files.pixels import ArrayIndex, Pixels, intensity_pixels, label_pixels
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
@@ -141,6 +141,42 @@ def export_array(
     with complete_or_absent(final, overwrite=overwrite) as partial:
         writer(partial, pixels, resolved, name, channels)
     return final
+
+
+def check_export(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    *,
+    channels: int = 0,
+    scale: Sequence[float] | None = None,
+    units: Sequence[str] | None = None,
+    axes: str | None = None,
+) -> None:
+    """Refuse, before anything is computed, what `export_labels` or `export_array` would refuse after.
+
+    Parameters
+    ----------
+    path : path-like
+        Whose suffix says the format.
+    shape : sequence of int
+        Of the array, without channels.
+    channels : int
+        0 for labels.
+    scale, units, axes
+        As in `export_labels`.
+
+    Raises
+    ------
+    ExportError
+        If the format cannot hold such an array, or what writes it is not installed.
+    """
+    final = Path(path)
+    format = _find_format(final, None, _INTENSITY_WRITERS if channels else _LABEL_WRITERS)
+    resolved = resolve_axes(shape, axes=axes, scale=scale, units=units)
+    if format == "png":
+        check_label_png(shape, 0)
+    if format == "ome-zarr":
+        check_zarr(resolved)
 
 
 class _TimeFirst:

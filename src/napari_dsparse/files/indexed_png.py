@@ -36,16 +36,8 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     ExportError
         If there is more than one plane, or a label above 255.
     """
-    if len(pixels.shape) != 2:
-        raise ExportError(
-            f"Labels of shape {pixels.shape} are a stack and PNG holds one plane; "
-            "choose OME-TIFF or OME-Zarr."
-        )
     highest = value_range(pixels)[1]
-    if highest > _LARGEST_INDEX:
-        raise ExportError(
-            f"Labels reach up to {highest} and PNG holds up to {_LARGEST_INDEX}; choose OME-TIFF or OME-Zarr."
-        )
+    check_label_png(pixels.shape, highest)
     known = list(classes[:_LARGEST_INDEX])
     known += [default_class(number) for number in range(len(known) + 1, highest + 1)]
 
@@ -59,3 +51,22 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     )
     resolution = {"dpi": per_inch} if len(per_inch) == 2 else {}
     image.save(path, format="PNG", **resolution)
+
+
+def check_label_png(shape: Sequence[int], highest: int) -> None:
+    """Refuse what a PNG cannot hold.
+
+    Raises
+    ------
+    ExportError
+        If there is more than one plane, or a label above 255.
+    """
+    if len(shape) != 2:
+        raise ExportError(
+            f"Labels of shape {tuple(shape)} are a stack and PNG holds one plane; "
+            "choose OME-TIFF or OME-Zarr."
+        )
+    if highest > _LARGEST_INDEX:
+        raise ExportError(
+            f"Labels reach up to {highest} and PNG holds up to {_LARGEST_INDEX}; choose OME-TIFF or OME-Zarr."
+        )

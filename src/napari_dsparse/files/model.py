@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_dsparse.classifier.spec import NetworkSpec
 from napari_dsparse.classifier.trained import TrainedClassifier
@@ -52,7 +52,8 @@ def save_classifier(
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.weights.items()}
     with complete_or_absent(path, overwrite=overwrite) as partial:
-        save_file(tensors, partial, metadata={_ENTRY: describe(classifier)})
+        # Not `save_file`, whose files only their owner may read, whatever the umask says.
+        partial.write_bytes(save(tensors, {_ENTRY: describe(classifier)}))
     return Path(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo
@@ -69,13 +70,8 @@ def write_intensity_zarr(
 
 
 def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Mapping[str, Any]) -> None:
-    zarr = import_zarr(ExportError)
+    zarr = check_zarr(axes)
     letters = [axis.letter for axis in axes]
-    if "T" in letters[1:]:
-        raise ExportError(
-            f"Axes {''.join(letters)} cannot be written as OME-Zarr, which has time first; "
-            "move that axis to the front or choose OME-TIFF."
-        )
     root = zarr.create_group(store=str(path), zarr_format=3)
     source = pixels
     for level in range(pixels.levels):
@@ -107,6 +103,23 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
         ],
         **more,
     }
+
+
+def check_zarr(axes: Sequence[Axis]) -> ModuleType:
+    """The zarr package, if it is installed and OME-Zarr can hold arrays of these axes.
+
+    Raises
+    ------
+    ExportError
+        If it is not, or cannot.
+    """
+    letters = [axis.letter for axis in axes]
+    if "T" in letters[1:]:
+        raise ExportError(
+            f"Axes {''.join(letters)} cannot be written as OME-Zarr, which has time first; "
+            "move that axis to the front or choose OME-TIFF."
+        )
+    return import_zarr(ExportError)
 
 
 def _describe(axis: Axis) -> dict[str, str]:
