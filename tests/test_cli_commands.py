@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 
 from napari_dsparse import load_model, samples
 from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
+from napari_dsparse.cli import train as cli_train
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor
 
@@ -438,6 +440,39 @@ def test_developers_can_have_the_traceback(folder: Path, tmp_path: Path) -> None
     arguments = train_arguments(folder, tmp_path / "m.safetensors", "--network", "x", "--traceback")
     with pytest.raises(ValueError, match="'x'"):
         main(arguments)
+
+
+def test_a_model_that_can_no_longer_be_written_is_kept_elsewhere(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, elsewhere = tmp_path / "out" / "m.safetensors", tmp_path / "elsewhere"
+    output.parent.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    learn = cli_train.train_classifier
+
+    def learn_and_lose_the_folder(*arguments: Any, **options: Any) -> Any:
+        classifier = learn(*arguments, **options)
+        output.parent.rmdir()
+        return classifier
+
+    monkeypatch.setattr(cli_train, "train_classifier", learn_and_lose_the_folder)
+    ran = run(*train_arguments(folder, output))
+    assert ran.code == 1
+    (kept,) = elsewhere.rglob("*.safetensors")
+    assert f"What was learned is kept in {kept}." in ran.err
+    assert load_model(kept).predict(IMAGE).shape == IMAGE.shape[:2]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows takes no such names")
+def test_names_in_files_never_steer_the_terminal(run: Any, folder: Path, tmp_path: Path) -> None:
+    image = tmp_path / "\x1b[31mred\x07.png"
+    Image.fromarray(IMAGE).save(image)
+    ran = run("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "out", image, "--json")
+    assert ran.code == 0
+    assert "\\x1b[31mred\\x07" in ran.out
+    assert "\x1b" not in ran.out + ran.err
+    assert ran.facts["images"][0]["image"] == str(image)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from dataclasses import replace
@@ -60,6 +61,7 @@ def rewrite(path: Path, change: Any) -> Path:
     """The same file with its description changed in place by `change`."""
     with safe_open(str(path), framework="pt") as opened:
         description = json.loads(opened.metadata()[ENTRY])
+        del description["checksum"]  # files of the first versions have none
         tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     change(description)
     save_file(tensors, path, metadata={ENTRY: json.dumps(description)})
@@ -91,6 +93,38 @@ def test_equal_models_make_equal_bytes(tmp_path: Path) -> None:
     first = save_classifier(make_classifier(), tmp_path / "a.safetensors")
     second = save_classifier(make_classifier(), tmp_path / "b.safetensors")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_model_without_a_checksum_opens(saved: Path) -> None:
+    back = read_classifier(rewrite(saved, lambda description: None))
+    assert back.classes == make_classifier().classes
+
+
+@settings(max_examples=150, deadline=None)
+@given(share=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
+def test_no_changed_byte_goes_unnoticed(
+    tmp_path_factory: pytest.TempPathFactory, share: float, flip: int
+) -> None:
+    path = save_classifier(make_classifier(), tmp_path_factory.mktemp("models") / "m.safetensors")
+    content = bytearray(path.read_bytes())
+    # Half of the changes fall into the header, which is a small part of the file.
+    header = int.from_bytes(content[:8], "little") + 8
+    place = int(share * 2 * header) if share < 0.5 else int((share - 0.5) * 2 * len(content))
+    content[place] ^= flip
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError):
+        read_classifier(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
+def test_a_model_may_be_read_by_whom_the_umask_says(tmp_path: Path) -> None:
+    for mask in (0o022, 0o027):
+        before = os.umask(mask)
+        try:
+            path = save_classifier(make_classifier(), tmp_path / f"{mask}.safetensors")
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_a_model_in_memory_outlives_its_file(saved: Path) -> None:
@@ -218,6 +252,8 @@ CHANGES: dict[str, tuple[Any, str]] = {
     "a share as text": (lambda d: d["classes"][0].update(share="all"), r"classes\[0\].share"),
     "offset missing": (lambda d: d["normalisation"]["offset"].pop(), "offset"),
     "offset not finite": (lambda d: d["normalisation"].update(offset=[0.0, float("nan")]), "offset"),
+    "offset beyond float32": (lambda d: d["normalisation"].update(offset=[0.0, 1e308]), "float32"),
+    "scale below float32": (lambda d: d["normalisation"].update(scale=[1.0, 1e-300]), "float32"),
     "scale of zero": (lambda d: d["normalisation"].update(scale=[1.0, 0.0]), "scale"),
     "channels of another image": (
         lambda d: d["normalisation"].update(offset=[0.0] * 9, scale=[1.0] * 9),
@@ -260,6 +296,7 @@ def test_weights_that_do_not_fit_the_network_are_refused(tmp_path: Path) -> None
         "holds no": {key: tensor for key, tensor in weights.items() if key != name},
         "unknown": {**weights, "extra": torch.zeros(3)},
         "finite": {**weights, name: torch.full_like(weights[name], torch.nan)},
+        "up to 1e": {**weights, name: torch.full_like(weights[name], 3e38)},
     }
     for number, (word, changed) in enumerate(cases.items()):
         path = save_classifier(replace(classifier, weights=changed), tmp_path / f"{number}.safetensors")

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dsparse import checks
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
@@ -118,6 +119,7 @@ class Model:
             If there is no such device or precision.
         """
         source = self._source(image, channel_axis)
+        checks.function("progress", progress)
         return predict_image(
             Predictor(self.classifier, device, precision=precision),
             source,
@@ -166,7 +168,8 @@ class Model:
         ExportError
             If the file exists and `overwrite` is False, or cannot be written.
         """
-        return save_classifier(self.classifier, path, overwrite=overwrite)
+        file = checks.path("path", path)
+        return save_classifier(self.classifier, file, overwrite=checks.truth("overwrite", overwrite))
 
     def __repr__(self) -> str:
         names = ", ".join(entry.name for entry in self.classes)
@@ -236,4 +239,4 @@ def load_model(path: str | PathLike[str]) -> Model:
     ModelFileError
         If the file is not such a model, is damaged, or comes from a newer version.
     """
-    return Model(read_classifier(path))
+    return Model(read_classifier(checks.path("path", path)))

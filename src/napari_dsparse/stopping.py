@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from napari_dsparse.errors import DsparseError
+
 
 class StopFlag(Protocol):
     """Anything like `threading.Event`."""
@@ -14,7 +16,17 @@ class StopFlag(Protocol):
 
 
 def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
-    """A function that returns True to stop, from a flag or function; None never stops."""
+    """A function that returns True to stop, from a flag or function; None never stops.
+
+    Raises
+    ------
+    DsparseError
+        If it is neither.
+    """
     if stop is None:
         return lambda: False
-    return stop if callable(stop) else stop.is_set
+    if callable(stop):
+        return stop
+    if not callable(getattr(stop, "is_set", None)):
+        raise DsparseError(f"stop is {stop!r}; give a threading.Event, a function, or None.")
+    return stop.is_set

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,13 +24,27 @@ DEFAULT_COLORS: tuple[str, ...] = (
 #: The largest class number. Labels beyond are numbered objects, not classes of pixels.
 MOST_CLASSES = 1000
 
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
 
 @dataclass(frozen=True, slots=True)
 class ClassInfo:
-    """A class's name and its colour, ``#rrggbb``."""
+    """A class's name and its colour, ``#rrggbb``.
+
+    Raises
+    ------
+    DsparseError
+        If the name is not a text that a file can hold, or the colour is none.
+    """
 
     name: str
     color: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or any(unicodedata.category(c) == "Cs" for c in self.name):
+            raise DsparseError(f"A class is named {self.name!r}; give a text.")
+        if not isinstance(self.color, str) or not _COLOR.fullmatch(self.color):
+            raise DsparseError(f"Class {self.name!r} has colour {self.color!r}; give one such as '#0072b2'.")
 
     @property
     def rgb(self) -> tuple[int, int, int]:

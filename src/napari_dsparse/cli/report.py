@@ -37,12 +37,12 @@ class Report:
     def say(self, line: str) -> None:
         """Print one line for the person."""
         self._clear()
-        print(line, flush=True)
+        print(_printable(line), flush=True)
 
     def complain(self, sentence: str) -> None:
         """Print one line on something that failed, though the command goes on."""
         self._clear()
-        print(f"napari-dsparse {self._command}: {sentence}", file=sys.stderr, flush=True)
+        print(_printable(f"napari-dsparse {self._command}: {sentence}"), file=sys.stderr, flush=True)
 
     def add(self, **facts: Any) -> None:
         """Facts for the closing JSON."""
@@ -64,6 +64,7 @@ class Report:
         if not self._shows_progress or now - self._drawn < self.REDRAW:
             return
         self._drawn = now
+        line = _printable(line)
         sys.stderr.write(f"\r{line:<{self._width}}")
         sys.stderr.flush()
         self._width = len(line)
@@ -103,4 +104,11 @@ def failure_line(command: str | None, sentence: str) -> str:
 
 
 def _line(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False, allow_nan=False)
+    line = json.dumps(facts, ensure_ascii=False, allow_nan=False)
+    # File names that are no text, and control characters, are escaped.
+    return line if line.isprintable() else json.dumps(facts, allow_nan=False)
+
+
+def _printable(line: str) -> str:
+    """A line without what would steer a terminal: names in files may hold anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,10 +48,20 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         device=str(device),
         progress=lambda event: report.progress(learning_line(event)),
     )
-    save_classifier(classifier, output, overwrite=arguments.overwrite)
+    _save(classifier, output, overwrite=arguments.overwrite)
     say_record(report, classifier)
     report.add(device=str(device), remarks=remarks)
     report.wrote(output, "Model")
+
+
+def _save(classifier: TrainedClassifier, output: Path, *, overwrite: bool) -> None:
+    """Save what was learned; where that is no longer possible, somewhere else rather than not at all."""
+    try:
+        save_classifier(classifier, output, overwrite=overwrite)
+    except ExportError as error:
+        rescue = Path(tempfile.mkdtemp(prefix="napari-dsparse-")) / "model.safetensors"
+        save_classifier(classifier, rescue)
+        raise ExportError(f"{error} What was learned is kept in {rescue}.") from error
 
 
 def learning_line(event: TrainingProgress) -> str:

@@ -85,7 +85,10 @@ def read_description(text: str, file: str) -> TrainedClassifier:
         spec=spec,
         weights={},
         classes=tuple(
-            ClassInfo(entry.text("name"), entry.matching("color", _COLOR, "a colour such as '#0072b2'"))
+            ClassInfo(
+                entry.text("name").encode(errors="replace").decode(),
+                entry.matching("color", _COLOR, "a colour such as '#0072b2'"),
+            )
             for entry in classes
         ),
         priors=priors,

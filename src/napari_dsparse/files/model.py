@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,11 @@ _ENTRY = "napari-dsparse"
 
 #: Bytes a header may have; real ones have some thousand.
 _LONGEST_HEADER = 16 * 2**20
+
+#: Weights are smaller by far; products of larger ones over the layers would leave float32.
+_LARGEST_WEIGHT = 1e6
+
+_CHECKSUM = re.compile(r', "checksum": "[0-9a-f]{32}"\}$')
 
 _DTYPES = {"F32": torch.float32, "I64": torch.int64}
 
@@ -53,7 +60,7 @@ def save_classifier(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.weights.items()}
     with complete_or_absent(path, overwrite=overwrite) as partial:
         # Not `save_file`, whose files only their owner may read, whatever the umask says.
-        partial.write_bytes(save(tensors, {_ENTRY: describe(classifier)}))
+        partial.write_bytes(save(tensors, {_ENTRY: _with_checksum(describe(classifier), tensors)}))
     return Path(path)
 
 
@@ -93,11 +100,23 @@ def read_classifier(path: str | os.PathLike[str]) -> TrainedClassifier:
             weights = {name: opened.get_tensor(name).clone() for name in expected}
     except (SafetensorError, OSError) as error:
         raise _damaged(file, "its header and its length do not agree") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+    checksum = _CHECKSUM.search(text)  # none in files of the first versions
+    if checksum is not None and _with_checksum(f"{text[: checksum.start()]}}}", weights) != text:
+        raise _damaged(file, "its checksum does not agree with its content")
+    if not all(bool((tensor.abs() <= _LARGEST_WEIGHT).all()) for tensor in weights.values()):  # NaN is not
         raise ModelFileError(
-            f"Model file {file!r} holds weights that are not finite numbers; train and save the model again."
+            f"Model file {file!r} holds weights that are no finite numbers up to {_LARGEST_WEIGHT:g}; "
+            "train and save the model again."
         )
     return replace(classifier, weights=weights)
+
+
+def _with_checksum(description: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """The description with a checksum over itself and all weights as its last entry."""
+    digest = hashlib.blake2b(description.encode(), digest_size=16)
+    for name in sorted(tensors):
+        digest.update(tensors[name].numpy().tobytes())
+    return f'{description[:-1]}, "checksum": "{digest.hexdigest()}"}}'
 
 
 def _check_is_safetensors(file: str) -> None:

@@ -39,18 +39,20 @@ class Normalisation:
     Raises
     ------
     ImageError
-        If the entries are not finite, not as many of one as of the other, or a scale is not positive.
+        If the entries are not finite in float32, not as many of one as of the other, or a scale is not
+        positive.
     """
 
     offset: tuple[float, ...]
     scale: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        finite = all(math.isfinite(value) for value in (*self.offset, *self.scale))
-        if not finite or len(self.offset) != len(self.scale) or not all(s > 0 for s in self.scale):
+        limits = np.finfo(np.float32)
+        held = all(abs(value) <= limits.max for value in (*self.offset, *self.scale))  # NaN is not
+        if not held or len(self.offset) != len(self.scale) or not all(s >= limits.tiny for s in self.scale):
             raise ImageError(
                 f"A normalisation of offsets {self.offset} and scales {self.scale} is not allowed; "
-                "give one finite offset and one positive scale per channel."
+                "give one finite offset and one positive scale per channel, as float32 holds them."
             )
 
     def apply(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -103,7 +105,8 @@ class Normalisation:
         Raises
         ------
         ImageError
-            If there is no image, the images differ in channels, or a channel has no finite pixel.
+            If there is no image, the images differ in channels, a channel has no finite pixel, or it varies
+            in a way that float32 does not hold.
         """
         if not sources:
             raise ImageError("No image was given to measure intensities on; give at least one.")
@@ -114,10 +117,12 @@ class Normalisation:
                     f"Image {source.name!r} has {source.channels} channels and image {sources[0].name!r} "
                     f"has {channels}; images learned from together must have equally many."
                 )
-        budget = max(_WINDOW**2, min(_SAMPLE_PIXELS, _SAMPLE_VALUES // channels) // len(sources))
+        budget = _budget(channels, len(sources))
         pixels = np.concatenate(
             [block.reshape(channels, -1) for source in sources for block in _sample(source, budget)], axis=1
         )
+        for source in sources:
+            check_float32(source)
         names = ", ".join(repr(source.name) for source in sources)
         pairs = [_median_and_spread(pixels[c], f"Channel {c} of image {names}") for c in range(channels)]
         return cls(tuple(median for median, _ in pairs), tuple(spread for _, spread in pairs))
@@ -137,14 +142,51 @@ def _median_and_spread(values: npt.NDArray[np.float32], what: str) -> tuple[floa
     return float(median), float(spread)
 
 
-def _sample(source: ImageSource, budget: int) -> Iterator[npt.NDArray[np.float32]]:
+def check_float32(source: ImageSource) -> None:
+    """Refuse an image in which values differ, but are all one value, or infinite, as float32.
+
+    Raises
+    ------
+    ImageError
+        If a channel is so, in an even sample of its pixels.
+    """
+    if np.dtype(source.data.dtype).itemsize <= 4:
+        return
+    budget = _budget(source.channels, 1)
+    narrow, wide = (
+        np.concatenate([block.reshape(source.channels, -1) for block in _sample(source, budget, dtype)], 1)
+        for dtype in (np.float32, np.float64)
+    )
+    for channel in range(source.channels):
+        (low, high), (lowest, highest) = _extent(narrow[channel]), _extent(wide[channel])
+        if lowest < highest and not low < high:
+            raise ImageError(
+                f"Channel {channel} of image {source.name!r} reaches from {lowest:.15g} to {highest:.15g}, "
+                "which float32 does not tell apart; scale or shift its values first."
+            )
+
+
+def _extent(values: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Smallest and largest finite value; NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
+
+
+def _budget(channels: int, images: int) -> int:
+    """Pixels of each of some images to look at."""
+    return max(_WINDOW**2, min(_SAMPLE_PIXELS, _SAMPLE_VALUES // channels) // images)
+
+
+def _sample(
+    source: ImageSource, budget: int, dtype: npt.DTypeLike = np.float32
+) -> Iterator[npt.NDArray[np.float32]]:
     """The whole image where it has at most `budget` pixels, else windows spread evenly over it."""
     rows, columns = source.shape[-2:]
     planes = math.prod(source.shape[:-2])
     if planes * rows * columns <= budget:
         for plane in source.planes():
-            yield source.read(plane, (0, rows), (0, columns))
+            yield source.read(plane, (0, rows), (0, columns), dtype)
         return
     count = max(1, budget // (min(_WINDOW, rows) * min(_WINDOW, columns)))
     for window in spread_windows(source.shape, _WINDOW, count):
-        yield source.read(*window)
+        yield source.read(*window, dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +79,11 @@ class ImageSource:
         return product(*(range(n) for n in self.shape[:-2]))
 
     def read(
-        self, plane: tuple[int, ...], rows: tuple[int, int], columns: tuple[int, int]
+        self,
+        plane: tuple[int, ...],
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        dtype: npt.DTypeLike = np.float32,
     ) -> npt.NDArray[np.float32]:
         """Pixels of a window, which may reach outside the image: there the image is mirrored.
 
@@ -90,11 +95,13 @@ class ImageSource:
             Half-open ranges in pixels; a negative start or a stop past the border reads the mirror image
             (numpy's "reflect"; repeated where the image is smaller than the window, and the only pixel
             repeated on an axis of one).
+        dtype : dtype
+            float32, or float64 to see whether that is enough.
 
         Returns
         -------
         ndarray of float32, shape (C, stop - start, stop - start)
-            The data's values as float32, a new array. NaN and infinities stay as they are, values under a
+            The data's values in that dtype, a new array. NaN and infinities stay as they are, values under a
             mask become NaN; integers beyond 2**24 round to the nearest float32.
 
         Raises
@@ -118,7 +125,7 @@ class ImageSource:
         # float64 beyond float32's range becomes infinite, like what was infinite already; that is no error.
         try:
             with np.errstate(over="ignore"):
-                block = _as_float(self.data[tuple(index)])
+                block = _as_float(self.data[tuple(index)], dtype)
         except (OSError, RuntimeError) as error:  # a disconnected drive, a damaged chunk
             reason = " ".join(str(error).split())
             raise ImageError(
@@ -138,10 +145,10 @@ class ImageSource:
         return np.ascontiguousarray(block)
 
 
-def _as_float(pixels: Any) -> npt.NDArray[np.float32]:
-    """A new float32 array, NaN where numpy's masks say that a value is not to be used."""
+def _as_float(pixels: Any, dtype: npt.DTypeLike) -> npt.NDArray[np.float32]:
+    """A new array of floats, NaN where numpy's masks say that a value is not to be used."""
     read = np.asanyarray(pixels)
-    block: npt.NDArray[np.float32] = np.array(np.ma.getdata(read), np.float32)
+    block: npt.NDArray[np.float32] = np.array(np.ma.getdata(read), dtype)
     if isinstance(read, np.ma.MaskedArray):
         block[np.ma.getmaskarray(read)] = np.nan
     return block
@@ -194,7 +201,14 @@ def resolve_image(
     wanted = None if labels_shape is None else tuple(int(n) for n in labels_shape)
 
     if channel_axis != "auto":
-        axis = None if channel_axis is None else _non_negative(channel_axis, len(shape))
+        if isinstance(channel_axis, bool) or not isinstance(channel_axis, Integral | None):
+            raise ImageError(f"channel_axis is {channel_axis!r}; give a whole number, None or 'auto'.")
+        if channel_axis is not None and not -len(shape) <= channel_axis < len(shape):
+            raise ImageError(
+                f"Image {name!r} has {len(shape)} axes {shape}; channel axis {channel_axis} is not one of "
+                f"them, choose {-len(shape)} to {len(shape) - 1} or None."
+            )
+        axis = None if channel_axis is None else _non_negative(int(channel_axis), len(shape))
         source = ImageSource(data, axis, name)
         if wanted is not None and source.shape != wanted:
             raise ImageError(_labels_misfit(name, shape, wanted, f" with channel axis {channel_axis}"))

@@ -39,7 +39,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device(here[0])
     known = {*here, "cuda"} if any(n.startswith("cuda") for n in here) else set(here)
     known |= {f"cuda:{i}" for i in range(torch.cuda.device_count())} if torch.cuda.is_available() else set()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise DsparseError(f"Device {name!r} is not available here; choose one of auto, {', '.join(here)}.")
     return torch.device(name)
 
@@ -52,7 +52,7 @@ def pick_precision(name: str) -> torch.dtype:
     DsparseError
         If prediction can't run in it.
     """
-    if name not in PRECISIONS:
+    if not isinstance(name, str) or name not in PRECISIONS:
         raise DsparseError(f"Precision {name!r} is not known; choose one of {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
 

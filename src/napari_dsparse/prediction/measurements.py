@@ -107,7 +107,10 @@ def _spacing(scale: Sequence[float] | None, axes: int) -> tuple[float, float]:
     """Height and width of a pixel."""
     if scale is None:
         return 1.0, 1.0
-    steps = tuple(abs(float(step)) for step in scale)
+    try:
+        steps = tuple(abs(float(step)) for step in scale)
+    except (TypeError, ValueError):
+        raise DsparseError(f"scale is {scale!r}; give a number for each axis.") from None
     if len(steps) not in (2, axes):
         raise DsparseError(
             f"Objects of {axes} axes came with a scale of {len(steps)} entries {steps}; give one per axis, "

@@ -12,7 +12,8 @@ from skimage.measure import label
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse import checks
+from napari_dsparse.errors import LabelsError
 
 #: A region is cut where its neck is narrower than this share of the narrower part's own width ...
 NECK = 0.85
@@ -61,11 +62,12 @@ def find_objects(
     LabelsError
         If `labels` is not an array of whole numbers from 0 with rows and columns.
     DsparseError
-        If `min_size` is negative.
+        If `min_size` or `background` is no whole number from 0, or `separate` no truth value.
     """
     check_whole_numbers(labels, "Labels")
-    if min_size < 0:
-        raise DsparseError(f"A smallest size of {min_size} pixels is not possible; give 0 or more.")
+    min_size = checks.whole_number("min_size", min_size)
+    background = checks.whole_number("background", background)
+    separate = checks.truth("separate", separate)
     found = np.zeros(tuple(labels.shape), np.uint32)
     count = 0
     for plane in product(*(range(n) for n in found.shape[:-2])):

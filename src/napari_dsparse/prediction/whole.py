@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource
+from napari_dsparse.images.normalisation import check_float32
 from napari_dsparse.prediction.predictor import TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, plan_tiles
 from napari_dsparse.stopping import StopFlag
@@ -74,8 +75,10 @@ def predict_image(
     Raises
     ------
     ImageError
-        If the image has other channels than those the classifier was trained on.
+        If the image has other channels than those the classifier was trained on, or float32 does not tell
+        its values apart.
     """
+    check_float32(source)
     classes = len(predictor.classifier.classes)
     result = Prediction(
         np.zeros(source.shape, label_dtype(classes)),

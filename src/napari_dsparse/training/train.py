@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_dsparse import checks
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_class, default_classes
+from napari_dsparse.classifier.classes import MOST_CLASSES
 from napari_dsparse.errors import ImageError, LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.stopping import StopFlag, as_stop_callable
@@ -51,7 +53,7 @@ def train_classifier(
     steps : int, optional
         Gradient steps through all layers that follow the fit; none by default.
     seed : int
-        Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
+        From 0 to 2**63 - 1. Same seed, same data, same `steps`: the same weights, bit for bit on a CPU.
     device : str
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     progress : callable, optional
@@ -70,13 +72,21 @@ def train_classifier(
     Raises
     ------
     LabelsError, ImageError, DsparseError
-        If labels do not fit their image, fewer than two classes are painted, or an image cannot be read.
+        If labels do not fit their image, fewer than two classes are painted, an image cannot be read, or
+        another argument is not as above.
     """
     started = time.perf_counter()
-    sources, strokes = _gather(images, labels, channel_axis)
-    known = _named_classes(classes, strokes)
-    trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
+    network, device = checks.text("network", network), checks.text("device", device)
+    seed = checks.whole_number("seed", seed)
+    steps = None if steps is None else checks.whole_number("steps", steps)
+    seconds = None if seconds is None else checks.duration("seconds", seconds)
+    hold_out = checks.truth("hold_out", hold_out)
+    checks.function("progress", progress)
     stopped = as_stop_callable(stop)
+    named = None if classes is None else _check_classes(classes)
+    sources, strokes = _gather(images, labels, channel_axis)
+    known = named or default_classes(max((stroke.label for stroke in strokes), default=0))
+    trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
     if seconds is not None:
         seconds = max(0.0, seconds - (time.perf_counter() - started))
     trainer.update(strokes, steps=steps, seconds=seconds)
@@ -104,7 +114,13 @@ def _gather(
     pairs = list(zip(images, labels, strict=True)) if several else [(images, labels)]
     sources: list[ImageSource] = []
     strokes: list[Stroke] = []
+    if not pairs:
+        raise LabelsError("There are no images; give at least one, with its labels.")
     for number, (image, paint) in enumerate(pairs):
+        if not hasattr(paint, "shape") or not hasattr(paint, "dtype"):
+            raise LabelsError(
+                f"Labels are a {type(paint).__name__}, not an array; give a numpy, dask or zarr array."
+            )
         title = f"image {number + 1}" if several else "image"
         sources.append(_as_source(image, paint, channel_axis, title))
         strokes += find_strokes(np.ma.filled(paint, 0) if np.ma.isMaskedArray(paint) else paint, number)
@@ -122,12 +138,15 @@ def _as_source(image: Any, paint: Any, channel_axis: int | Literal["auto"] | Non
     return image
 
 
-def _named_classes(
-    classes: Sequence[str | ClassInfo] | None, strokes: Sequence[Stroke]
-) -> tuple[ClassInfo, ...]:
-    if classes is None:
-        return default_classes(max((stroke.label for stroke in strokes), default=0))
+def _check_classes(classes: Sequence[str | ClassInfo]) -> tuple[ClassInfo, ...]:
+    """Classes as they are kept: what cannot be saved is refused before anything is learned."""
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
+        raise LabelsError(f"Classes are {classes!r}; give a list of their names, one for each of 1, 2, ...")
+    if len(classes) > MOST_CLASSES:
+        raise LabelsError(f"{len(classes)} classes are too many; give at most {MOST_CLASSES}.")
     return tuple(
-        entry if isinstance(entry, ClassInfo) else ClassInfo(entry, default_class(i).color)
+        entry
+        if isinstance(entry, ClassInfo)
+        else ClassInfo(checks.text(f"The name of class {i}", entry), default_class(i).color)
         for i, entry in enumerate(classes, start=1)
     )

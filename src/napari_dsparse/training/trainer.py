@@ -76,8 +76,10 @@ class Trainer:
     ) -> None:
         channels = sorted({source.channels for source in sources})
         if len(channels) != 1:
-            got = f"images with {' and '.join(map(str, channels))} channels" if channels else "no image"
-            raise DsparseError(f"There is {got} to train on; give images that all have the same channels.")
+            got = " and ".join(map(str, channels)) or "no"
+            raise DsparseError(
+                f"Images to train on have {got} channels; give images with equally many, at least one."
+            )
         self._sources = tuple(sources)
         self._classes = tuple(classes)
         self._seed = seed
