@@ -18,9 +18,11 @@ from PIL import Image
 
 from napari_dsparse import load_model, samples
 from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
+from napari_dsparse.cli import results as cli_results
 from napari_dsparse.cli import train as cli_train
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction import tiles as tiles_module
 
 #: A corner of a bundled image with strokes of both classes: small, since many commands run on it.
 CORNER = (slice(160, 256), slice(120, 232))
@@ -269,6 +271,86 @@ def test_maps_are_written_in_the_format_that_is_asked_for(run: Any, folder: Path
     np.testing.assert_array_equal(
         probabilities.data[...], load_model(folder / "model.safetensors").predict_proba(IMAGE[::-1])
     )
+
+
+def stopping_after(tiles: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let prediction be interrupted after so many tiles; a list of those computed."""
+    seen: list[Any] = []
+    tile = Predictor.tile
+
+    def counting(self: Predictor, *arguments: Any) -> Any:
+        if len(seen) == tiles:
+            raise KeyboardInterrupt
+        seen.append(arguments[1])
+        return tile(self, *arguments)
+
+    monkeypatch.setattr(Predictor, "tile", counting)
+    monkeypatch.setattr(tiles_module, "TILE_OVER_HALO", 0.5)  # several tiles in a small image
+    return seen
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr", ".png"])
+def test_an_interrupted_prediction_goes_on_and_ends_with_the_same_bytes(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    pytest.importorskip("zarr")
+    image = tmp_path / "large.png"
+    Image.fromarray(np.tile(IMAGE, (2, 2, 1))).save(image)
+    monkeypatch.setattr(cli_results, "_WORTH_KEEPING", 0)
+
+    def command(out: str, *more: str) -> Any:
+        (tmp_path / out).mkdir(exist_ok=True)
+        maps = ("--probabilities", "--uncertainty")
+        output = tmp_path / out / f"l{suffix}"
+        return run("predict", "-m", folder / "model.safetensors", "-o", output, image, *maps, *more)
+
+    def content(out: str) -> dict[str, bytes]:
+        files = [path for path in (tmp_path / out).rglob("*") if path.is_file()]
+        return {str(path.relative_to(tmp_path / out)): path.read_bytes() for path in files}
+
+    with monkeypatch.context() as patched:
+        every = stopping_after(-1, patched)
+        assert command("whole").code == 0
+    with monkeypatch.context() as patched:
+        stopping_after(2, patched)
+        ran = command("parts")
+        assert ran.code == INTERRUPTED
+        assert "--resume goes on from it" in ran.err
+        (left,) = (tmp_path / "parts").iterdir()
+    with monkeypatch.context() as patched:
+        rest = stopping_after(-1, patched)
+        assert command("parts", "--resume").code == 0
+    assert len(every) > 3
+    assert rest == every[2:]
+    assert not left.exists()
+    assert content("parts") == content("whole")
+
+
+def test_without_resume_a_former_run_does_not_count_and_that_is_said(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.tif")
+    monkeypatch.setattr(cli_results, "_WORTH_KEEPING", 0)
+    with monkeypatch.context() as patched:
+        stopping_after(1, patched)
+        assert run(*arguments, folder / "image.ome.tif").code == INTERRUPTED
+    ran = run(*arguments, folder / "other.png", "--resume")
+    assert "is computed anew, since image, model, options or versions differ" in ran.out
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "l.tif"), load_model(folder / "model.safetensors").predict(IMAGE[::-1])
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["l.tif"]
+
+
+def test_an_interrupt_that_costs_little_leaves_nothing(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping_after(1, monkeypatch)
+    image = folder / "other.png"
+    ran = run("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.tif", image)
+    assert ran.code == INTERRUPTED
+    assert "no unfinished file was left behind" in ran.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_exposure_is_mentioned_and_taken_out_when_asked(

@@ -158,7 +158,7 @@ def test_what_is_no_segmentation_is_refused(labels: object, sentence: str) -> No
 
 
 def test_a_negative_size_is_refused() -> None:
-    with pytest.raises(DsparseError, match="smallest size of -1 pixels"):
+    with pytest.raises(DsparseError, match="min_size is -1"):
         find_objects(np.ones((2, 2), int), min_size=-1)
 
 

@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.fail(sentence_of(error))
         return 1
     except KeyboardInterrupt:
-        report.fail("Interrupted; no unfinished file was left behind.")
+        report.interrupted("Interrupted")
         return INTERRUPTED
     except _Terminated:
-        report.fail("Terminated; no unfinished file was left behind.")
+        report.interrupted("Terminated")
         return TERMINATED
     return 0
 

@@ -100,6 +100,9 @@ def _add_predict(commands: _Commands) -> None:
         "--normalise", choices=("model", "image"), default="model",
         help="grey values as where the model learned (default), or by each image's own: another exposure",
     )  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from what an interrupted run has computed"
+    )
     _add_device(parser)
     _add_channel_axis(parser)
     _add_series(parser)

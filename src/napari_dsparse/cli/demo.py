@@ -88,7 +88,14 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     save_classifier(classifier, files.model, overwrite=arguments.overwrite)
     report.wrote(files.model, "Model")
     outputs = Outputs(files.labels, None, None)
-    write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
+    write(
+        {"labels": prediction.labels},
+        image,
+        classifier.classes,
+        outputs,
+        report,
+        overwrite=arguments.overwrite,
+    )
     picture = draw_overlay(sample.image, prediction.labels, sample.strokes, sample.classes)
     with complete_or_absent(files.overlay, overwrite=arguments.overwrite) as unfinished:
         Image.fromarray(picture).save(unfinished)

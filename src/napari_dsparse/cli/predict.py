@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.cli.report import Report, sentence_of
-from napari_dsparse.cli.results import segment, write
+from napari_dsparse.cli.results import segmented, write
 from napari_dsparse.errors import ExportError, ImageError
 from napari_dsparse.files.export import check_export
-from napari_dsparse.files.model import read_classifier
+from napari_dsparse.files.model import checksum, read_classifier
+from napari_dsparse.files.pixels import Pixels
+from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import Expected
-from napari_dsparse.prediction import Prediction, Predictor, TilePredictor
+from napari_dsparse.machine.devices import pick_device
+from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 
@@ -107,17 +111,35 @@ def _segment_image(
             arguments.precision,
             arguments.scheduler,
         )
-    with own as predictor:
-        prediction = segment(
+    outputs.labels.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        own as predictor,
+        segmented(
             predictor,
             image,
+            outputs,
+            _key(predictor.classifier, image, arguments),
             report,
-            probabilities=arguments.probabilities,
-            uncertainty=arguments.uncertainty,
-        )
-    seconds = time.perf_counter() - started
-    write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
-    return _facts(image, prediction, outputs, seconds)
+            resume=arguments.resume,
+        ) as results,
+    ):
+        seconds = time.perf_counter() - started
+        write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
+        return _facts(image, results["labels"], outputs, seconds)
+
+
+def _key(classifier: TrainedClassifier, image: InputImage, arguments: argparse.Namespace) -> dict[str, str]:
+    """All that decides the results of an image."""
+    stated = image.path.stat()
+    return {
+        "version": version("napari-dsparse"),
+        "torch": version("torch"),
+        "model": checksum(classifier),
+        "image": fingerprint(image.source),
+        "file": f"{stated.st_size} {stated.st_mtime_ns}",
+        "device": "workers" if arguments.scheduler else pick_device(arguments.device).type,
+        "precision": arguments.precision,
+    }
 
 
 def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
@@ -141,12 +163,15 @@ def _open_predictor(
     return nullcontext(Predictor(classifier, device, precision=precision))
 
 
-def _facts(image: InputImage, prediction: Prediction, outputs: Outputs, seconds: float) -> dict[str, Any]:
-    pixels = prediction.labels.size
-    counts = np.bincount(prediction.labels.ravel())
+def _facts(image: InputImage, labels: Any, outputs: Outputs, seconds: float) -> dict[str, Any]:
+    counts = np.zeros(np.iinfo(labels.dtype).max + 1, np.int64)
+    for window in Pixels(labels, labels.dtype).windows():
+        found = np.bincount(labels[window].ravel())
+        counts[: len(found)] += found
+    pixels = int(counts.sum())
     return {
         "labels": str(outputs.labels),
-        "shape": list(prediction.labels.shape),
+        "shape": list(labels.shape),
         "scale": list(image.scale),
         "units": list(image.units),
         "series": image.series,

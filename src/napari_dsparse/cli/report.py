@@ -29,6 +29,7 @@ class Report:
         self._command = command
         self._json_line = json_line
         self._facts: dict[str, Any] = {}
+        self._kept = False
         self._outputs: list[str] = []
         self._shows_progress = sys.stderr.isatty()
         self._drawn = 0.0
@@ -53,6 +54,10 @@ class Report:
         """Facts so far, with the files that are complete."""
         return {**self._facts, "outputs": list(self._outputs)}
 
+    def keep(self) -> None:
+        """Record that something unfinished was kept, to go on from."""
+        self._kept = True
+
     def wrote(self, path: Path, what: str) -> None:
         """Record a file that is complete under its final name."""
         self._outputs.append(str(path))
@@ -75,8 +80,14 @@ class Report:
         if self._json_line:
             print(_line({"command": self._command, "ok": True, **self.facts}), flush=True)
 
+    def interrupted(self, how: str) -> None:
+        """End by a signal; `how` is a word for it."""
+        self.fail(f"{how}." if self._kept else f"{how}; no unfinished file was left behind.")
+
     def fail(self, sentence: str) -> None:
         """End with failure; `sentence` is the reason."""
+        if self._kept:
+            sentence += " What was computed is kept: the same command with --resume goes on from it."
         self.complain(sentence)
         if self._json_line:
             facts = {"command": self._command, "ok": False, "error": sentence, **self.facts}

@@ -2,37 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from napari_dsparse.classifier import ClassInfo
+from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage
 from napari_dsparse.cli.outputs import Outputs
 from napari_dsparse.cli.report import Report
 from napari_dsparse.files.export import export_array, export_labels
-from napari_dsparse.prediction import Prediction, TilePredictor, predict_image
+from napari_dsparse.files.parts import Parts
+from napari_dsparse.prediction import (
+    Prediction,
+    Tile,
+    TilePrediction,
+    TilePredictor,
+    label_dtype,
+    predict_image,
+    predict_into,
+)
+
+#: Seconds of computing that are worth keeping where it cannot be finished.
+_WORTH_KEEPING = 10.0
 
 
-def segment(
+def segment(predictor: TilePredictor, image: InputImage, report: Report) -> Prediction:
+    """Labels of an image, in memory, with a line of progress."""
+    return predict_image(predictor, image.source, progress=_progress(image, report))
+
+
+@contextmanager
+def segmented(
     predictor: TilePredictor,
     image: InputImage,
+    outputs: Outputs,
+    key: Mapping[str, str],
     report: Report,
     *,
-    probabilities: bool = False,
-    uncertainty: bool = False,
-) -> Prediction:
-    """Predict an image, with a line of progress."""
-    return predict_image(
-        predictor,
-        image.source,
-        probabilities=probabilities,
-        uncertainty=uncertainty,
-        progress=lambda share: report.progress(f"Segmenting {image.source.name}: {int(100 * share)} %"),
-    )
+    resume: bool,
+) -> Iterator[Mapping[str, Any]]:
+    """Results of an image, kept in files: memory does not grow with them, and a later run can go on.
+
+    Parameters
+    ----------
+    predictor : TilePredictor
+    image : InputImage
+    outputs : Outputs
+        Which maps are wanted, and where they will be written.
+    key : mapping of str to str
+        All that decides the results, beside the classifier's size.
+    report : Report
+    resume : bool
+        True to go on from what a former run with the same key has left.
+
+    Yields
+    ------
+    mapping of str to array
+        "labels", and "probabilities" and "uncertainty" if wanted, read window by window. What was computed is
+        removed at the end of the block; if it does not get there and took long, it is kept.
+    """
+    parts = Parts(outputs.labels, key, _arrays(predictor.classifier, image, outputs), resume=resume)
+    started, finished = time.monotonic(), False
+    try:
+        if parts.left and not parts.resumed:
+            report.say(
+                f"What a former run computed of {outputs.labels} is computed anew"
+                f"{', since image, model, options or versions differ.' if resume else ' without --resume.'}"
+            )
+        predict_into(predictor, image.source, _PartResults(parts), progress=_progress(image, report))
+        yield parts.arrays
+        finished = True
+    finally:
+        keep = not finished and (parts.resumed or time.monotonic() - started > _WORTH_KEEPING)
+        parts.close(keep=keep)
+        if keep:
+            report.keep()
+
+
+class _PartResults:
+    """Takes tiles and keeps them as parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._numbers: dict[Tile, int] = {}
+
+    def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
+        self._numbers = {tile: number for number, tile in enumerate(tiles)}
+        return [tiles[number] for number in self._parts.missing([tile.slices for tile in tiles])]
+
+    def put(self, tile: TilePrediction) -> None:
+        values = {name: getattr(tile, name) for name in self._parts.arrays}
+        self._parts.put(self._numbers[tile.tile], tile.tile.slices, values)
+
+
+def _arrays(classifier: TrainedClassifier, image: InputImage, outputs: Outputs) -> dict[str, Any]:
+    """Shape and dtype of the results that are wanted, by the name of a tile's attribute."""
+    classes, shape = len(classifier.classes), image.source.shape
+    arrays: dict[str, Any] = {"labels": (shape, label_dtype(classes))}
+    if outputs.probabilities is not None:
+        arrays["probabilities"] = ((classes, *shape), "<f4")
+    if outputs.uncertainty is not None:
+        arrays["uncertainty"] = (shape, "<f4")
+    return arrays
+
+
+def _progress(image: InputImage, report: Report) -> Callable[[float], None]:
+    """A function of the share that is done, which shows it with the rate and the time left."""
+    megapixels = math.prod(image.source.shape) / 1e6
+    first: tuple[float, float] | None = None
+
+    def show(share: float) -> None:
+        nonlocal first
+        now = time.monotonic()
+        line = f"Segmenting {image.source.name}: {int(100 * share)} %"
+        if first is None:
+            first = now, share
+        elif share > first[1] and now > first[0]:
+            rate = (share - first[1]) / (now - first[0])
+            line += f", {megapixels * rate:.2f} MP/s, {_duration((1 - share) / rate)} left"
+        report.progress(line)
+
+    return show
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def write(
-    prediction: Prediction,
+    results: Mapping[str, Any],
     image: InputImage,
     classes: Sequence[ClassInfo],
     outputs: Outputs,
@@ -40,7 +142,7 @@ def write(
     *,
     overwrite: bool,
 ) -> None:
-    """Write what was predicted, with the image's pixel size."""
+    """Write what was predicted, arrays by name, with the image's pixel size."""
     place: dict[str, Any] = {
         "scale": image.scale,
         "units": image.units,
@@ -48,17 +150,12 @@ def write(
         "overwrite": overwrite,
     }
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
-    export_labels(outputs.labels, prediction.labels, classes=classes, **place)
+    export_labels(outputs.labels, results["labels"], classes=classes, **place)
     report.wrote(outputs.labels, "Labels")
-    if outputs.probabilities is not None and prediction.probabilities is not None:
-        export_array(
-            outputs.probabilities,
-            prediction.probabilities,
-            name="probability",
-            channels=classes,
-            **place,
-        )
+    if outputs.probabilities is not None:
+        probabilities = results["probabilities"]
+        export_array(outputs.probabilities, probabilities, name="probability", channels=classes, **place)
         report.wrote(outputs.probabilities, "Probabilities")
-    if outputs.uncertainty is not None and prediction.uncertainty is not None:
-        export_array(outputs.uncertainty, prediction.uncertainty, name="uncertainty", **place)
+    if outputs.uncertainty is not None:
+        export_array(outputs.uncertainty, results["uncertainty"], name="uncertainty", **place)
         report.wrote(outputs.uncertainty, "Uncertainty")

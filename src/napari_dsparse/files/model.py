@@ -57,7 +57,7 @@ def save_classifier(
     ExportError
         If the file exists and may not be replaced, or cannot be written; nothing is left behind then.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.weights.items()}
+    tensors = _tensors(classifier)
     with complete_or_absent(path, overwrite=overwrite) as partial:
         # Not `save_file`, whose files only their owner may read, whatever the umask says.
         partial.write_bytes(save(tensors, {_ENTRY: _with_checksum(describe(classifier), tensors)}))
@@ -100,8 +100,8 @@ def read_classifier(path: str | os.PathLike[str]) -> TrainedClassifier:
             weights = {name: opened.get_tensor(name).clone() for name in expected}
     except (SafetensorError, OSError) as error:
         raise _damaged(file, "its header and its length do not agree") from error
-    checksum = _CHECKSUM.search(text)  # none in files of the first versions
-    if checksum is not None and _with_checksum(f"{text[: checksum.start()]}}}", weights) != text:
+    stated = _CHECKSUM.search(text)  # none in files of the first versions
+    if stated is not None and _with_checksum(f"{text[: stated.start()]}}}", weights) != text:
         raise _damaged(file, "its checksum does not agree with its content")
     if not all(bool((tensor.abs() <= _LARGEST_WEIGHT).all()) for tensor in weights.values()):  # NaN is not
         raise ModelFileError(
@@ -109,6 +109,15 @@ def read_classifier(path: str | os.PathLike[str]) -> TrainedClassifier:
             "train and save the model again."
         )
     return replace(classifier, weights=weights)
+
+
+def checksum(classifier: TrainedClassifier) -> str:
+    """A hash of all that a file of this classifier holds, in hexadecimal."""
+    return _with_checksum(describe(classifier), _tensors(classifier))[-34:-2]
+
+
+def _tensors(classifier: TrainedClassifier) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.weights.items()}
 
 
 def _with_checksum(description: str, tensors: Mapping[str, torch.Tensor]) -> str:

@@ -2,11 +2,12 @@
 
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
-from napari_dsparse.prediction.whole import Prediction, TilePredictor, predict_image
+from napari_dsparse.prediction.whole import Prediction, Results, TilePredictor, predict_image, predict_into
 
 __all__ = [
     "Prediction",
     "Predictor",
+    "Results",
     "Tile",
     "TilePrediction",
     "TilePredictor",
@@ -14,5 +15,6 @@ __all__ = [
     "nearest_first",
     "plan_tiles",
     "predict_image",
+    "predict_into",
     "tiles_of_view",
 ]

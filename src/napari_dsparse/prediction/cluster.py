@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from types import TracebackType
@@ -80,6 +80,9 @@ class ClusterPredictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.close()
+
+    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+        """Tasks of a cluster share nothing: there is nothing to prepare."""
 
     def stream(
         self,

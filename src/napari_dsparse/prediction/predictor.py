@@ -243,7 +243,7 @@ class Predictor:
         """Predictions of `tiles` in their order, until `stop` is set: heard within a tile."""
         stopped = as_stop_callable(stop)
         tiles = tuple(tiles)
-        if tiles:
+        if tiles and not (source is self._source and set(tiles) <= set(self._tiles)):
             self.begin(source, tiles)
         for tile in tiles:
             prediction = self.tile(source, tile, stopped)

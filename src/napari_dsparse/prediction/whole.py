@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,9 @@ class TilePredictor(Protocol):
     """Anything that predicts tiles with a classifier: this process, or the workers of a cluster."""
 
     classifier: TrainedClassifier
+
+    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+        """Say of which tiles of an image some will be streamed: they may share work."""
 
     def stream(
         self,
@@ -48,6 +52,29 @@ class Prediction:
     labels: NDArray[np.unsignedinteger]
     probabilities: NDArray[np.float32] | None
     uncertainty: NDArray[np.float32] | None
+
+    def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
+        """Tiles that are not there yet: all of them."""
+        return tiles
+
+    def put(self, tile: TilePrediction) -> None:
+        """Take a tile."""
+        region = tile.tile.slices
+        self.labels[region] = tile.labels
+        if self.probabilities is not None:
+            self.probabilities[(slice(None), *region)] = tile.probabilities
+        if self.uncertainty is not None:
+            self.uncertainty[region] = tile.uncertainty
+
+
+class Results(Protocol):
+    """Takes the tiles of a whole image, wherever it keeps them."""
+
+    def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
+        """Tiles that are not there yet, in order."""
+
+    def put(self, tile: TilePrediction) -> None:
+        """Take a tile."""
 
 
 def predict_image(
@@ -78,22 +105,38 @@ def predict_image(
         If the image has other channels than those the classifier was trained on, or float32 does not tell
         its values apart.
     """
-    check_float32(source)
     classes = len(predictor.classifier.classes)
     result = Prediction(
         np.zeros(source.shape, label_dtype(classes)),
         np.zeros((classes, *source.shape), np.float32) if probabilities else None,
         np.zeros(source.shape, np.float32) if uncertainty else None,
     )
-    done = 0
-    for tile in predictor.stream(source, plan_tiles(source.shape, predictor.classifier.spec), stop):
-        region = tile.tile.slices
-        result.labels[region] = tile.labels
-        if result.probabilities is not None:
-            result.probabilities[(slice(None), *region)] = tile.probabilities
-        if result.uncertainty is not None:
-            result.uncertainty[region] = tile.uncertainty
+    predict_into(predictor, source, result, progress=progress, stop=stop)
+    return result
+
+
+def predict_into(
+    predictor: TilePredictor,
+    source: ImageSource,
+    results: Results,
+    *,
+    progress: Callable[[float], None] | None = None,
+    stop: StopFlag | Callable[[], bool] | None = None,
+) -> None:
+    """Predict those tiles of an image that `results` lacks, and give them to it one by one.
+
+    Parameters and errors are those of `predict_image`.
+    """
+    check_float32(source)
+    tiles = plan_tiles(source.shape, predictor.classifier.spec)
+    missing = results.missing(tiles)
+    pixels = math.prod(source.shape)
+    done = pixels - sum(tile.pixels for tile in missing)
+    if progress is not None and done:
+        progress(done / pixels)
+    predictor.begin(source, tiles)
+    for tile in predictor.stream(source, missing, stop):
+        results.put(tile)
         done += tile.labels.size
         if progress is not None:
-            progress(done / result.labels.size)
-    return result
+            progress(done / pixels)

@@ -1,0 +1,140 @@
+"""Results as far as they are computed, kept beside their final name until they are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.scratch import ScratchArray
+from napari_dsparse.files.unfinished import RESUMABLE, clear_leftovers, is_alive, owner, remove
+
+Window = tuple[int | slice, ...]
+
+
+class Parts:
+    """Arrays in a hidden folder, written part by part, with a journal of what is in them.
+
+    A process that ends at any moment leaves the folder; the next one with the same key goes on from it. Parts
+    are believed only if their checksums agree.
+
+    Parameters
+    ----------
+    final : Path
+        The name that the result will have; the folder lies beside it.
+    key : mapping of str to str
+        Everything that decides what the parts hold: image, model, options, versions.
+    arrays : mapping of str to (shape, dtype)
+        Arrays by name. Parts are windows of their last axes; axes before, such as classes, are whole.
+    resume : bool
+        False to begin anew, whatever a former run left.
+
+    Raises
+    ------
+    ExportError
+        If another process is writing the same result.
+    OSError
+        If the system refuses to write.
+    """
+
+    def __init__(
+        self,
+        final: Path,
+        key: Mapping[str, str],
+        arrays: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]],
+        *,
+        resume: bool,
+    ) -> None:
+        clear_leftovers(final.parent)
+        digest = hashlib.blake2b(final.name.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        self.folder = final.parent / f"{RESUMABLE}-{digest}"
+        self._claim(final)
+        described = {name: [list(shape), np.dtype(dtype).str] for name, (shape, dtype) in arrays.items()}
+        self._header = json.dumps({"key": dict(key), "arrays": described}, sort_keys=True)
+        self._journal_path = self.folder / "journal"
+        #: True if a former run left something of this result.
+        self.left = self._journal_path.exists()
+        kept = self._read_journal() if resume else None
+        #: True if parts of a former run were found, of the same image, model and options.
+        self.resumed = bool(kept)
+        if not kept:
+            for name in arrays:
+                (self.folder / name).unlink(missing_ok=True)
+            self._journal_path.write_text(f"{self._header}\n", encoding="utf-8")
+        self._former = kept or {}
+        self.arrays = {
+            name: ScratchArray(self.folder / name, shape, dtype) for name, (shape, dtype) in arrays.items()
+        }
+        self._journal = self._journal_path.open("a", encoding="utf-8")
+
+    def missing(self, windows: Sequence[Window]) -> list[int]:
+        """Numbers of those windows that are not there yet, or not as they were written."""
+        return [
+            number
+            for number, window in enumerate(windows)
+            if self._former.get(number) != [_digest(array[(..., *window)]) for array in self.arrays.values()]
+        ]
+
+    def put(self, number: int, window: Window, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Write window `number` of every array."""
+        digests = []
+        for name, array in self.arrays.items():
+            block = np.ascontiguousarray(values[name], array.dtype)
+            array[(*(slice(None),) * (array.ndim - len(window)), *window)] = block
+            digests.append(_digest(block))
+        self._journal.write(json.dumps([number, digests]) + "\n")
+        self._journal.flush()
+
+    def close(self, *, keep: bool) -> None:
+        """Let go of the folder; remove it unless what it holds is to be kept for a later run."""
+        self._journal.close()
+        for array in self.arrays.values():
+            array.close()
+        if keep:
+            (self.folder / "owner").unlink(missing_ok=True)
+        else:
+            remove(self.folder)
+
+    def _claim(self, final: Path) -> None:
+        """Make the folder ours, or refuse where a living process has it."""
+        self.folder.mkdir(exist_ok=True)
+        mark = self.folder / "owner"
+        try:
+            other = mark.read_text(encoding="utf-8")
+        except OSError:
+            other = ""
+        if other not in ("", owner()) and is_alive(other):
+            raise ExportError(
+                f"Another process is writing {str(final)!r}; wait for it, or choose another name."
+            )
+        trial = self.folder / f"owner-{os.getpid()}"
+        trial.write_text(owner(), encoding="utf-8")
+        trial.replace(mark)
+
+    def _read_journal(self) -> dict[int, list[str]] | None:
+        """Checksums of the windows of a former run by number; None where there was none with the same key."""
+        try:
+            header, *lines = self._journal_path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError):
+            return None
+        if header != self._header:
+            return None
+        known: dict[int, list[str]] = {}
+        for line in lines:
+            try:
+                number, digests = json.loads(line)
+                known[int(number)] = list(digests)
+            except (ValueError, TypeError):  # cut off, or not ours
+                continue
+        return known
+
+
+def _digest(block: npt.NDArray[Any]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(block).tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,29 @@
+"""Dozens of kills -9: names hold whole results, the next run goes on, and equal bytes come out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+def test_killed_at_any_moment_no_name_holds_half_a_result(tmp_path: Path) -> None:
+    pytest.importorskip("zarr")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.killing", "--kills", "9", "--edge", "320", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout[ran.stdout.index("[\n") :])
+    assert [one["job"] for one in found] == ["ome-tiff", "ome-zarr", "png", "train"]
+    assert sum(one["killed"] for one in found) >= 18
