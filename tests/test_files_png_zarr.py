@@ -6,15 +6,17 @@ import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from exports import CLASSES, random_labels, sizes
-from napari_dsparse.classifier.classes import default_class
+from napari_dsparse.classifier.classes import default_class, default_classes
 from napari_dsparse.errors import DsparseError, ExportError
-from napari_dsparse.files.export import export_labels
+from napari_dsparse.files import ome_zarr
+from napari_dsparse.files.export import export_array, export_labels
 from napari_dsparse.images.reading import read_image, read_labels
 
 # PNG
@@ -142,3 +144,21 @@ def test_a_folder_that_is_no_zarr_store_is_never_replaced(tmp_path: Path) -> Non
     for highest in (1, 2):
         export_labels(store, np.full((4, 5), highest, np.uint8), classes=CLASSES, overwrite=True)
     assert read_labels(store).max() == 2
+
+
+@pytest.mark.parametrize(("dtype", "edge"), [("u1", 4), ("f4", 2)])
+def test_very_many_chunks_are_put_into_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, edge: int
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    for name, value in (("_CHUNK", 16), ("_MANY_CHUNKS", 20), ("_SHARD_BYTES", (4 * 16) ** 2)):
+        monkeypatch.setattr(ome_zarr, name, value)
+    large = np.random.default_rng(0).integers(0, 3, (3, 100, 70)).astype(dtype)
+    write: Any = export_labels if dtype == "u1" else export_array
+    more: Any = {"classes": default_classes(2)} if dtype == "u1" else {"name": "uncertainty"}
+    for data, shards in ((large, (1, 16 * edge, 16 * edge)), (large[0, :40], None)):
+        path = tmp_path / f"{data.ndim}.ome.zarr"
+        write(path, data, **more)
+        array = zarr.open(path / "0")
+        assert (array.shards, array.chunks[-2:]) == (shards, (16, 16))
+        np.testing.assert_array_equal(read_image(path).data[...], data)

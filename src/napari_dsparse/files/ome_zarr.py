@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,12 @@ _VERSION = "0.5"
 
 #: Edge of a chunk in pixels.
 _CHUNK = 1024
+
+#: From so many chunks on, an array's chunks are put together into shards: so many small files are slow to
+#: copy and list. Below, every reader of Zarr version 3 takes them.
+_MANY_CHUNKS = 1024
+#: Bytes of a shard, uncompressed, at most.
+_SHARD_BYTES = 2**24
 
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
@@ -77,14 +84,18 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
     for level in range(pixels.levels):
         if level > 0:
             source = Pixels(root[str(level - 1)], pixels.dtype).every(2)
+        leading = (1,) * (len(source.shape) - 2)
+        chunk = tuple(min(_CHUNK, n) for n in source.shape[-2:])
+        edge = _shard_edge(source)
         array = root.create_array(
             str(level),
             shape=source.shape,
-            chunks=(*(1 for _ in source.shape[:-2]), *(min(_CHUNK, n) for n in source.shape[-2:])),
+            chunks=(*leading, *chunk),
+            shards=(*leading, edge, edge) if edge > _CHUNK else None,
             dtype=pixels.dtype,
             dimension_names=[letter.lower() for letter in letters],
         )
-        for window in source.windows(_CHUNK):
+        for window in source.windows(edge):
             array[window] = source.read(window)
     root.attrs["ome"] = {
         "version": _VERSION,
@@ -103,6 +114,14 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
         ],
         **more,
     }
+
+
+def _shard_edge(pixels: Pixels) -> int:
+    """Rows and columns of a shard; those of a chunk where there are none."""
+    chunks = math.prod(pixels.shape[:-2]) * math.prod(-(-n // _CHUNK) for n in pixels.shape[-2:])
+    if chunks < _MANY_CHUNKS or min(pixels.shape[-2:]) < _CHUNK:
+        return _CHUNK
+    return _CHUNK * max(1, math.isqrt(_SHARD_BYTES // pixels.dtype.itemsize) // _CHUNK)
 
 
 def check_zarr(axes: Sequence[Axis]) -> ModuleType:
