@@ -7,6 +7,7 @@ blocks that hardly overlap, and kept while neighbouring tiles need it for means 
 
 from __future__ import annotations
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -76,6 +77,16 @@ class Blocks:
         return whole
 
     def _keep(self, block: Tile, scores: Tensor) -> None:
-        self._known[block] = scores
+        self._known[block] = _apart(scores) if scores.device.type == "cpu" else scores
         while len(self._known) > 1 and sum(s.nbytes for s in self._known.values()) > MEMORY_BYTES:
             self._known.popitem(last=False)
+
+
+def _apart(scores: Tensor) -> Tensor:
+    """A copy in memory of its own, which the system takes back when it is let go.
+
+    Among the large and short-lived maps of the layers, small tensors that stay keep the heap from shrinking:
+    resident memory grew by 400 MB over an image of 3000 x 3000 pixels, and on with its size.
+    """
+    own = torch.frombuffer(mmap.mmap(-1, scores.nbytes), dtype=scores.dtype).view(scores.shape)
+    return own.copy_(scores)

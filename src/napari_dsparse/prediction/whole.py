@@ -14,7 +14,7 @@ from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.normalisation import check_float32
 from napari_dsparse.prediction.predictor import TilePrediction, label_dtype
-from napari_dsparse.prediction.tiles import Tile, plan_tiles
+from napari_dsparse.prediction.tiles import Tile, in_bands, plan_tiles
 from napari_dsparse.stopping import StopFlag
 
 
@@ -135,7 +135,7 @@ def predict_into(
     if progress is not None and done:
         progress(done / pixels)
     predictor.begin(source, tiles)
-    for tile in predictor.stream(source, missing, stop):
+    for tile in predictor.stream(source, in_bands(missing), stop):
         results.put(tile)
         done += tile.labels.size
         if progress is not None:
