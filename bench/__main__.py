@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from bench import kernels, latency, memory, paper, prediction, quality, sessions, training
+from bench import kernels, latency, memory, paper, prediction, quality, scale, sessions, training
 from bench.report import Report, draw, machine, machine_lines, say
 
 #: In the order of the page.
@@ -27,6 +27,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "training": training.measure,
     "latency": latency.measure,
     "memory": memory.measure,
+    "scale": scale.measure,
     "quality": quality.measure,
     "sessions": sessions.measure,
     "kernels": kernels.measure_report,

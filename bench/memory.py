@@ -120,7 +120,7 @@ def measure(quick: bool = False) -> Report:
 def _predict(network: str, size: int, streamed: bool) -> Prediction:
     say(f"memory: {network} network on {size} x {size}")
     with tempfile.TemporaryDirectory() as folder:
-        path = _write_image(Path(folder), size)
+        path = write_image(Path(folder), size)
         uses = [
             Use(**run_in_process("bench.memory", "predict", network=network, path=str(path), stream=stream))
             for stream in (False, True)[: 1 + streamed]
@@ -131,12 +131,12 @@ def _predict(network: str, size: int, streamed: bool) -> Prediction:
 def _train(count: int, size: int) -> Training:
     say(f"memory: training on {count} strokes, {size} x {size}")
     with tempfile.TemporaryDirectory() as folder:
-        path = _write_image(Path(folder), size)
+        path = write_image(Path(folder), size)
         found = run_in_process("bench.memory", "train", path=str(path), count=count)
     return Training(size, found.pop("labelled"), Use(**found))
 
 
-def _write_image(folder: Path, size: int) -> Path:
+def write_image(folder: Path, size: int) -> Path:
     """A uint8 image on disk, a band of rows at a time."""
     texture = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
     band = np.tile(texture, (1, size // 512 + 1))[:, :size]
@@ -214,6 +214,11 @@ def _open(path: str) -> Any:
 
         return zarr.open_array(path, mode="r")
     return np.load(path, mmap_mode="r")
+
+
+def few_channels_classifier() -> TrainedClassifier:
+    """A classifier of the network with few channels, which from now on is the default one in this process."""
+    return _classifier(FEW_CHANNELS)
 
 
 def _classifier(network: str) -> TrainedClassifier:

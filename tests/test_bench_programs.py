@@ -21,6 +21,7 @@ from bench import (
     paint,
     paper,
     report,
+    scale,
     scenes,
     sessions,
     training,
@@ -42,6 +43,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "paper": paper.measure,
     "memory": memory.measure,
     "latency": latency.measure,
+    "scale": scale.measure,
 }
 
 
