@@ -124,7 +124,7 @@ def _balanced(classifier: TrainedClassifier, image: str) -> TrainedClassifier:
 
 
 def _compared(image: Path, output: Path) -> Iterator[bool]:
-    """Whether all pixels around seams are those of the network applied in one piece."""
+    """True for each crop of which all pixels are those of the network applied in one piece."""
     found = run_in_process("bench.scale", "compare", image=str(image), output=str(output))
     yield from found["equal"]
 

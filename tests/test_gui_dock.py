@@ -149,6 +149,20 @@ def test_a_class_always_has_a_name(desk: Callable[..., Desk]) -> None:
     assert at.session.classes[0].name == "background"
 
 
+def test_names_that_look_like_html_are_shown_as_they_are(desk: Callable[..., Desk]) -> None:
+    at = desk(textures())
+    at.click("new_labels_button")
+    table, name = at.find("class_table"), "<img src='x'><b>bold</b>"
+    table.item(1, NAME).setText(name)
+    at.wait(lambda: at.session.classes[1].name == name)
+    assert table.item(1, NAME).text() == name
+    tip = table.item(1, NAME).toolTip()
+    assert "<img" not in tip
+    assert "&lt;img" in tip
+    for label in ("status_label", "model_label"):
+        assert at.find(label).textFormat() == Qt.TextFormat.PlainText
+
+
 def test_an_added_class_has_a_colour_of_its_own_and_the_brush(desk: Callable[..., Desk]) -> None:
     at = desk(textures())
     at.click("new_labels_button")

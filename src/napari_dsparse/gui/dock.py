@@ -23,6 +23,7 @@ from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
+from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.expected_iou import NOT_AFTER_STEPS, NOTHING_YET, WHAT_IT_IS
 from napari_dsparse.live.sentences import describe, describe_model, progress_text
@@ -250,7 +251,7 @@ class SegmentationDock(QWidget):
             panel.show_progress(state.whole.fraction if state.whole else None)
             panel.progress_bar.setFormat(progress_text(state.whole) if state.whole else "")
         panel.model_label.setText(describe_model(state))
-        panel.model_label.setToolTip(describe_model(state))
+        panel.model_label.setToolTip(plain(describe_model(state)))
         self._enable(state)
 
     def _enable(self, state: LiveState) -> None:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.strokes_layer import KEYED_CLASSES
+from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import WHAT_IT_IS, range_text
 
@@ -117,7 +118,7 @@ class ClassTable(QTableWidget):
         name = self._item(row, NAME)
         if name.text() != info.name:
             name.setText(info.name)
-        name.setToolTip(f"{info.name}: double-click to rename.")
+        name.setToolTip(plain(f"{info.name}: double-click to rename."))
         self._item(row, STROKES).setText(f"{strokes:,}")
         self._item(row, PIXELS).setText(f"{pixels:,}")
 

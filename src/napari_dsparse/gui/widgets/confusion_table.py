@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import NOTHING_YET, WHAT_IT_IS, range_text
 from napari_dsparse.training.progress import TrainingProgress
@@ -81,7 +82,8 @@ class ConfusionTable(QTableWidget):
         self.horizontalHeader().show()
         for column, number in enumerate(columns, start=1):
             head = QTableWidgetItem(swatch(self._classes[number].color), f"{number + 1}")
-            head.setToolTip(f"Found as '{self._classes[number].name}', in percent of what was painted.")
+            name = self._classes[number].name
+            head.setToolTip(plain(f"Found as '{name}', in percent of what was painted."))
             self.setHorizontalHeaderItem(column, head)
         for row, number in enumerate(held):
             self._draw_row(row, number, columns)
@@ -101,8 +103,10 @@ class ConfusionTable(QTableWidget):
             color.setAlpha(round(FULL_CELL * share))
             cell.setBackground(color)
             cell.setToolTip(
-                f"{counts[found]:,} of {painted:,} held-out pixels of '{info.name}' "
-                f"were found as '{self._classes[found].name}'."
+                plain(
+                    f"{counts[found]:,} of {painted:,} held-out pixels of '{info.name}' "
+                    f"were found as '{self._classes[found].name}'."
+                )
             )
             self.setItem(row, column, cell)
         span = self._ranges.get(number + 1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from napari_dsparse.gui.widgets.plain import plain
+
 
 def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) -> tuple[Path, bool] | None:
     """Path to save to, and True if a file of that name may be replaced; None if the user cancelled.
@@ -38,7 +40,7 @@ def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) ->
     answer = QMessageBox.question(
         parent,
         title,
-        f"{path.name} exists already. Replace it?",
+        plain(f"{path.name} exists already. Replace it?"),
         QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No,
         QMessageBox.StandardButton.No,
     )
@@ -61,7 +63,7 @@ def ask_new_path(parent: QWidget, title: str, suggestion: str, filters: str) -> 
         if not path.exists():
             return path
         QMessageBox.information(
-            parent, title, f"{path.name} exists already and is not replaced. Choose another name."
+            parent, title, plain(f"{path.name} exists already and is not replaced. Choose another name.")
         )
         start = path
 

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_dsparse.gui.layers.viewer import unwrapped
+from napari_dsparse.gui.widgets.plain import plain
 
 T = TypeVar("T")
 
@@ -47,5 +48,5 @@ class LayerCombo(QComboBox, Generic[T]):
         self._layers = [unwrapped(layer) for _, layer in layers]
         self.addItems([name for name, _ in layers])
         self.setCurrentIndex(next((i for i, one in enumerate(self._layers) if one is chosen), -1))
-        self.setToolTip(self.currentText())
+        self.setToolTip(plain(self.currentText()))
         self.blockSignals(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -113,6 +114,7 @@ class Panel(QWidget):
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
         self.reset_button = _button("Reset", "Forget the model and begin anew; strokes and results stay.")
         self.model_label = QLabel()
+        self.model_label.setTextFormat(Qt.TextFormat.PlainText)
         self.model_label.setMinimumWidth(80)  # a long name is cut off rather than widen the dock
         self.exposure_check = _check(
             "match exposure",

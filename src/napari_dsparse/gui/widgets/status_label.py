@@ -6,6 +6,8 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QLabel, QWidget
 
+from napari_dsparse.gui.widgets.plain import plain
+
 #: Lines always reserved: the length of most sentences.
 LINES = 3
 #: Pixels that Qt leaves around text that can be selected.
@@ -20,6 +22,7 @@ class StatusLabel(QLabel):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)  # names in files may look like HTML
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self._failed, self._red = False, RED_ON_DARK
@@ -28,7 +31,7 @@ class StatusLabel(QLabel):
     def say(self, sentence: str, *, tip: str = "", failed: bool = False) -> None:
         """Show `sentence`, with `tip` as tooltip; failures are highlighted."""
         self.setText(sentence)
-        self.setToolTip(tip)
+        self.setToolTip(plain(tip))
         if self._failed != failed:
             self._failed = failed
             self._style()
