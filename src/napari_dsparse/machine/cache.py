@@ -42,7 +42,10 @@ def load(folder: Path | None, name: str) -> bytes | None:
     if folder is None:
         return None
     try:
-        entry = (folder / name).read_bytes()
+        path = folder / name
+        if not path.is_file():  # reading a pipe of that name would never end
+            return None
+        entry = path.read_bytes()
     except OSError:
         return None
     content, digest = entry[:-_DIGEST], entry[-_DIGEST:]

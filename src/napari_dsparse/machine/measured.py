@@ -30,7 +30,7 @@ def fastest(seconds: Seconds | None, usual: str, clearly: float) -> str:
 
     Noise must not decide; without times, or without a clear winner, the usual one stays.
     """
-    if not seconds:
+    if not seconds or usual not in seconds:
         return usual
     best = min(seconds, key=lambda name: seconds[name])
     return best if seconds[best] < clearly * seconds[usual] else usual
@@ -55,9 +55,10 @@ class MeasuredTimes(Generic[WorkT]):
         """Returns what was measured of `work`, here or on a machine that shares the folder; else None."""
         if work not in self._known:
             content = cache.load(cache.cache_folder(), self._entry(work))
-            if content is None:
+            entry = None if content is None else _parsed(content)
+            if entry is None:
                 return None
-            self._known[work] = json.loads(content)["seconds"]
+            self._known[work] = entry[1]
         return self._known[work]
 
     def find_or_measure(self, work: WorkT, measure: Callable[[], Seconds]) -> Seconds | None:
@@ -75,9 +76,9 @@ class MeasuredTimes(Generic[WorkT]):
         folder = cache.cache_folder()
         for path in folder.glob(f"*{self._suffix}") if folder else ():
             content = cache.load(folder, path.name)
-            if content is not None:
-                entry = json.loads(content)
-                yield entry["work"], entry["seconds"]
+            entry = None if content is None else _parsed(content)
+            if entry is not None:
+                yield entry
 
     def forget(self) -> None:
         """Forget what is in memory: the next call reads the disk, as in a new process."""
@@ -87,3 +88,14 @@ class MeasuredTimes(Generic[WorkT]):
         # Of the fields only, so that entries stay valid if their class is renamed.
         text = "Work" + repr(work).removeprefix(type(work).__qualname__)
         return f"{hashlib.sha256(text.encode()).hexdigest()}{self._suffix}"
+
+
+def _parsed(content: bytes) -> tuple[dict[str, Any], Seconds] | None:
+    """Work and times of an entry; None where it is none of ours, or of a version that kept others."""
+    try:
+        entry = json.loads(content)
+        work, seconds = entry["work"], entry["seconds"]
+        times = {str(name): float(value) for name, value in seconds.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (work, times) if isinstance(work, dict) and all(value > 0 for value in times.values()) else None
