@@ -1,4 +1,4 @@
-"""Times are measured anew, and nothing fails, whatever lies in the cache folder or keeps it from being one."""
+"""Times that were measured serve again; whatever else lies in the cache folder, nothing fails."""
 
 from __future__ import annotations
 

@@ -1,10 +1,20 @@
-"""``python -m napari_dsparse``: the command line where its script is not on the path."""
+"""The program ``napari-dsparse``, also as ``python -m napari_dsparse``."""
 
 from __future__ import annotations
 
 import sys
 
-from napari_dsparse.cli import main
+
+def run() -> int:
+    """Run the command line; an interrupt before it is loaded is one line, too."""
+    try:
+        from napari_dsparse.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("napari-dsparse: Interrupted before anything was begun.", file=sys.stderr)
+        return 130  # as shells know it: 128 + SIGINT
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())
