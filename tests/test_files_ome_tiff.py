@@ -138,7 +138,7 @@ def test_ome_tiff_holds_names_and_colours_of_the_classes(tmp_path: Path) -> None
 
 
 def test_names_with_characters_that_xml_lacks_do_no_harm(tmp_path: Path) -> None:
-    classes = (ClassInfo("a\x00b\ud800<c>", "#102030"),)
+    classes = (ClassInfo("a\x00b\x0b<c>", "#102030"),)
     path = export_labels(tmp_path / "out.ome.tif", random_labels((4, 5)), classes=classes)
     assert "1 = a b <c>" in "".join(ome_of(path, "Image").itertext())
 
