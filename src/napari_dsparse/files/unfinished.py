@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import shutil
 import time
 import uuid
 from pathlib import Path
 
-import psutil
+from napari_dsparse.files.processes import ProcessId
 
 #: Beginnings of the folders' names: for what is being written, and for a store that is being replaced.
 PARTIAL, FORMER = ".partial", ".former"
@@ -21,16 +19,11 @@ _ABANDONED_SECONDS = 7 * 24 * 3600
 #: Attempts to remove a folder that zarr's threads may still write into after an interrupt, and pauses.
 _REMOVALS, _REMOVAL_SECONDS = 20, 0.05
 
-#: Two start times of one process agree within so many seconds.
-_CLOCK_SECONDS = 2
-
 
 def new_folder(beside: Path, kind: str) -> Path:
     """Path of a hidden folder beside `beside`, whose name says which process made it."""
-    process = psutil.Process()
-    return (
-        beside.parent / f"{kind}-{_host()}-{process.pid}-{int(process.create_time())}-{uuid.uuid4().hex[:8]}"
-    )
+    own = ProcessId.current()
+    return beside.parent / f"{kind}-{own.host}-{own.pid}-{own.started}-{uuid.uuid4().hex[:8]}"
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -59,26 +52,13 @@ def remove(path: Path) -> None:
         time.sleep(_REMOVAL_SECONDS)
 
 
-def _host() -> str:
-    """This computer, in letters that say nothing about it."""
-    name = f"{platform.node()} {uuid.getnode()}"
-    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-
-
 def _is_abandoned(left: Path) -> bool:
     """True if the process that made a folder, as its name says, is no more."""
     parts = left.name.split("-")
     if len(parts) != 5 or not (parts[2].isdecimal() and parts[3].isdecimal()):
         return False
-    host, pid, started = parts[1], int(parts[2]), int(parts[3])
-    if host != _host():
-        return time.time() - _last_touched(left) > _ABANDONED_SECONDS
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - started) > _CLOCK_SECONDS)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.Error:
-        return False
+    gone = ProcessId(parts[1], int(parts[2]), int(parts[3])).is_gone()
+    return time.time() - _last_touched(left) > _ABANDONED_SECONDS if gone is None else gone
 
 
 def _last_touched(left: Path) -> float:
