@@ -20,6 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: its own subpackage.
 LAYERS = (
     ("errors", "stopping"),
+    ("checks",),
     ("machine",),
     ("ops",),
     ("images",),
@@ -28,6 +29,7 @@ LAYERS = (
     ("classifier",),
     ("training", "prediction", "files", "samples"),
     ("model",),
+    ("project",),
     ("__init__",),
     ("live",),
     ("gui",),
