@@ -29,7 +29,8 @@ from napari_dsparse.files.project_folder import (
     write_project,
 )
 from napari_dsparse.files.project_images import FoundImage, describe_image, find_image, open_image
-from napari_dsparse.files.project_strokes import open_strokes, write_strokes
+from napari_dsparse.files.project_strokes import StoredStrokes, open_strokes, write_strokes
+from napari_dsparse.images import ImageSource
 from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, train
 from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress
@@ -72,8 +73,6 @@ class Project:
         ------
         ProjectError, ExportError
             If the folder exists, has another suffix, or cannot be made.
-        LabelsError
-            If the classes are none.
         """
         path = checks.path("folder", folder)
         create_project(path, ProjectDescription(path.stem, () if classes is None else named_classes(classes)))
@@ -204,12 +203,7 @@ class Project:
         return self._placed(open_image(self._entry(image), file, self.folder)).image
 
     def find(self, image: Named) -> FoundImage:
-        """Open an image where it was, or where it was moved to.
-
-        Returns
-        -------
-        FoundImage
-            With `path` and `source`, its pixels as the engine reads them.
+        """Open an image where it was, or where it was moved to: its `path`, and its pixels as `source`.
 
         Raises
         ------
@@ -236,7 +230,7 @@ class Project:
 
         Parameters
         ----------
-        image : ProjectImage or str
+        image
         labels : integer array
             0 = not painted, 1..K = classes; the image's shape without the channel axis. Numpy, dask or zarr.
 
@@ -261,6 +255,22 @@ class Project:
         entry = replace(entry, strokes=name)
         self._now = self._now.with_image(entry)
         return entry
+
+    def painted(self) -> tuple[list[ImageSource], list[StoredStrokes]]:
+        """Images with strokes, and these strokes, as `train` takes them; neither is loaded into memory.
+
+        Raises
+        ------
+        LabelsError
+            If nothing is painted.
+        ImageError, ProjectError
+            If an image is not found, or its strokes are missing or damaged.
+        """
+        painted = [image for image in self.images if image.strokes is not None]
+        if not painted:
+            raise LabelsError(f"Project {str(self.folder)!r} has no strokes; give some to set_strokes.")
+        strokes = [open_strokes(self.folder, str(image.strokes), image.shape) for image in painted]
+        return [self.find(image).source for image in painted], strokes
 
     @property
     def model(self) -> Model | None:
@@ -299,17 +309,13 @@ class Project:
         Raises
         ------
         LabelsError, ImageError, DsparseError
-            As `train`, or if nothing is painted or an image is not found.
+            As `train`, or `painted`.
         """
         self._check_open()
-        painted = [image for image in self.images if image.strokes is not None]
-        if not painted:
-            raise LabelsError(
-                f"Project {str(self.folder)!r} has no strokes; paint some and give them to set_strokes."
-            )
+        sources, labels = self.painted()
         self.model = train(
-            [self.find(image).source for image in painted],
-            [open_strokes(self.folder, str(image.strokes), image.shape) for image in painted],
+            sources,
+            labels,
             classes=self.classes,
             network=network,
             seconds=seconds,
