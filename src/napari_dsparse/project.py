@@ -56,6 +56,7 @@ class Project:
         self._lock = lock
         self._search = tuple(search)
         self._saved = self._now = read_project(folder)
+        self._highest = max((each.number for each in self.images), default=0)  # no number is given twice
         self._model: Model | None = None
 
     @classmethod
@@ -169,16 +170,15 @@ class Project:
         entry = describe_image(
             path,
             self.folder,
-            1 + max((each.number for each in self.images), default=0),
+            self._highest + 1,
             labels_shape=getattr(labels, "shape", None),
             channel_axis=channel_axis,
             series=None if series is None else checks.whole_number("series", series),
         )
-        for other in self.images:
-            same_file = other.absolute_path == entry.absolute_path
-            if same_file and other.fingerprint.series == entry.fingerprint.series:
-                raise ProjectError(f"Image {str(path)!r} is in the project already; give its strokes there.")
-        before = self._now
+        place = entry.absolute_path, entry.fingerprint.series
+        if place in [(each.absolute_path, each.fingerprint.series) for each in self.images]:
+            raise ProjectError(f"Image {str(path)!r} is in the project already; give its strokes there.")
+        before, self._highest = self._now, entry.number
         self._change(images=(*self.images, entry))
         try:
             return entry if labels is None else self.set_strokes(entry, labels)
