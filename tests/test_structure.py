@@ -19,8 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Subpackages and top-level modules, lowest layer first; a module may import only from lower layers and from
 #: its own subpackage.
 LAYERS = (
-    ("errors", "stopping"),
-    ("checks",),
+    ("errors",),
+    ("checks", "stopping"),
     ("machine",),
     ("ops",),
     ("images",),

@@ -178,13 +178,12 @@ class Project:
         place = entry.absolute_path, entry.fingerprint.series
         if place in [(each.absolute_path, each.fingerprint.series) for each in self.images]:
             raise ProjectError(f"Image {str(path)!r} is in the project already; give its strokes there.")
-        before, self._highest = self._now, entry.number
-        self._change(images=(*self.images, entry))
-        try:
-            return entry if labels is None else self.set_strokes(entry, labels)
-        except BaseException:
-            self._now = before
-            raise
+        classes = self.classes
+        if labels is not None:
+            entry, classes = self._with_strokes(entry, labels)
+        self._change(images=(*self.images, entry), classes=classes)
+        self._highest = entry.number
+        return entry
 
     def remove(self, image: Named) -> None:
         """Take an image and its strokes out of the project; the file of the image stays where it is."""
@@ -246,14 +245,10 @@ class Project:
         ExportError
             If they cannot be written.
         """
-        entry = self._entry(image)
         self._check_open()
-        name, largest = write_strokes(self.folder, labels, entry.shape, entry.name)
-        known = self.classes
-        added = tuple(default_class(number) for number in range(len(known) + 1, largest + 1))
-        self._change(classes=known + added)
-        entry = replace(entry, strokes=name)
+        entry, classes = self._with_strokes(self._entry(image), labels)
         self._now = self._now.with_image(entry)
+        self._change(classes=classes)
         return entry
 
     def painted(self) -> tuple[list[ImageSource], list[StoredStrokes]]:
@@ -382,6 +377,12 @@ class Project:
     def _change(self, **fields: Any) -> None:
         self._check_open()
         self._now = replace(self._now, **fields)
+
+    def _with_strokes(self, image: ProjectImage, labels: Any) -> tuple[ProjectImage, tuple[ClassInfo, ...]]:
+        """The image with strokes, which are written, and the classes with those that are new in them."""
+        name, largest = write_strokes(self.folder, labels, image.shape, image.name)
+        added = tuple(default_class(number) for number in range(len(self.classes) + 1, largest + 1))
+        return replace(image, strokes=name), self.classes + added
 
     def _placed(self, found: FoundImage) -> FoundImage:
         """Remember, for the next that opens the project, where an image is."""
