@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,35 @@ def test_a_damaged_image_is_said_to_be_one(saved: Path) -> None:
         project.find(project.images[0])
 
 
+def test_an_image_with_a_damaged_part_is_not_added(folder: Path) -> None:
+    path = folder / "large.tif"
+    tifffile.imwrite(path, np.tile(make_image(0), (10, 10)), tile=(64, 64), compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].dataoffsets[9]
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = b"x" * 20
+    path.write_bytes(content)
+    with nd.Project.create(folder / "p.dsparse") as project:
+        with pytest.raises(ImageError, match=r"large\.tif.*cannot be read") as told:
+            project.add(path)
+        assert "\n" not in str(told.value)
+        assert not project.images
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_no_file_of_another_project_is_removed_or_written(saved: Path) -> None:
+    other = shutil.copytree(saved, saved.with_name("other.dsparse"))
+    shutil.rmtree(saved / "strokes")
+    (saved / "strokes").symlink_to(other / "strokes")
+    before = sorted((other / "strokes").iterdir())
+    with nd.Project.open(saved) as project:
+        with pytest.raises(ProjectError, match="a link out of the project"):
+            project.set_strokes("other.npy", make_strokes(9))
+        project.remove("other.npy")
+        project.save()
+    assert sorted((other / "strokes").iterdir()) == before
+
+
 def test_one_program_at_a_time_but_any_number_of_readers(saved: Path) -> None:
     project = nd.Project.open(saved)
     with pytest.raises(ProjectError, match="in this program already"):
@@ -317,6 +347,7 @@ REFUSED: list[tuple[Callable[[nd.Project, Path], Any], str]] = [
     (lambda p, f: nd.Project.open(f / "none.dsparse"), "does not exist"),
     (lambda p, f: nd.Project.open(f / "other.npy"), "is a file"),
     (lambda p, f: nd.Project.open(p.folder, read_only=3), "True or False"),
+    (lambda p, f: nd.Project.open(p.folder, image_folders=3), "image_folders is 3"),
     (lambda p, f: p.add(f / "none.tif"), "no file"),
     (lambda p, f: p.add(f / "other.npy"), "in the project already"),
     (lambda p, f: p.add(f / "day2" / ".." / "other.npy"), "in the project already"),

@@ -36,7 +36,7 @@ from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress
 
 Named = ProjectImage | str | PathLike[str]
-Folders = Iterable[str | PathLike[str]]
+Folders = str | PathLike[str] | Iterable[str | PathLike[str]]
 
 
 class Project:
@@ -88,7 +88,7 @@ class Project:
         Parameters
         ----------
         folder : path-like
-        image_folders : iterable of path-like
+        image_folders : path-like, or iterable of path-like
             Folders beneath which images are searched by name that are not where they were. The folder that
             the project is in is searched after them.
         read_only : bool
@@ -100,7 +100,7 @@ class Project:
             If it is none, is damaged, comes from a newer version, or another program has it open.
         """
         path = checks.path("folder", folder)
-        search = [checks.path("image_folders", each) for each in _several(image_folders)]
+        search = checks.paths("image_folders", image_folders)
         for each in search:
             if not each.is_dir():
                 raise ProjectError(f"There is no folder {str(each)!r} to search for images; check its name.")
@@ -269,7 +269,7 @@ class Project:
 
     @property
     def model(self) -> Model | None:
-        """The model that was trained last, or None."""
+        """The model that was trained last, or set; None at first."""
         if self._model is None and self._now.model is not None:
             self._model = Model(read_classifier(file_within(self.folder, self._now.model)))
         return self._model
@@ -394,7 +394,3 @@ class Project:
         return self._now.entry(
             image if isinstance(image, ProjectImage) else os.fspath(checks.path("image", image))
         )
-
-
-def _several(folders: Folders) -> list[str | PathLike[str]]:
-    return [folders] if isinstance(folders, str | PathLike) else list(folders)

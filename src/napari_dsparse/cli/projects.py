@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.files.project_description import ProjectImage
@@ -28,9 +29,9 @@ def images_of(project: Project) -> list[WantedImage]:
     count = Counter(image.name for image in project.images)
     wanted = []
     for image in project.images:
-        folder = PurePosixPath(image.path or Path(image.absolute_path).as_posix()).parent
-        name = f"{folder.name}_{image.name}" if count[image.name] > 1 else image.name
-        path = Path(image.absolute_path)
+        place = image.absolute_path if image.path is None else project.folder / image.path
+        path = Path(os.path.abspath(place))
+        name = f"{path.parent.name}_{image.name}" if count[image.name] > 1 else image.name
         wanted.append(WantedImage(path, path.with_name(name), partial(_open, project, image)))
     return wanted
 

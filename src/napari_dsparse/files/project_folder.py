@@ -105,7 +105,7 @@ def write_project(folder: Path, project: ProjectDescription) -> None:
 
 
 def file_within(folder: Path, name: str) -> Path:
-    """Path of a project's file.
+    """Path of a project's file or folder.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def file_within(folder: Path, name: str) -> Path:
         If it is a link to somewhere else.
     """
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not _is_within(folder, path):
         raise ProjectError(
             f"File {name!r} of project {str(folder)!r} is a link out of the project, which is not followed; "
             "put the file itself there."
@@ -124,8 +124,15 @@ def file_within(folder: Path, name: str) -> Path:
 def remove_unnamed(folder: Path, named: Set[str]) -> None:
     """Remove strokes and models that are not among those named; what cannot be removed stays."""
     for pattern, place in ((STROKES_NAME, f"{STROKES}/"), (MODEL_NAME, "")):
-        for path in (folder / place).glob("*"):
+        home = folder / place
+        if not _is_within(folder, home):
+            continue
+        for path in home.glob("*"):
             name = place + path.name
             if pattern.fullmatch(name) and name not in named:
                 with suppress(OSError):
                     path.unlink()
+
+
+def _is_within(folder: Path, path: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())

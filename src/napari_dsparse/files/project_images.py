@@ -12,7 +12,7 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.images.fingerprint import describe_difference, take_fingerprint
-from napari_dsparse.images.reading import ImageFile, read_image
+from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
 #: Files and folders beside a project that are looked at, unasked, for one that was moved.
@@ -75,7 +75,13 @@ def describe_image(
         axis = resolve_image(
             file.data, labels_shape=labels_shape, channel_axis=channel_axis, name=path.name
         ).channel_axis
-    fingerprint = take_fingerprint(file, axis)
+    try:
+        fingerprint = take_fingerprint(file, axis)
+    except DAMAGE as damage:
+        raise ImageError(
+            f"Image {str(path)!r} cannot be read ({_reason(damage)}); "
+            "save it again from the program that made it."
+        ) from damage
     entry = ProjectImage(number, path.name, None, "", axis, file.letters, fingerprint)
     return _placed(entry, path, folder)
 
@@ -133,9 +139,12 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
 def _difference(image: ProjectImage, file: ImageFile) -> str | None:
     try:
         return describe_difference(file, image.channel_axis, image.fingerprint)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        return f"its pixels cannot be read ({reason})"
+    except DAMAGE as damage:
+        return f"its pixels cannot be read ({_reason(damage)})"
+
+
+def _reason(damage: Exception) -> str:
+    return " ".join(str(damage).split()) or type(damage).__name__
 
 
 def _placed(image: ProjectImage, path: Path, folder: Path) -> ProjectImage:

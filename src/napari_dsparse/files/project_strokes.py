@@ -99,7 +99,7 @@ def write_strokes(folder: Path, labels: Any, shape: Sequence[int], image: str) -
     if not largest:
         return None, 0
     axes = resolve_axes(pixels.shape)
-    home = folder / STROKES
+    home = file_within(folder, STROKES)
     home.mkdir(exist_ok=True)
     # Classes are named in the project alone: renaming one leaves every file of strokes as it is.
     name = place_by_content(home, lambda path: write_label_tiff(path, pixels, axes, ()), "", _SUFFIX)
