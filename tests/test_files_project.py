@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as npst
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ExportError, LabelsError, ProjectError
+from napari_dsparse.files.atomic import place_by_content
 from napari_dsparse.files.project_description import (
     ProjectDescription,
     ProjectImage,
@@ -140,6 +141,7 @@ def make_project(folder: Path, value: int = 1) -> ProjectDescription:
     """A project of two images whose strokes, class and model all say `value`."""
     strokes = [write_strokes(folder, np.full((20, 30), value + i), (20, 30), "image")[0] for i in (0, 1)]
     known = Fingerprint((20, 30), "uint8", 0, 600, "0" * 32)
+    model = place_by_content(folder, lambda path: path.write_text(str(value)), "model-", ".safetensors")
     return ProjectDescription(
         "cells",
         (ClassInfo(f"class {value}", "#0072b2"),),
@@ -147,6 +149,7 @@ def make_project(folder: Path, value: int = 1) -> ProjectDescription:
             ProjectImage(i + 1, f"{i}.tif", f"../{i}.tif", f"/{i}.tif", None, "YX", known, strokes[i])
             for i in (0, 1)
         ),
+        model,
     )
 
 
@@ -188,9 +191,12 @@ def test_a_project_is_called_what_it_is(tmp_path: Path, name: str) -> None:
 
 def test_a_folder_that_exists_does_not_become_a_project(saved: Path, tmp_path: Path) -> None:
     (tmp_path / "other.dsparse").mkdir()
+    (tmp_path / "other.dsparse" / "notes.txt").write_text("mine")
     for folder in (saved, tmp_path / "other.dsparse"):
         with pytest.raises(ExportError, match="already exists"):
             create_project(folder, ProjectDescription("x"))
+    (tmp_path / "empty.dsparse").mkdir()
+    create_project(tmp_path / "empty.dsparse", ProjectDescription("x"))
 
 
 #: Saves one state after another and is killed at its n-th change of the file system, for every n; afterwards
@@ -210,13 +216,18 @@ while not survived:
     child = os.fork()
     if child == 0:
         left = step
-        def count(event, arguments):
+        def count(is_step):
             global left
-            is_step = event in STEPS or (event == "open" and arguments[2] & WRITES != 0)
             left -= is_step
             if is_step and left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(count)
+        def before(event, arguments):
+            count(event in STEPS or (event == "open" and arguments[2] & WRITES != 0))
+        def after(frame, event, function):
+            in_file = "pathlib" in frame.f_code.co_filename  # not each of the many of a TIFF
+            count(event == "c_return" and in_file and function.__name__ in ("open", "write"))
+        sys.addaudithook(before)
+        sys.setprofile(after)
         lock = FolderLock(folder)
         write_project(folder, make_project(folder, value + 2))
         lock.release()
@@ -238,6 +249,7 @@ def check_state(folder: Path) -> int:
     strokes = [open_strokes(folder, str(image.strokes), (20, 30)).load() for image in project.images]
     (value,) = np.unique(strokes[0])
     assert (strokes[1] == value + 1).all()
+    assert (folder / str(project.model)).read_text() == str(value)
     assert [info.name for info in project.classes] == [f"class {value}"]
     return int(value)
 
@@ -252,7 +264,7 @@ def test_killed_at_any_step_of_saving_a_project_is_old_or_new_as_a_whole(saved: 
     steps, old = map(int, run.stdout.split())
     assert steps > 20
     assert 10 < old < steps  # some were killed before the new state was there, and some after
-    assert {path.name for path in saved.iterdir()} == {"project.json", "strokes"}
+    assert {path.name.split("-")[0] for path in saved.iterdir()} == {"project.json", "strokes", "model"}
     write_project(saved, read_project(saved))
     assert len(list((saved / "strokes").iterdir())) == 2
 
@@ -288,8 +300,6 @@ def other_strokes(write: Callable[[Path], Any]) -> Callable[[Path], None]:
     """A damage: strokes that the description names properly, and that are not what they should be."""
 
     def damage(folder: Path) -> None:
-        from napari_dsparse.files.atomic import place_by_content
-
         name = place_by_content(folder / "strokes", write, "", ".ome.tif")
         edit_image(strokes=f"strokes/{name}")(folder)
 

@@ -40,10 +40,12 @@ def create_project(folder: Path, project: ProjectDescription) -> None:
     ProjectError
         If its name does not end in ``.dsparse``.
     ExportError
-        If something of that name exists, or it cannot be written.
+        If something of that name exists, but for an empty folder, or it cannot be written.
     """
     if folder.suffix != SUFFIX or folder.name == SUFFIX:
         raise ProjectError(f"A project is a folder NAME{SUFFIX}, not {folder.name!r}; choose such a name.")
+    with suppress(OSError):
+        folder.rmdir()  # an empty one only: a program that was killed may have left it
     with complete_or_absent(folder) as partial:
         partial.mkdir()
         (partial / STROKES).mkdir()
