@@ -13,6 +13,7 @@ import pytest
 
 from napari_dsparse.errors import ProjectError
 from napari_dsparse.files.lock import LOCK, FolderLock
+from napari_dsparse.files.unfinished import owner
 
 #: Locks a folder, says so, and waits.
 HOLDER = """
@@ -52,7 +53,7 @@ def change_lock(folder: Path, **fields: object) -> None:
 def test_a_lock_is_a_file_that_goes_when_it_is_released(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     lock.check()
-    assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert f"-{os.getpid()}-" in json.loads((tmp_path / LOCK).read_text())["owner"]
     lock.release()
     assert not list(tmp_path.iterdir())
     with pytest.raises(ProjectError, match="no longer open"):
@@ -102,7 +103,8 @@ def test_of_several_that_follow_a_dead_one_one_gets_the_lock(tmp_path: Path) -> 
 
 def test_a_number_that_a_later_process_has_again_is_no_owner(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
-    change_lock(tmp_path, started=1000)
+    host, pid, _ = owner().split("-")
+    change_lock(tmp_path, owner=f"{host}-{pid}-1000")
     again = FolderLock(tmp_path)
     again.check()
     lock.release()  # it was another's by then
@@ -111,7 +113,7 @@ def test_a_number_that_a_later_process_has_again_is_no_owner(tmp_path: Path) -> 
 
 def test_a_program_of_another_computer_may_be_alive(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
-    change_lock(tmp_path, host="aaaaaaaa", computer="microscope-3", pid=1)
+    change_lock(tmp_path, owner="aaaaaaaa-1-1000", computer="microscope-3")
     with pytest.raises(ProjectError, match=r"on the computer 'microscope-3' .* remove lock.json"):
         FolderLock(tmp_path)
     lock.release()
@@ -124,7 +126,7 @@ def test_a_lock_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
         lock.check()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 3}', '{"host": "a", "pid": -1}', "\0\1"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"owner": 3}', '{"owner": "x"}', "\0\1"])
 def test_a_damaged_lock_is_said_to_be_one(tmp_path: Path, content: str) -> None:
     (tmp_path / LOCK).write_text(content)
     with pytest.raises(ProjectError, match="remove that file if no program has the project open"):

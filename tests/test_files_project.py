@@ -29,7 +29,7 @@ from napari_dsparse.files.project_description import (
 )
 from napari_dsparse.files.project_folder import create_project, read_project, write_project
 from napari_dsparse.files.project_strokes import open_strokes, write_strokes
-from napari_dsparse.images.fingerprint import Fingerprint
+from napari_dsparse.images.identity import Fingerprint
 
 HEX = st.text("0123456789abcdef", min_size=32, max_size=32)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

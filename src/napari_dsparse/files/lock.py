@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import uuid
 import weakref
@@ -16,8 +17,7 @@ import psutil
 from napari_dsparse.errors import DsparseError, ExportError, ProjectError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.fields import Document, Fields
-from napari_dsparse.files.processes import ProcessId
-from napari_dsparse.files.unfinished import PARTIAL, new_folder, remove
+from napari_dsparse.files.unfinished import PARTIAL, is_alive, new_folder, owner, remove
 
 #: Name of the file that locks the folder it is in.
 LOCK = "lock.json"
@@ -25,8 +25,8 @@ LOCK = "lock.json"
 #: Attempts to lock a folder that others lock and unlock meanwhile, and pauses.
 _ATTEMPTS, _PAUSE_SECONDS = 20, 0.05
 
-#: Numbers of processes, and times in seconds, are smaller.
-_LARGEST = 2**53
+#: A process as `owner` names it: its computer, its number, and when it began.
+_OWNER = re.compile(r"[0-9a-f]+-[0-9]+-[0-9]+")
 
 #: Bytes a lock may have; real ones have some hundred.
 _LONGEST = 2**16
@@ -89,20 +89,17 @@ class FolderLock:
                 if held is None:  # released meanwhile, or never there: the folder cannot be written to
                     why = str(error)
                     continue
-            if not _is_abandoned(held, self._path):
+            if is_alive(_owner_of(held, self._path)):
                 raise ProjectError(_who_has_it(held, self._path))
             _set_aside(self._path, held)
         raise ProjectError(f"Project {str(self._path.parent)!r} cannot be locked: {why}")
 
 
 def _describe_this_program() -> str:
-    process, own = psutil.Process(), ProcessId.current()
     return json.dumps(
         {
-            "host": own.host,
-            "pid": own.pid,
-            "started": own.started,
-            "program": process.name(),
+            "owner": owner(),
+            "program": psutil.Process().name(),
             "computer": node(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
             "token": uuid.uuid4().hex,
@@ -127,24 +124,18 @@ def _fields(held: str, path: Path) -> Fields:
     return Fields.parse(held, Document(title, ProjectError, remedy))
 
 
-def _is_abandoned(held: str, path: Path) -> bool:
-    """True if the program that made the lock is no more."""
-    fields = _fields(held, path)
-    owner = ProcessId(
-        fields.text("host"), fields.whole("pid", 0, _LARGEST), fields.whole("started", 0, _LARGEST)
-    )
-    return owner.is_gone() is True
+def _owner_of(held: str, path: Path) -> str:
+    return _fields(held, path).matching("owner", _OWNER, "the name of a process")
 
 
 def _who_has_it(held: str, path: Path) -> str:
-    fields = _fields(held, path)
-    title, pid = f"Project {str(path.parent)!r}", fields.whole("pid", 0, _LARGEST)
-    since = f"since {fields.text('since')}"
-    owner = ProcessId(fields.text("host"), pid, fields.whole("started", 0, _LARGEST))
-    if owner == ProcessId.current():
+    fields, named = _fields(held, path), _owner_of(held, path)
+    title, since = f"Project {str(path.parent)!r}", f"since {fields.text('since')}"
+    if named == owner():
         return f"{title} is open in this program already, {since}; close it there first."
+    host, pid, _ = named.split("-")
     program = f"{fields.text('program')} (process {pid})"
-    if owner.is_gone() is None:
+    if host != owner().split("-")[0]:
         return (
             f"{title} is open in {program} on the computer {fields.text('computer')!r} {since}; close it "
             f"there, or remove {path.name} from the project if that computer no longer has it open."

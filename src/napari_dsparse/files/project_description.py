@@ -10,7 +10,7 @@ from napari_dsparse.classifier.classes import MOST_CLASSES, ClassInfo
 from napari_dsparse.errors import ProjectError
 from napari_dsparse.files.description import read_class
 from napari_dsparse.files.fields import Document, Fields
-from napari_dsparse.images.fingerprint import Fingerprint
+from napari_dsparse.images.identity import Fingerprint
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ from typing import Literal
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.images.fingerprint import describe_difference, take_fingerprint
+from napari_dsparse.images.identity import describe_difference, take_fingerprint
 from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
@@ -77,6 +77,8 @@ def describe_image(
         ).channel_axis
     try:
         fingerprint = take_fingerprint(file, axis)
+    except ImageError:
+        raise
     except DAMAGE as damage:
         raise ImageError(
             f"Image {str(path)!r} cannot be read ({_reason(damage)}); "
@@ -139,6 +141,8 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
 def _difference(image: ProjectImage, file: ImageFile) -> str | None:
     try:
         return describe_difference(file, image.channel_axis, image.fingerprint)
+    except ImageError:
+        raise
     except DAMAGE as damage:
         return f"its pixels cannot be read ({_reason(damage)})"
 

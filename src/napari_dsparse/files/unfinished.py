@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import shutil
 import time
 import uuid
 from pathlib import Path
 
-from napari_dsparse.files.processes import ProcessId
+import psutil
 
-#: Beginnings of the folders' names: for what is being written, and for a store that is being replaced.
-PARTIAL, FORMER = ".partial", ".former"
+#: Beginnings of the folders' names: for what is being written, for a store that is being replaced, and for
+#: what is computed so far.
+PARTIAL, FORMER, RESUMABLE = ".partial", ".former", ".resume"
 
 #: Whether a process of another computer is alive cannot be told; what it has not touched for so long is left.
 _ABANDONED_SECONDS = 7 * 24 * 3600
@@ -19,18 +22,27 @@ _ABANDONED_SECONDS = 7 * 24 * 3600
 #: Attempts to remove a folder that zarr's threads may still write into after an interrupt, and pauses.
 _REMOVALS, _REMOVAL_SECONDS = 20, 0.05
 
+#: Two start times of one process agree within so many seconds.
+_CLOCK_SECONDS = 2
+
+
+def owner() -> str:
+    """This process, in a way that no other one has."""
+    process = psutil.Process()
+    return f"{_host()}-{process.pid}-{int(process.create_time())}"
+
 
 def new_folder(beside: Path, kind: str) -> Path:
     """Path of a hidden folder beside `beside`, whose name says which process made it."""
-    own = ProcessId.current()
-    return beside.parent / f"{kind}-{own.host}-{own.pid}-{own.started}-{uuid.uuid4().hex[:8]}"
+    return beside.parent / f"{kind}-{owner()}-{uuid.uuid4().hex[:8]}"
 
 
 def clear_leftovers(folder: Path) -> None:
     """Remove from `folder` what processes that are no more left unfinished.
 
-    A store that was moved away to be replaced returns to its name where the new one did not get there. What a
-    live process writes, and whatever cannot be removed, is not touched.
+    A store that was moved away to be replaced returns to its name where the new one did not get there. What
+    is computed of a result is kept for a week, to go on from. What a live process writes, and whatever cannot
+    be removed, is not touched.
     """
     for left in folder.glob(f"{PARTIAL}-*"):
         if _is_abandoned(left):
@@ -40,6 +52,9 @@ def clear_leftovers(folder: Path) -> None:
             for store in left.iterdir():
                 if not os.path.lexists(folder / store.name):
                     store.rename(folder / store.name)
+            remove(left)
+    for left in folder.glob(f"{RESUMABLE}-*"):
+        if time.time() - _last_touched(left) > _ABANDONED_SECONDS:
             remove(left)
 
 
@@ -52,13 +67,35 @@ def remove(path: Path) -> None:
         time.sleep(_REMOVAL_SECONDS)
 
 
+def _host() -> str:
+    """This computer, in letters that say nothing about it."""
+    name = f"{platform.node()} {uuid.getnode()}"
+    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+
+
+def is_alive(named: str) -> bool:
+    """True if the process that `owner` named so may still run."""
+    parts = named.split("-")
+    if len(parts) != 3 or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        return False
+    if parts[0] != _host():
+        return True
+    try:
+        return bool(abs(psutil.Process(int(parts[1])).create_time() - int(parts[2])) <= _CLOCK_SECONDS)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
 def _is_abandoned(left: Path) -> bool:
     """True if the process that made a folder, as its name says, is no more."""
-    parts = left.name.split("-")
-    if len(parts) != 5 or not (parts[2].isdecimal() and parts[3].isdecimal()):
+    _, *parts = left.name.split("-")
+    if len(parts) != 4 or not (parts[1].isdecimal() and parts[2].isdecimal()):
         return False
-    gone = ProcessId(parts[1], int(parts[2]), int(parts[3])).is_gone()
-    return time.time() - _last_touched(left) > _ABANDONED_SECONDS if gone is None else gone
+    if parts[0] != _host():
+        return time.time() - _last_touched(left) > _ABANDONED_SECONDS
+    return not is_alive("-".join(parts[:3]))
 
 
 def _last_touched(left: Path) -> float:

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from napari_dsparse.images.fingerprint import Fingerprint, describe_difference, take_fingerprint
+from napari_dsparse.images.identity import Fingerprint, describe_difference, take_fingerprint
 from napari_dsparse.images.reading import ImageFile, read_image
 
 NUMBERS = st.one_of(
-    npst.integer_dtypes(endianness="="), npst.unsigned_integer_dtypes(endianness="="), npst.boolean_dtypes()
+    npst.integer_dtypes(endianness="=", sizes=(8, 16, 32)),
+    npst.unsigned_integer_dtypes(endianness="=", sizes=(8, 16, 32)),
+    npst.boolean_dtypes(),
 )
 
 
@@ -35,7 +37,6 @@ def test_any_changed_pixel_of_a_small_image_is_noticed(
 ) -> None:
     folder = tmp_path_factory.mktemp("images")
     axis = data.draw(st.sampled_from([None, *range(len(shape))])) if len(shape) > 2 else None
-    planes = [n for i, n in enumerate(shape) if i != axis][:-2]
     pixels = data.draw(npst.arrays(dtype, shape))
     known = fingerprint(save(folder / "a.npy", pixels), axis)
     assert describe_difference(read_image(save(folder / "b.npy", pixels.copy())), axis, known) is None
@@ -43,11 +44,10 @@ def test_any_changed_pixel_of_a_small_image_is_noticed(
     place = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
     changed[place] = ~changed[place]
     difference = describe_difference(read_image(save(folder / "c.npy", changed)), axis, known)
-    if np.prod(planes) <= 16:  # all planes are looked at
-        assert difference == "its pixels have other values"
+    assert difference == "its pixels have other values"
 
 
-def test_windows_cover_images_of_up_to_512_pixels(tmp_path: Path) -> None:
+def test_every_pixel_of_images_of_up_to_512_pixels_counts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (512, 512, 3), np.uint8)
     known = fingerprint(save(tmp_path / "a.npy", pixels), 2)
