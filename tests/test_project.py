@@ -124,6 +124,19 @@ def test_training_a_project_is_training_on_its_images_and_labels(saved: Path, tm
         assert (project.predict("other.npy") == BASE // 60 + 1).mean() > 0.9
 
 
+def test_relative_paths_go_on_meaning_what_they_meant(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with nd.Project.create("p.dsparse") as project:
+        project.add("day1/cells.tif", make_strokes(5))
+        monkeypatch.chdir(folder / "day2")
+        project.save()
+        np.testing.assert_array_equal(project.find("cells.tif").source.data[...], make_image(0))
+    with nd.Project.open("../p.dsparse", image_folders="..") as project:
+        monkeypatch.chdir(folder)
+        assert project.images[0].path == "../day1/cells.tif"
+        np.testing.assert_array_equal(project.strokes("cells.tif"), make_strokes(5))
+
+
 def test_what_is_painted_extends_the_classes(folder: Path) -> None:
     with nd.Project.create(folder / "p.dsparse") as project:
         assert project.classes == ()

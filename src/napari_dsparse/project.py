@@ -75,7 +75,7 @@ class Project:
         ProjectError, ExportError
             If the folder exists, has another suffix, or cannot be made.
         """
-        path = checks.path("folder", folder)
+        path = checks.path("folder", folder).absolute()
         create_project(path, ProjectDescription(path.stem, () if classes is None else named_classes(classes)))
         return cls(path, FolderLock(path), ())
 
@@ -99,8 +99,8 @@ class Project:
         ProjectError
             If it is none, is damaged, comes from a newer version, or another program has it open.
         """
-        path = checks.path("folder", folder)
-        search = checks.paths("image_folders", image_folders)
+        path = checks.path("folder", folder).absolute()
+        search = [each.absolute() for each in checks.paths("image_folders", image_folders)]
         for each in search:
             if not each.is_dir():
                 raise ProjectError(f"There is no folder {str(each)!r} to search for images; check its name.")
