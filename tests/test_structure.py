@@ -29,6 +29,7 @@ LAYERS = (
     ("classifier",),
     ("training", "prediction", "files", "samples"),
     ("model",),
+    ("project",),
     ("__init__",),
     ("live",),
     ("gui",),

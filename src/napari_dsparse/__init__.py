@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from napari_dsparse.model import Model, load_model, train
     from napari_dsparse.network import densify, patch_size
     from napari_dsparse.prediction.measurements import measure
+    from napari_dsparse.project import Project
 
 #: Where each public name lives.
 _HOMES = {
     "DsparseError": "errors",
     "Model": "model",
+    "Project": "project",
     "densify": "network",
     "load_model": "model",
     "measure": "prediction.measurements",
@@ -28,7 +30,17 @@ _HOMES = {
     "train": "model",
 }
 
-__all__ = ["DsparseError", "Model", "densify", "load_model", "measure", "ops", "patch_size", "train"]
+__all__ = [
+    "DsparseError",
+    "Model",
+    "Project",
+    "densify",
+    "load_model",
+    "measure",
+    "ops",
+    "patch_size",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

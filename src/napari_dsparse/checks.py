@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ def path(name: str, value: Any) -> Path:
     if not isinstance(given, str) or not given or "\0" in given:
         raise DsparseError(f"{name} is {_shown(value)}; give the name of a file.")
     return Path(given)
+
+
+def paths(name: str, value: Any) -> list[Path]:
+    """`value`, one path or several, as paths.
+
+    Raises
+    ------
+    DsparseError
+        If one of them is none.
+    """
+    is_one = isinstance(value, str | os.PathLike) or not isinstance(value, Iterable)
+    return [path(name, each) for each in ([value] if is_one else value)]
 
 
 def _shown(value: Any) -> str:

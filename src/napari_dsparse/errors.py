@@ -33,5 +33,9 @@ class ModelFileError(DsparseError):
     """A file is not a model this version can load."""
 
 
+class ProjectError(DsparseError):
+    """A folder is not a project this version can open, or another program has it open."""
+
+
 class ExportError(DsparseError):
     """A result cannot be written where or how it was asked for."""

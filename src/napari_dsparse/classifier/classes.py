@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from napari_dsparse.errors import DsparseError
+from napari_dsparse import checks
+from napari_dsparse.errors import DsparseError, LabelsError
 
 #: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
 DEFAULT_COLORS: tuple[str, ...] = (
@@ -70,3 +72,25 @@ def default_class(number: int) -> ClassInfo:
 def default_classes(count: int) -> tuple[ClassInfo, ...]:
     """The first `count` default classes."""
     return tuple(default_class(number) for number in range(1, count + 1))
+
+
+def named_classes(classes: Any) -> tuple[ClassInfo, ...]:
+    """Classes by their names or as they are; what cannot be saved is refused.
+
+    Raises
+    ------
+    LabelsError
+        If it is no sequence, or is empty or longer than `MOST_CLASSES`.
+    DsparseError
+        If a name is no text of printable characters.
+    """
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
+        raise LabelsError(f"Classes are {classes!r}; give a list of their names, one for each of 1, 2, ...")
+    if len(classes) > MOST_CLASSES:
+        raise LabelsError(f"{len(classes)} classes are too many; give at most {MOST_CLASSES}.")
+    return tuple(
+        entry
+        if isinstance(entry, ClassInfo)
+        else ClassInfo(checks.text(f"The name of class {i}", entry), default_class(i).color)
+        for i, entry in enumerate(classes, start=1)
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
+from napari_dsparse.cli.combinations import check_predict, check_train
 from napari_dsparse.cli.report import failure_line
 
 PROGRAM = "napari-dsparse"
@@ -23,6 +25,16 @@ ChannelAxis = int | Literal["auto"] | None
 
 class _Parser(argparse.ArgumentParser):
     """Reports a wrong argument in one line instead of printing the usage of every option."""
+
+    #: Gives the sentence that refuses arguments which do not go together, or None.
+    check: Callable[[argparse.Namespace], str | None] | None = None
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        parsed, rest = super().parse_known_args(args, namespace)
+        refusal = None if self.check is None or rest else self.check(parsed)
+        if refusal is not None:
+            self.error(refusal)
+        return parsed, rest
 
     def error(self, message: str) -> NoReturn:
         sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}; see {self.prog} --help."
@@ -50,15 +62,15 @@ _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 def _add_train(commands: _Commands) -> None:
     parser = _command(commands, "train", "learn a model from images and painted labels")
+    parser.check = check_train
+    parser.add_argument("--image", "-i", nargs="+", metavar="FILE", help="image(s) to learn from")
     parser.add_argument(
-        "--image", "-i", nargs="+", required=True, metavar="FILE", help="image(s) to learn from"
-    )
-    parser.add_argument(
-        "--labels", "-l", nargs="+", required=True, metavar="FILE",
+        "--labels", "-l", nargs="+", metavar="FILE",
         help="painted labels, one file per image, in the same order: 0 = not painted, 1..K = classes",
     )  # fmt: skip
+    _add_project(parser, "learn from all images and strokes of this project, which keeps the model")
     parser.add_argument(
-        "--output", "-o", required=True, metavar="MODEL", help="model to write (.safetensors)"
+        "--output", "-o", metavar="MODEL", help="model to write (.safetensors); not needed with --project"
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of classes 1, 2, ...")
     parser.add_argument("--network", default="auto", metavar="NAME", help="patch classifier (default: auto)")
@@ -77,13 +89,16 @@ def _add_train(commands: _Commands) -> None:
 
 def _add_predict(commands: _Commands) -> None:
     parser = _command(commands, "predict", "segment images with a model")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image(s) to segment")
+    parser.check = check_predict
     parser.add_argument(
-        "--model", "-m", required=True, metavar="MODEL", help="model that `train` or napari saved"
+        "images", nargs="*", metavar="IMAGE", help="image(s) to segment; by default those of the project"
     )
+    parser.add_argument("--model", "-m", metavar="MODEL", help="model that `train` or napari saved")
+    _add_project(parser, "segment by the model of this project")
     parser.add_argument(
-        "--output", "-o", required=True, metavar="OUT",
-        help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images",
+        "--output", "-o", metavar="OUT",
+        help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images; by default, for "
+        "the images of NAME.dsparse, the folder NAME_segmentation beside it",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
@@ -131,15 +146,21 @@ def _add_doctor(commands: _Commands) -> None:
     parser.add_argument("--plan", action="store_true", help="say in what form each layer predicts on a CPU")
 
 
-def _command(commands: _Commands, name: str, what: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=what, description=f"{what[0].upper()}{what[1:]}."
-    )
+def _command(commands: _Commands, name: str, what: str) -> _Parser:
+    parser = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error came from (for developers)"
     )
     return parser
+
+
+def _add_project(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--project", "-p", metavar="NAME.dsparse", help=what)
+    parser.add_argument(
+        "--image-folder", action="append", metavar="DIR",
+        help="folder to search for images of the project that were moved; may be repeated",
+    )  # fmt: skip
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,11 @@ from PIL import Image
 
 from napari_dsparse.cli.display import why_no_window
 from napari_dsparse.cli.inputs import InputImage
+from napari_dsparse.cli.learning import learning_line, say_record
 from napari_dsparse.cli.outputs import Outputs, check_writable
 from napari_dsparse.cli.overlay import draw_overlay
 from napari_dsparse.cli.report import Report
 from napari_dsparse.cli.results import segment, write
-from napari_dsparse.cli.train import learning_line, say_record
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images import resolve_image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -41,6 +41,25 @@ class InputImage:
     axes: str | None = None
     series: int = 0
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedImage:
+    """An image to segment, before it is opened.
+
+    Parameters
+    ----------
+    path : Path
+        Its file, as far as that is known.
+    name : Path
+        From which the names of its results are made.
+    open : callable
+        Opens it, given what the model expects; it raises ImageError where it cannot.
+    """
+
+    path: Path
+    name: Path
+    open: Callable[[Expected], InputImage]
 
 
 def read_input(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from napari_dsparse.classifier import TrainedClassifier
-from napari_dsparse.cli.inputs import InputImage, read_input
+from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
+from napari_dsparse.cli.projects import images_of, open_project
 from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segmented, write
-from napari_dsparse.errors import ExportError, ImageError
+from napari_dsparse.errors import ExportError, ImageError, ProjectError
 from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import checksum, read_classifier
 from napari_dsparse.files.pixels import Pixels
@@ -26,6 +30,7 @@ from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
+from napari_dsparse.project import Project
 
 #: Faults of one image, after which the next one is segmented.
 _SKIPPED = (ImageError, ExportError, OSError, MemoryError)
@@ -33,54 +38,77 @@ _SKIPPED = (ImageError, ExportError, OSError, MemoryError)
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Segment every image; one that cannot be is reported, and the others are segmented all the same."""
-    model = Path(arguments.model)
-    paths = [Path(name) for name in arguments.images]
+    wanted, read_model, model, output = _plan(arguments, report)
     planned = plan_outputs(
-        paths,
-        arguments.output,
+        [one.name for one in wanted],
+        output,
         arguments.format,
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
     )
     every = [path for outputs in planned for path in outputs.paths]
-    check_writable(every, [*paths, model], overwrite=arguments.overwrite, make_parents=True)
-    classifier = read_classifier(model)
+    inputs = [*(one.path for one in wanted), model]
+    check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
+    classifier = read_model()
     report.add(classes=[info.name for info in classifier.classes])
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
     alike = arguments.normalise == "model"
     where = arguments.device, arguments.precision, arguments.scheduler
     with _open_predictor(classifier, *where) if alike else nullcontext() as shared:
-        for path, outputs in zip(paths, planned, strict=True):
+        for one, outputs in zip(wanted, planned, strict=True):
             try:
-                image = _open_image(path, outputs, classifier, arguments, report)
+                image = _open_image(one, outputs, classifier, report)
                 found = _segment_image(image, outputs, classifier, shared, arguments, report)
-                facts.append({"image": str(path), "ok": True, **found})
+                facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
-                if len(paths) == 1:
+                if len(wanted) == 1:
                     raise
                 sentence = sentence_of(error)
-                facts.append({"image": str(path), "ok": False, "error": sentence})
-                failed.append(path.name)
+                facts.append({"image": str(one.path), "ok": False, "error": sentence})
+                failed.append(one.path.name)
                 report.complain(sentence)
             report.add(images=facts)
     if failed:
         raise ImageError(
-            f"{len(failed)} of {len(paths)} images could not be segmented ({', '.join(failed)}), for the "
+            f"{len(failed)} of {len(wanted)} images could not be segmented ({', '.join(failed)}), for the "
             "reasons given above; the others are done."
         )
 
 
+def _plan(
+    arguments: argparse.Namespace, report: Report
+) -> tuple[list[WantedImage], Callable[[], TrainedClassifier], Path, str]:
+    """Images, a function that reads the model, the model's file or folder, and the place of the results."""
+    named = [WantedImage(path, path, partial(_read, path, arguments)) for path in map(Path, arguments.images)]
+    if arguments.project is None:
+        model = Path(arguments.model)
+        return named, partial(read_classifier, model), model, arguments.output
+    project = open_project(arguments, read_only=True)
+    report.add(project=str(project.folder))
+    beside = project.folder.absolute().with_name(f"{project.folder.stem}_segmentation")
+    wanted = named or images_of(project)
+    if not wanted:
+        raise ImageError(f"Project {str(project.folder)!r} has no images; name some to segment.")
+    return wanted, partial(_model_of, project), project.folder, arguments.output or f"{beside}{os.sep}"
+
+
+def _read(path: Path, arguments: argparse.Namespace, expected: Expected) -> InputImage:
+    return read_input(path, arguments.channel_axis, expected=expected, series=arguments.series)
+
+
+def _model_of(project: Project) -> TrainedClassifier:
+    if project.model is None:
+        folder = str(project.folder)
+        raise ProjectError(f"Project {folder!r} has no model yet; run train --project {folder} first.")
+    return project.model.classifier
+
+
 def _open_image(
-    path: Path,
-    outputs: Outputs,
-    classifier: TrainedClassifier,
-    arguments: argparse.Namespace,
-    report: Report,
+    wanted: WantedImage, outputs: Outputs, classifier: TrainedClassifier, report: Report
 ) -> InputImage:
     """Read an image's description, and refuse results that could not be written."""
-    expected = Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters)
-    image = read_input(path, arguments.channel_axis, expected=expected, series=arguments.series)
+    image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
     place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
     for output in outputs.paths:
         channels = 0 if output == outputs.labels else 1

@@ -1,31 +1,47 @@
-"""``napari-dsparse train``: images and painted labels in, a model file out."""
+"""``napari-dsparse train``: images and painted labels, or a project, in; a model out."""
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import torch
 
-from napari_dsparse.classifier import TrainedClassifier
+from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.cli.inputs import read_input
+from napari_dsparse.cli.learning import learning_line, save_or_rescue, say_record
 from napari_dsparse.cli.outputs import check_writable
+from napari_dsparse.cli.projects import open_project, remarks_on_moves
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import ExportError, LabelsError
 from napari_dsparse.files.model import save_classifier
+from napari_dsparse.images import ImageSource
 from napari_dsparse.images.reading import read_labels
 from napari_dsparse.machine.devices import pick_device
-from napari_dsparse.training import TrainingProgress, train_classifier
+from napari_dsparse.model import Model
+from napari_dsparse.training import train_classifier
 
 
 def run(arguments: argparse.Namespace, report: Report) -> None:
     """Train and save."""
+    if arguments.project is None:
+        _learn_from_files(arguments, report)
+    else:
+        _learn_from_project(arguments, report)
+
+
+def _learn_from_files(arguments: argparse.Namespace, report: Report) -> None:
     output = Path(arguments.output)
     image_paths = [Path(name) for name in arguments.image]
     label_paths = [Path(name) for name in arguments.labels]
-    _check_names(output, image_paths, label_paths, overwrite=arguments.overwrite)
+    if len(image_paths) != len(label_paths):
+        raise LabelsError(
+            f"{len(image_paths)} images and {len(label_paths)} label files were given; "
+            "give one label file for every image, in the same order."
+        )
+    _check_output(output, [*image_paths, *label_paths], overwrite=arguments.overwrite)
     device = pick_device(arguments.device)
 
     labels = [read_labels(path) for path in label_paths]
@@ -34,13 +50,57 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         for path, painted in zip(image_paths, labels, strict=True)
     ]
     remarks = [remark for image in images for remark in image.remarks]
+    sources = [image.source for image in images]
+    classifier = _learn(sources, labels, arguments.classes, device, remarks, arguments, report)
+    save_or_rescue(classifier, lambda: save_classifier(classifier, output, overwrite=arguments.overwrite))
+    say_record(report, classifier)
+    report.wrote(output, "Model")
+
+
+def _learn_from_project(arguments: argparse.Namespace, report: Report) -> None:
+    """Learn from all images of a project with strokes; the model replaces the one it had."""
+    output = None if arguments.output is None else Path(arguments.output)
+    device = pick_device(arguments.device)
+    with open_project(arguments) as project:
+        if output is not None:
+            inputs = [Path(image.absolute_path) for image in project.images]
+            _check_output(output, inputs, overwrite=arguments.overwrite)
+        before = project.images
+        sources, labels = project.painted()
+        report.add(project=str(project.folder), images=[source.name for source in sources])
+        remarks = remarks_on_moves(before, project.images)
+        classifier = _learn(sources, labels, project.classes, device, remarks, arguments, report)
+
+        def save() -> None:
+            project.model = Model(classifier)
+            project.save()
+            if output is not None:
+                save_classifier(classifier, output, overwrite=arguments.overwrite)
+
+        save_or_rescue(classifier, save)
+    say_record(report, classifier)
+    report.wrote(project.folder, "Project, with its model")
+    if output is not None:
+        report.wrote(output, "Model")
+
+
+def _learn(
+    sources: Sequence[ImageSource],
+    labels: Sequence[Any],
+    classes: Sequence[str | ClassInfo] | None,
+    device: torch.device,
+    remarks: Sequence[str],
+    arguments: argparse.Namespace,
+    report: Report,
+) -> TrainedClassifier:
     for remark in remarks:
         report.say(remark)
-    report.say(f"Learning from {', '.join(path.name for path in image_paths)} on {device}")
-    classifier = train_classifier(
-        [image.source for image in images],
-        labels,
-        classes=arguments.classes,
+    report.add(device=str(device), remarks=list(remarks))
+    report.say(f"Learning from {', '.join(source.name for source in sources)} on {device}")
+    return train_classifier(
+        list(sources),
+        list(labels),
+        classes=classes,
         network=arguments.network,
         seconds=arguments.seconds,
         steps=arguments.steps,
@@ -48,64 +108,9 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         device=str(device),
         progress=lambda event: report.progress(learning_line(event)),
     )
-    _save(classifier, output, overwrite=arguments.overwrite)
-    say_record(report, classifier)
-    report.add(device=str(device), remarks=remarks)
-    report.wrote(output, "Model")
 
 
-def _save(classifier: TrainedClassifier, output: Path, *, overwrite: bool) -> None:
-    """Save what was learned; where that is no longer possible, somewhere else rather than not at all."""
-    try:
-        save_classifier(classifier, output, overwrite=overwrite)
-    except ExportError as error:
-        rescue = Path(tempfile.mkdtemp(prefix="napari-dsparse-")) / "model.safetensors"
-        save_classifier(classifier, rescue)
-        raise ExportError(f"{error} What was learned is kept in {rescue}.") from error
-
-
-def learning_line(event: TrainingProgress) -> str:
-    """One line on the progress of learning."""
-    scores = list(event.held_out_iou.values())
-    held_out = f", expected IoU {np.mean(scores):.2f}" if scores else ""
-    return f"Learning: step {event.step} of {event.planned_steps}, loss {event.loss:.3f}{held_out}"
-
-
-def say_record(report: Report, classifier: TrainedClassifier) -> None:
-    """Print the training record, and keep it for the closing JSON."""
-    record = classifier.record
-    known = [score for score in record.held_out_iou if score is not None]
-    held_out = (
-        f"expected IoU {np.mean(known):.2f}, by leaving out {record.held_out_strokes} strokes"
-        if known
-        else "too few places painted to tell how good it is"
-    )
-    report.say(
-        f"Learned from {record.strokes} strokes ({record.pixels} pixels) in {record.seconds:.1f} s, "
-        f"{record.steps} steps; {held_out}"
-    )
-    report.add(
-        network=classifier.spec.name,
-        channels=classifier.spec.channels,
-        classes=[info.name for info in classifier.classes],
-        painted=list(classifier.present),
-        seed=record.seed,
-        steps=record.steps,
-        train_seconds=round(record.seconds, 3),
-        strokes=record.strokes,
-        pixels=record.pixels,
-        held_out_iou=list(record.held_out_iou),
-        held_out_strokes=record.held_out_strokes,
-        versions=dict(record.versions),
-    )
-
-
-def _check_names(output: Path, images: Sequence[Path], labels: Sequence[Path], *, overwrite: bool) -> None:
-    if len(images) != len(labels):
-        raise LabelsError(
-            f"{len(images)} images and {len(labels)} label files were given; "
-            "give one label file for every image, in the same order."
-        )
+def _check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
     if output.suffix != ".safetensors":
         raise ExportError(f"Model name {output} must end in .safetensors; choose another name.")
-    check_writable([output], [*images, *labels], overwrite=overwrite)
+    check_writable([output], inputs, overwrite=overwrite)

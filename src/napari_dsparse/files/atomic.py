@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +54,50 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
         raise _unwritable(final, error) from error
     finally:
         remove(hidden)
+
+
+def place_by_content(folder: Path, write: Callable[[Path], object], before: str, suffix: str) -> str:
+    """Write a file whose name tells its content: an equal one that is there already is kept.
+
+    Parameters
+    ----------
+    folder : Path
+        It must exist.
+    write : callable
+        Called with the path to write to.
+    before, suffix : str
+        Parts of the name before and after the digest, 32 hexadecimal digits.
+
+    Returns
+    -------
+    str
+        The name in `folder`. It appears only when the file is complete.
+
+    Raises
+    ------
+    ExportError
+        If the system refuses to write.
+    """
+    hidden = new_folder(folder / f"{before}new{suffix}", PARTIAL)
+    partial = hidden / f"new{suffix}"
+    try:
+        clear_leftovers(folder)
+        hidden.mkdir()
+        write(partial)
+        final = folder / f"{before}{file_digest(partial)}{suffix}"
+        if not final.is_file() or file_digest(final) != file_digest(partial):
+            _place_file(partial, final, overwrite=True)
+    except OSError as error:
+        raise _unwritable(folder / f"{before}new{suffix}", error) from error
+    finally:
+        remove(hidden)
+    return final.name
+
+
+def file_digest(path: Path) -> str:
+    """A digest of a file's bytes, 32 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def check_target(path: Path, *, overwrite: bool = False) -> None:

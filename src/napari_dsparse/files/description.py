@@ -10,7 +10,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.spec import NetworkSpec
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.errors import DsparseError, ModelFileError
-from napari_dsparse.files.fields import Fields
+from napari_dsparse.files.fields import Document, Fields
 from napari_dsparse.images.normalisation import Normalisation
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
@@ -53,7 +53,9 @@ def read_description(text: str, file: str) -> TrainedClassifier:
     ModelFileError
         If the text is not a description, a field of it is missing or wrong, or a newer version wrote it.
     """
-    fields = Fields.parse(text, file)
+    fields = Fields.parse(
+        text, Document(f"Model file {file!r}", error=ModelFileError, remedy="save the model again")
+    )
     version = fields.whole("schema_version", 1, _LARGEST)
     if version > SCHEMA_VERSION:
         raise ModelFileError(
@@ -84,19 +86,21 @@ def read_description(text: str, file: str) -> TrainedClassifier:
     return TrainedClassifier(
         spec=spec,
         weights={},
-        classes=tuple(
-            ClassInfo(
-                entry.text("name").encode(errors="replace").decode(),
-                entry.matching("color", _COLOR, "a colour such as '#0072b2'"),
-            )
-            for entry in classes
-        ),
+        classes=tuple(map(read_class, classes)),
         priors=priors,
         normalisation=normalisation,
         channel_axis=fields.whole_or_none("channel_axis", -_MOST_AXES, _MOST_AXES - 1),
         n_symmetries=n_symmetries,
         record=_record(fields.inner("training")),
         letters=fields.text_if_given("axes"),
+    )
+
+
+def read_class(fields: Fields) -> ClassInfo:
+    """A class's name and colour."""
+    return ClassInfo(
+        fields.text("name").encode(errors="replace").decode(),
+        fields.matching("color", _COLOR, "a colour such as '#0072b2'"),
     )
 
 

@@ -6,39 +6,59 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from napari_dsparse.errors import ModelFileError
+from napari_dsparse.errors import DsparseError
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file with a JSON description, as messages name it.
+
+    Parameters
+    ----------
+    title : str
+        Kind and name: "Model file 'cells.safetensors'".
+    error : type
+        Class of the errors about it.
+    remedy : str
+        Advice where it is damaged: "save the model again".
+    """
+
+    title: str
+    error: type[DsparseError]
+    remedy: str
 
 
 class Fields:
-    """The fields of a JSON object in a model file; one that is missing or wrong is named in one sentence.
+    """The fields of a JSON object; one that is missing or wrong is named in one sentence.
 
     Parameters
     ----------
     values : mapping
         The parsed object.
-    file : str
-        Name of the file in messages.
+    document : Document
+        The file that it comes from.
     within : str
         Path of the object in the file, "" for the outermost.
     """
 
-    def __init__(self, values: Mapping[str, Any], file: str, within: str = "") -> None:
+    def __init__(self, values: Mapping[str, Any], document: Document, within: str = "") -> None:
         self._values = values
-        self._file = file
+        self._document = document
         self._within = within
 
     @classmethod
-    def parse(cls, text: str, file: str) -> Fields:
+    def parse(cls, text: str, document: Document) -> Fields:
         """Parse the outermost object."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ModelFileError(
-                f"The description in model file {file!r} is not JSON; it is damaged, save the model again."
+            raise document.error(
+                f"{document.title} has a description that is not JSON; it is damaged, {document.remedy}."
             ) from error
-        return cls({"description": values}, file).inner("description")
+        return cls({"description": values}, document).inner("description")
 
     def whole(self, key: str, low: int, high: int) -> int:
         """A whole number from `low` to `high`."""
@@ -48,6 +68,11 @@ class Fields:
     def whole_or_none(self, key: str, low: int, high: int) -> int | None:
         """A whole number from `low` to `high`, or null."""
         return None if self._get(key) is None else self.whole(key, low, high)
+
+    def wholes(self, key: str, low: int, high: int) -> tuple[int, ...]:
+        """A list of whole numbers from `low` to `high`."""
+        check = _list_of(lambda value: type(value) is int and low <= value <= high)
+        return tuple(self._checked(key, check, f"a list of whole numbers from {low} to {high}"))
 
     def number(self, key: str) -> float:
         """A finite number."""
@@ -79,37 +104,43 @@ class Fields:
             )
         )
 
+    def matching_or_none(self, key: str, pattern: re.Pattern[str], allowed: str) -> str | None:
+        """A string that matches a pattern in full, or null."""
+        return None if self._get(key) is None else self.matching(key, pattern, f"{allowed}, or null")
+
     def texts(self, key: str) -> tuple[tuple[str, str], ...]:
         """An object of strings, as pairs."""
         allowed = "an object of texts"
         values = self._checked(key, lambda value: isinstance(value, dict), allowed)
-        inner = Fields(values, self._file, self._path(key))
+        inner = Fields(values, self._document, self._path(key))
         return tuple((name, inner.text(name)) for name in values)
 
     def inner(self, key: str) -> Fields:
         """An object within this one."""
         value = self._checked(key, lambda value: isinstance(value, dict), "an object")
-        return Fields(value, self._file, self._path(key))
+        return Fields(value, self._document, self._path(key))
 
     def each(self, key: str) -> tuple[Fields, ...]:
         """A list of objects."""
         values = self._checked(key, _list_of(lambda value: isinstance(value, dict)), "a list of objects")
-        return tuple(Fields(value, self._file, f"{self._path(key)}[{i}]") for i, value in enumerate(values))
+        return tuple(
+            Fields(value, self._document, f"{self._path(key)}[{i}]") for i, value in enumerate(values)
+        )
 
     def refuse(self, key: str, allowed: str) -> NoReturn:
         """Raise the error for a field whose value is not allowed."""
         shown = repr(self._get(key))
         shown = shown if len(shown) <= 40 else shown[:37] + "..."
-        raise ModelFileError(
-            f"Model file {self._file!r} has {shown} for {self._path(key)!r}, which must be {allowed}; "
-            "it is damaged or not ours, save the model again."
+        raise self._document.error(
+            f"{self._document.title} has {shown} for {self._path(key)!r}, which must be {allowed}; "
+            f"it is damaged or not ours, {self._document.remedy}."
         )
 
     def _get(self, key: str) -> Any:
         if key not in self._values:
-            raise ModelFileError(
-                f"Model file {self._file!r} does not say {self._path(key)!r}; "
-                "it is damaged or not ours, save the model again."
+            raise self._document.error(
+                f"{self._document.title} does not say {self._path(key)!r}; "
+                f"it is damaged or not ours, {self._document.remedy}."
             )
         return self._values[key]
 

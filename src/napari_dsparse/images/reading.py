@@ -26,7 +26,7 @@ from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
 _CHANNEL_LETTERS = "CS"
 
 #: Exceptions of the readers for a damaged file or a wrong suffix.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     ValueError,
@@ -227,7 +227,7 @@ def _read(
         return replace(content, data=np.array(content.data)) if in_memory else content
     except DsparseError as known:
         raise error(str(known)) from known
-    except _DAMAGE as damage:
+    except DAMAGE as damage:
         reason = " ".join(str(damage).split()) or type(damage).__name__
         raise error(
             f"File {str(file)!r} cannot be read ({reason}); "

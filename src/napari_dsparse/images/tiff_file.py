@@ -50,7 +50,7 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
     tifffile.TiffFileError, ValueError, OSError, zlib.error
         If it is not a TIFF, damaged, or compressed in a way that is not installed.
     """
-    with _quiet_tifffile(), tifffile.TiffFile(path) as tiff:
+    with quiet_tifffile(), tifffile.TiffFile(path) as tiff:
         every = list(tiff.series)
         if not every:
             raise ValueError("it holds no image")
@@ -140,7 +140,7 @@ def _check_complete(tiff: tifffile.TiffFile, path: Path, series: Any) -> Iterato
 
 
 @contextmanager
-def _quiet_tifffile() -> Iterator[None]:
+def quiet_tifffile() -> Iterator[None]:
     """Keep tifffile's log off the terminal: what matters of it is said in remarks and errors."""
     logger = logging.getLogger("tifffile")
     before = logger.disabled

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dsparse import checks
-from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_class, default_classes
-from napari_dsparse.classifier.classes import MOST_CLASSES
+from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_classes
+from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.errors import ImageError, LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.stopping import StopFlag, as_stop_callable
@@ -83,7 +83,7 @@ def train_classifier(
     hold_out = checks.truth("hold_out", hold_out)
     checks.function("progress", progress)
     stopped = as_stop_callable(stop)
-    named = None if classes is None else _check_classes(classes)
+    named = None if classes is None else named_classes(classes)
     sources, strokes = _gather(images, labels, channel_axis)
     known = named or default_classes(max((stroke.label for stroke in strokes), default=0))
     trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
@@ -136,17 +136,3 @@ def _as_source(image: Any, paint: Any, channel_axis: int | Literal["auto"] | Non
             "give labels of the image's shape."
         )
     return image
-
-
-def _check_classes(classes: Sequence[str | ClassInfo]) -> tuple[ClassInfo, ...]:
-    """Classes as they are kept: what cannot be saved is refused before anything is learned."""
-    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
-        raise LabelsError(f"Classes are {classes!r}; give a list of their names, one for each of 1, 2, ...")
-    if len(classes) > MOST_CLASSES:
-        raise LabelsError(f"{len(classes)} classes are too many; give at most {MOST_CLASSES}.")
-    return tuple(
-        entry
-        if isinstance(entry, ClassInfo)
-        else ClassInfo(checks.text(f"The name of class {i}", entry), default_class(i).color)
-        for i, entry in enumerate(classes, start=1)
-    )

@@ -1,0 +1,197 @@
+"""Images of a project on disk: described when they are added, and found again where they were moved to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from napari_dsparse.errors import ImageError
+from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.images.identity import describe_difference, take_fingerprint
+from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
+from napari_dsparse.images.zarr_file import STORE_MARKS
+
+#: Files and folders beside a project that are looked at, unasked, for one that was moved.
+_MOST_ENTRIES = 100_000
+
+_ADVICE = "say where it is with project.locate(image, path) or --image-folder DIR"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundImage:
+    """An image of a project, and the file it was found in.
+
+    Parameters
+    ----------
+    image : ProjectImage
+        With the paths of that file.
+    path : Path
+    source : ImageSource
+        Its pixels, with the channels where they were when it was added.
+    """
+
+    image: ProjectImage
+    path: Path
+    source: ImageSource
+
+
+def describe_image(
+    path: Path,
+    folder: Path,
+    number: int,
+    *,
+    labels_shape: Sequence[int] | None = None,
+    channel_axis: int | Literal["auto"] | None = "auto",
+    series: int | None = None,
+) -> ProjectImage:
+    """An entry for an image that is added to the project in `folder`.
+
+    Parameters
+    ----------
+    path, folder : Path
+    number : int
+        Its number in the project.
+    labels_shape : sequence of int, optional
+        Shape of labels that belong to it: they settle which axis holds channels.
+    channel_axis : int, None or "auto"
+        Axis that holds the channels; by default what the labels, or else the file, say.
+    series : int, optional
+        Which image of a file with several; the largest by default.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read or does not fit the labels.
+    """
+    if channel_axis == "auto":
+        file = read_image(path, labels_shape=labels_shape, series=series)
+        axis = file.channel_axis
+    else:
+        file = read_image(path, series=series)
+        axis = resolve_image(
+            file.data, labels_shape=labels_shape, channel_axis=channel_axis, name=path.name
+        ).channel_axis
+    try:
+        fingerprint = take_fingerprint(file, axis)
+    except ImageError:
+        raise
+    except DAMAGE as damage:
+        raise ImageError(
+            f"Image {str(path)!r} cannot be read ({_reason(damage)}); "
+            "save it again from the program that made it."
+        ) from damage
+    entry = ProjectImage(number, path.name, None, "", axis, file.letters, fingerprint)
+    return _placed(entry, path, folder)
+
+
+def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
+    """The image of a project from a file that may hold it.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or holds another image.
+    """
+    file = read_image(path, series=image.fingerprint.series)
+    difference = _difference(image, file)
+    if difference is not None:
+        raise ImageError(
+            f"File {str(path)!r} is not the image {image.name!r} that the project's strokes are on: "
+            f"{difference}; {_ADVICE}."
+        )
+    source = ImageSource(file.data, image.channel_axis, path.name, image.letters)
+    return FoundImage(_placed(image, path, folder), path, source)
+
+
+def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -> FoundImage:
+    """The image of a project where it was recorded, or where it was moved to.
+
+    Parameters
+    ----------
+    image : ProjectImage
+    folder : Path
+        Of the project: paths are relative to it.
+    search : sequence of Path
+        Folders beneath which files of the same name are looked at; after them the one the project is in.
+
+    Raises
+    ------
+    ImageError
+        If no file holds the image; it says so of the first of that name, or that there is none.
+    """
+    refusal: ImageError | None = None
+    for path in _candidates(image, folder, search):
+        try:
+            return open_image(image, path, folder)
+        except ImageError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    beneath = " and ".join(repr(str(each)) for each in (*search, folder.parent))
+    raise ImageError(
+        f"Image {image.name!r} of the project is neither at {image.absolute_path!r} nor beneath {beneath}; "
+        f"{_ADVICE}."
+    )
+
+
+def _difference(image: ProjectImage, file: ImageFile) -> str | None:
+    try:
+        return describe_difference(file, image.channel_axis, image.fingerprint)
+    except ImageError:
+        raise
+    except DAMAGE as damage:
+        return f"its pixels cannot be read ({_reason(damage)})"
+
+
+def _reason(damage: Exception) -> str:
+    return " ".join(str(damage).split()) or type(damage).__name__
+
+
+def _placed(image: ProjectImage, path: Path, folder: Path) -> ProjectImage:
+    """The entry with the paths of a file."""
+    there = os.path.abspath(path)
+    try:
+        relative = Path(os.path.relpath(there, os.path.abspath(folder))).as_posix()
+    except ValueError:  # on another drive
+        relative = None
+    return replace(image, name=path.name, path=relative, absolute_path=there)
+
+
+def _candidates(image: ProjectImage, folder: Path, search: Sequence[Path]) -> Iterator[Path]:
+    """Existing files that may be the image, the likeliest first, each once."""
+    seen: set[str] = set()
+    for path in _places(image, folder, search):
+        key = os.path.realpath(path)
+        if key not in seen and path.exists():
+            seen.add(key)
+            yield path
+
+
+def _places(image: ProjectImage, folder: Path, search: Sequence[Path]) -> Iterator[Path]:
+    if image.path is not None:
+        yield Path(os.path.normpath(folder / image.path))
+    yield Path(image.absolute_path)
+    for each in search:
+        yield from _namesakes(image.name, each, None)
+    yield from _namesakes(image.name, folder.absolute().parent, _MOST_ENTRIES)
+
+
+def _namesakes(name: str, folder: Path, most: int | None) -> Iterator[Path]:
+    """Files, or Zarr stores, of that name beneath a folder; those in stores and projects are left out."""
+    looked_at = 0
+    for here, folders, files in os.walk(folder):
+        folders.sort()
+        if name in folders or name in files:
+            yield Path(here, name)
+        folders[:] = [each for each in folders if not _is_closed(Path(here, each))]
+        looked_at += len(folders) + len(files)
+        if most is not None and looked_at > most:
+            return
+
+
+def _is_closed(folder: Path) -> bool:
+    return folder.suffix == ".dsparse" or any((folder / mark).exists() for mark in STORE_MARKS)
