@@ -34,7 +34,7 @@ MEGABYTES, FILES, THREADS = 40.0, 2, 2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a process holds after a round, and how long its strokes took to be learned."""
+    """Holdings of the process after a round, and the seconds that a stroke took to be learned."""
 
     megabytes: float
     files: int
