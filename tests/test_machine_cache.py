@@ -24,7 +24,7 @@ class Work:
 
 
 def measured(folder: Path, content: bytes | None) -> tuple[object, int]:
-    """Find work whose entry holds `content`, as a new process does; what is found, and how often it measures."""
+    """Find work whose entry holds `content`, as a new process does; with how often it was measured."""
     times: MeasuredTimes[Work] = MeasuredTimes(".test")
     name = times._entry(Work(3))
     if content is not None:
