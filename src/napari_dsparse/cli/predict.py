@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.prediction import Prediction, Predictor, TilePredictor
-from napari_dsparse.prediction.cluster import ClusterPredictor
+from napari_dsparse.prediction.cluster import Cluster
+from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 
 #: Faults of one image, after which the next one is segmented.
@@ -44,13 +47,15 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     report.add(classes=[info.name for info in classifier.classes])
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
-    alike = arguments.normalise == "model"
-    where = arguments.device, arguments.precision, arguments.scheduler
-    with _open_predictor(classifier, *where) if alike else nullcontext() as shared:
+    with _predictors(arguments, report) as predictor_of:
+        shared = predictor_of(classifier) if arguments.normalise == "model" else None
         for path, outputs in zip(paths, planned, strict=True):
             try:
                 image = _open_image(path, outputs, classifier, arguments, report)
-                found = _segment_image(image, outputs, classifier, shared, arguments, report)
+                if shared is not None:
+                    _mention_exposure(classifier, image, report)
+                predictor = shared or predictor_of(normalised_to(classifier, image.source))
+                found = _segment_image(image, outputs, predictor, arguments, report)
                 facts.append({"image": str(path), "ok": True, **found})
             except _SKIPPED as error:
                 if len(paths) == 1:
@@ -90,33 +95,21 @@ def _open_image(
 def _segment_image(
     image: InputImage,
     outputs: Outputs,
-    classifier: TrainedClassifier,
-    shared: TilePredictor | None,
+    predictor: TilePredictor,
     arguments: argparse.Namespace,
     report: Report,
 ) -> dict[str, Any]:
-    """Segment an image and write the results; `shared` is None where each image is normalised by itself."""
+    """Segment an image and write the results."""
     started = time.perf_counter()
-    if shared is not None:
-        _mention_exposure(classifier, image, report)
-        own: AbstractContextManager[TilePredictor] = nullcontext(shared)
-    else:
-        own = _open_predictor(
-            normalised_to(classifier, image.source),
-            arguments.device,
-            arguments.precision,
-            arguments.scheduler,
-        )
-    with own as predictor:
-        prediction = segment(
-            predictor,
-            image,
-            report,
-            probabilities=arguments.probabilities,
-            uncertainty=arguments.uncertainty,
-        )
+    prediction = segment(
+        predictor,
+        image,
+        report,
+        probabilities=arguments.probabilities,
+        uncertainty=arguments.uncertainty,
+    )
     seconds = time.perf_counter() - started
-    write(prediction, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
+    write(prediction, image, predictor.classifier.classes, outputs, report, overwrite=arguments.overwrite)
     return _facts(image, prediction, outputs, seconds)
 
 
@@ -133,12 +126,17 @@ def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: 
         )
 
 
-def _open_predictor(
-    classifier: TrainedClassifier, device: str, precision: str, scheduler: str | None
-) -> AbstractContextManager[TilePredictor]:
-    if scheduler is not None:
-        return ClusterPredictor(classifier, scheduler, device, precision)
-    return nullcontext(Predictor(classifier, device, precision=precision))
+@contextmanager
+def _predictors(
+    arguments: argparse.Namespace, report: Report
+) -> Iterator[Callable[[TrainedClassifier], TilePredictor]]:
+    """Makes predictors of classifiers: in this process, or on one cluster for all of them."""
+    where = {"device": arguments.device, "precision": arguments.precision}
+    if arguments.scheduler is None:
+        yield partial(Predictor, **where)
+        return
+    with Cluster(arguments.scheduler, arguments.wait, report.say) as cluster:
+        yield lambda classifier: ClusterPredictor(classifier, cluster, **where)
 
 
 def _facts(image: InputImage, prediction: Prediction, outputs: Outputs, seconds: float) -> dict[str, Any]:
