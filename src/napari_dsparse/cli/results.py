@@ -27,7 +27,9 @@ def segment(
         image.source,
         probabilities=probabilities,
         uncertainty=uncertainty,
-        progress=lambda share: report.progress(f"Segmenting {image.source.name}: {int(100 * share)} %"),
+        progress=lambda share: report.progress(
+            f"Segmenting {image.source.name}: {int(100 * share)} %", share
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.machine.allocator import keep_freed_memory
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, even_parts
@@ -192,6 +193,7 @@ def do_job(job: Job) -> list[TilePrediction]:
         )
     if _memory.setting != job.setting:
         _memory.setting = None
+        keep_freed_memory()
         classifier = pickle.loads(job.setting.model)
         _memory.predictor = Predictor(classifier, job.setting.device, precision=job.setting.precision)
         _memory.setting = job.setting
