@@ -11,8 +11,8 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +82,7 @@ class Cluster:
             elif not _ADDRESS.fullmatch(self._scheduler):
                 address = _address_in(Path(self._scheduler))
             self._client = until_ready.enter_context(_connect(address))
+            until_ready.enter_context(_unlogged())
             self._wait_for_first_worker(address)
             _check_versions(self._client, address)
             if self._client.run_on_scheduler(_shows_dashboard):
@@ -117,11 +118,13 @@ class Cluster:
             self._asked = now = time.monotonic()
         if self._threads:
             self._without_since = None
-        elif self._without_since is None:
+            return self._threads
+        patience = self._patience if self._answers else PATIENCE
+        if self._without_since is None:
             self._without_since = now
-            what = "Its workers are all gone" if self._answers else "It does not answer"
-            self._say(f"Scheduler {self._scheduler!r}: {what}; waiting for up to {self._patience:g} s.")
-        elif now - self._without_since > self._patience:
+            what = "all its workers are gone" if self._answers else "it does not answer"
+            self._say(f"Scheduler {self._scheduler!r}: {what}; waiting up to {patience:g} s.")
+        elif now - self._without_since > patience:
             raise DsparseError(self._workers_gone() if self._answers else self._scheduler_ended())
         return self._threads
 
@@ -211,6 +214,18 @@ def _local_cluster() -> Any:
         memory_limit=None,
         silence_logs=logging.CRITICAL,
     )
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Within, the client logs nothing of what is said in a sentence: that the scheduler is lost."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _connect(address: str) -> Any:
