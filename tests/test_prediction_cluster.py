@@ -33,7 +33,7 @@ from napari_dsparse.prediction import (
     tiles,
 )
 from napari_dsparse.prediction.cluster import Cluster
-from napari_dsparse.prediction.cluster_predictor import PIECES_PER_THREAD, ClusterPredictor
+from napari_dsparse.prediction.cluster_predictor import ClusterPredictor, window
 from napari_dsparse.training import train_classifier
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra `cluster`) is not installed")
@@ -228,8 +228,8 @@ def test_only_a_bounded_number_of_pieces_is_read_ahead_and_none_is_kept(
         ):
             came += 1
     assert came == len(planes)
-    assert max(ahead) == PIECES_PER_THREAD * 2
-    assert max(kept) <= PIECES_PER_THREAD * 2 + 1
+    assert max(ahead) == window(2) < len(planes)
+    assert max(kept) <= window(2) + 1
 
 
 def test_the_window_follows_the_workers(
@@ -268,8 +268,8 @@ def test_the_window_follows_the_workers(
                     yield prediction
 
         predict_while(join, Counting(classifier, opened), source, expected)
-    assert most[1] == PIECES_PER_THREAD
-    assert PIECES_PER_THREAD < most[3] <= 3 * PIECES_PER_THREAD
+    assert most[1] == window(1)
+    assert window(1) < most[3] <= window(3)
 
 
 def test_one_of_two_workers_is_killed(

@@ -15,7 +15,7 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.prediction import Predictor, blocks, pieces, plan_tiles, tiles
 from napari_dsparse.prediction.blocks import BlockGrid
-from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces
+from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces, share_out
 
 
 @settings(max_examples=50, deadline=None)
@@ -111,3 +111,28 @@ def test_a_worker_with_another_version_refuses_a_job(monkeypatch):
 def test_a_piece_says_where_it_is():
     piece = Piece((tiles.Tile((2, 0), (0, 50), (40, 80)), tiles.Tile((2, 0), (0, 50), (80, 120))))
     assert str(piece) == "plane 2, 0, rows 0 to 50, columns 40 to 120"
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 9))
+def test_shared_out_pieces_hold_the_same_tiles(rows, columns, threads):
+    spec = NetworkSpec("context", 1, 2)
+    plan = plan_tiles((rows, columns), spec)
+    shared = share_out(plan_pieces(plan), threads, BlockGrid.over(plan, spec.block_halo))
+    assert sorted(tile for piece in shared for tile in piece.tiles) == sorted(plan)
+
+
+@pytest.mark.parametrize(
+    ("shape", "threads", "number"),
+    [((1024, 1024), 1, 1), ((1024, 1024), 2, 2), ((2048, 2048), 2, 2), ((2048, 2048), 16, 16)],
+)
+def test_pieces_are_as_large_as_threads_allow(shape, threads, number):
+    spec = NetworkSpec("context", 1, 2)
+    plan = plan_tiles(shape, spec)
+    shared = share_out(plan_pieces(plan), threads, BlockGrid.over(plan, spec.block_halo))
+    assert len(shared) == number
+    assert len({piece.pixels for piece in shared}) == 1
+
+
+def test_nothing_is_shared_out_to_anyone():
+    assert share_out([], 3, BlockGrid((), (), 0)) == []

@@ -19,13 +19,11 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster, lacks_package
-from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces
+from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces, share_out
 from napari_dsparse.prediction.predictor import TilePrediction, check_channels
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 
-#: Pieces on their way for every thread of a worker: one that is computed, one that waits.
-PIECES_PER_THREAD = 2
 #: Losses of a piece after which it is given up.
 MOST_LOSSES = 3
 #: Seconds between two looks at what is done, and for a result to arrive before it is asked for again.
@@ -77,14 +75,16 @@ class ClusterPredictor:
         tiles = tuple(tiles)
         waiting = plan_pieces(tiles)
         grid = BlockGrid.over(tiles, self.classifier.spec.block_halo) if tiles else None
+        shared_among = 0
         underway: dict[Piece, Any] = {}
         losses: Counter[Piece] = Counter()
         try:
             while (waiting or underway) and not stopped():
                 moved = False
                 threads = self._cluster.threads()
-                if waiting and grid and len(underway) < PIECES_PER_THREAD * threads:
-                    _share_out(waiting, threads - len(underway))
+                if waiting and grid and len(underway) < window(threads):
+                    if threads != shared_among:
+                        waiting, shared_among = share_out(waiting, threads, grid), threads
                     piece = waiting.pop(0)
                     job = make_job(self._setting, source, piece, grid, self.classifier.spec.local_patch)
                     underway[piece] = self._cluster.submit(do_job, job)
@@ -113,13 +113,9 @@ class ClusterPredictor:
                 future.release()
 
 
-def _share_out(waiting: list[Piece], idle: int) -> None:
-    """Halve the largest pieces until there is one for every idle thread; single tiles stay whole."""
-    while len(waiting) < idle:
-        number, largest = max(enumerate(waiting), key=lambda numbered: len(numbered[1].tiles))
-        if len(largest.tiles) == 1:
-            return
-        waiting[number : number + 1] = largest.halves()
+def window(threads: int) -> int:
+    """Pieces on their way at most: one that each thread computes, and one that waits for every second."""
+    return threads + threads // 2 + 1 if threads else 0
 
 
 def _result(future: Any, piece: Piece, name: str) -> list[TilePrediction] | None:

@@ -6,10 +6,11 @@ pieces are as large as a worker can bear, unless that leaves workers without any
 
 from __future__ import annotations
 
+import heapq
 import pickle
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -25,9 +26,11 @@ from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, even_parts
 
-#: Most rows and columns of a piece of several tiles. Of the default network, 1024 x 1024 pixels take a core
-#: about a second and cost a quarter more than as part of a whole image; single tiles, three quarters.
-PIECE = 1024
+#: Most rows and columns of a piece of several tiles. With the default network, surroundings make it cost a
+#: third more than a whole image's share; single tiles of 600 pixels would cost more than twice as much.
+PIECE = 2048
+#: Pieces per thread beyond which it no longer matters how evenly they can be shared out.
+ENOUGH_PER_THREAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class Piece:
     def pixels(self) -> int:
         """Number of pixels."""
         return sum(tile.pixels for tile in self.tiles)
+
+    def blocks(self, grid: BlockGrid) -> set[Tile]:
+        """Blocks that the tiles read."""
+        return {block for tile in self.tiles for block in grid.of(tile)}
 
     def halves(self) -> tuple[Piece, ...]:
         """Two pieces of whole tiles, cut across the longer side; the piece itself if it is one tile."""
@@ -88,6 +95,37 @@ def plan_pieces(tiles: Sequence[Tile]) -> list[Piece]:
             cells.setdefault((row_group[tile.rows], column_group[tile.columns]), []).append(tile)
         pieces += [Piece(tuple(cell)) for cell in cells.values()]
     return sorted(pieces, key=lambda piece: -piece.pixels)
+
+
+def share_out(pieces: Sequence[Piece], threads: int, grid: BlockGrid) -> list[Piece]:
+    """The pieces, or smaller ones where `threads` are then done earlier; largest first.
+
+    Smaller pieces compute more of each other's surroundings, and are shared out more evenly.
+    """
+    if len(pieces) >= ENOUGH_PER_THREAD * threads:
+        return list(pieces)
+    pieces, costs = list(pieces), {piece: len(piece.blocks(grid)) for piece in pieces}
+    best, least = pieces, _longest(pieces, threads, costs)
+    while len(pieces) < ENOUGH_PER_THREAD * threads:
+        largest = max(pieces, key=lambda piece: len(piece.tiles), default=None)
+        if largest is None or len(largest.tiles) == 1:
+            break
+        halves = largest.halves()
+        costs |= {half: len(half.blocks(grid)) for half in halves}
+        number = pieces.index(largest)
+        pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
+        longest = _longest(pieces, threads, costs)
+        if longest < least:
+            best, least = pieces, longest
+    return sorted(best, key=lambda piece: -piece.pixels)
+
+
+def _longest(pieces: Sequence[Piece], threads: int, costs: Mapping[Piece, int]) -> int:
+    """Cost for the busiest of some threads, if each takes the largest piece left whenever it is free."""
+    busy = [0] * threads
+    for cost in sorted((costs[piece] for piece in pieces), reverse=True):
+        heapq.heapreplace(busy, busy[0] + cost)
+    return max(busy)
 
 
 def _groups(spans: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
@@ -160,7 +198,7 @@ def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGri
     local_patch : int
         Rows and columns that local scores look at.
     """
-    blocks = {block for tile in piece.tiles for block in grid.of(tile)}
+    blocks = piece.blocks(grid)
     rows, columns = (
         (min(start for start, _ in spans), max(stop for _, stop in spans))
         for spans in ([block.rows for block in blocks], [block.columns for block in blocks])
