@@ -185,8 +185,9 @@ def test_few_pieces_are_shared_out_to_all_workers(
     scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
-    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 30)
-    image = resolve_image(samples.load("tissue").image[:60, :60], channels=3)
+    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
+    monkeypatch.setattr(blocks, "BLOCK", 40)
+    image = resolve_image(samples.load("tissue").image[:240, :60], channels=3)
     (piece,) = pieces.plan_pieces(plan_tiles(image.shape, classifier.spec))
     assert len(piece.tiles) == 4
     with Cluster(scheduler) as opened:

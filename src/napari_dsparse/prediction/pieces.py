@@ -26,8 +26,8 @@ from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import Tile, even_parts
 
-#: Most rows and columns of a piece of several tiles. With the default network, surroundings make it cost a
-#: third more than a whole image's share; single tiles of 600 pixels would cost more than twice as much.
+#: Most rows and columns of a piece of several tiles. Of 10,000 x 10,000 pixels, the default network's pieces
+#: read 1.6 times as many blocks as one machine, since surroundings are computed twice; single tiles, 2.9.
 PIECE = 2048
 #: Pieces per thread beyond which it no longer matters how evenly they can be shared out.
 ENOUGH_PER_THREAD = 4
