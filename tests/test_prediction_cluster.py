@@ -181,6 +181,32 @@ def test_tiles_that_travel_together_are_those_of_one_machine_too(
     assert max(asked) == 4
 
 
+def test_part_of_an_image_has_the_bytes_that_the_whole_has(
+    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
+    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
+    monkeypatch.setattr(blocks, "BLOCK", 100)
+    image = resolve_image(samples.load("tissue").image[:110, :170], channels=3)
+    plan = plan_tiles(image.shape, classifier.spec)
+    here = {found.tile: found for found in Predictor(classifier).stream(image, plan)}
+    grids = []
+    submit = Cluster.submit
+
+    def noted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        grids.append(len(job.grid.columns))
+        return submit(opened, function, job)
+
+    monkeypatch.setattr(Cluster, "submit", noted)
+    with Cluster(scheduler) as opened:
+        there = ClusterPredictor(classifier, opened)
+        there.begin(image, plan)
+        found = list(there.stream(image, plan[-1:]))
+    assert [one.tile for one in found] == list(plan[-1:])
+    assert found[0].painted.tobytes() == here[plan[-1]].painted.tobytes()
+    assert grids == [len(blocks.BlockGrid.over(plan, classifier.spec.block_halo).columns)]
+
+
 def test_few_pieces_are_shared_out_to_all_workers(
     scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

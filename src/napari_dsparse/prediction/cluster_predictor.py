@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
@@ -54,6 +54,21 @@ class ClusterPredictor:
         self.classifier = classifier
         self._cluster = cluster
         self._setting = Setting.of(classifier, device, precision)
+        self._source: ImageSource | None = None
+        self._tiles: frozenset[Tile] = frozenset()
+        self._grid = BlockGrid((), (), 0)
+
+    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+        """Say which tiles of an image may be asked for: their blocks are computed, whatever part is streamed.
+
+        Raises
+        ------
+        ImageError
+            If the image has other channels than those the classifier was trained on.
+        """
+        check_channels(self.classifier, source)
+        self._source, self._tiles = source, frozenset(tiles)
+        self._grid = BlockGrid.over(tiles, self.classifier.spec.block_halo)
 
     def stream(
         self,
@@ -70,11 +85,12 @@ class ClusterPredictor:
         DsparseError
             If the scheduler ends, its workers stay away, or some die over a piece.
         """
-        check_channels(self.classifier, source)
         stopped = as_stop_callable(stop)
         tiles = tuple(tiles)
+        if tiles and not (source is self._source and self._tiles.issuperset(tiles)):
+            self.begin(source, tiles)
+        grid = self._grid
         waiting = plan_pieces(tiles)
-        grid = BlockGrid.over(tiles, self.classifier.spec.block_halo) if tiles else None
         shared_among = 0
         underway: dict[Piece, Any] = {}
         losses: Counter[Piece] = Counter()
@@ -82,7 +98,7 @@ class ClusterPredictor:
             while (waiting or underway) and not stopped():
                 moved = False
                 threads = self._cluster.threads()
-                if waiting and grid and len(underway) < window(threads):
+                if waiting and len(underway) < window(threads):
                     if threads != shared_among:
                         waiting, shared_among = share_out(waiting, threads, grid), threads
                     piece = waiting.pop(0)

@@ -216,6 +216,13 @@ class Predictor:
             self._memory.keep(block, features)
         return features
 
+    def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
+        """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
+        x = self._normalised(pixels)
+        with torch.inference_mode(), full_float32(self._device):
+            views = [form(x)[0].softmax(0, dtype=torch.float32) for form in self._forms]
+            return self._decided(sum(views[1:], views[0]), tile)
+
     def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
         """A first look at a tile, several times as fast: `tile` in one symmetry at every s-th pixel.
 
