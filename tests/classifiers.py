@@ -9,9 +9,11 @@ from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.images import Normalisation
 
 
-def classifier_for(channels=1, classes=3, seed=0, n_symmetries=1, priors=None) -> TrainedClassifier:
+def classifier_for(
+    channels=1, classes=3, seed=0, n_symmetries=1, priors=None, network="compact"
+) -> TrainedClassifier:
     torch.manual_seed(seed)
-    spec = NetworkSpec("compact", channels, classes)
+    spec = NetworkSpec(network, channels, classes)
     return TrainedClassifier(
         spec=spec,
         weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},

@@ -387,19 +387,34 @@ def test_an_image_without_a_finite_pixel_is_segmented_all_the_same(
     assert (tifffile.imread(output) > 0).all()
 
 
-def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["model", "image"])
+def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path, how: str) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
-    model, image = folder / "model.safetensors", folder / "image.ome.tif"
-    run("predict", "--model", model, "--output", tmp_path / "here.png", image)
+    model, image, png = folder / "model.safetensors", folder / "image.ome.tif", ("--format", "png")
+    run("predict", "--model", model, "--output", tmp_path / "here/", image, "--normalise", how, *png)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     ) as cluster:
         ran = run(
-            "predict", "--model", model, "--output", tmp_path / "there.png",
-            "--scheduler", cluster.scheduler_address, image,
+            "predict", "--model", model, "--output", tmp_path / "there", "--normalise", how, *png,
+            "--scheduler", cluster.scheduler_address, "--wait", "20", image, folder / "other.png",
         )  # fmt: skip
     assert ran.code == 0, ran.err
-    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+    (here,) = (tmp_path / "here").iterdir()
+    assert (tmp_path / "there" / here.name).read_bytes() == here.read_bytes()
+    assert len(list((tmp_path / "there").iterdir())) == 2
+
+
+def test_what_is_no_scheduler_is_refused_before_anything_is_read(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    image, model = folder / "image.ome.tif", folder / "model.safetensors"
+    ran = run("predict", "-m", model, "-o", tmp_path / "l.png", image, "--scheduler", folder / "other.png")
+    assert ran.code == 1
+    assert "other.png' was not written by a dask scheduler" in ran.err
+    assert len(ran.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_overwritten_unasked(run: Any, folder: Path, tmp_path: Path) -> None:

@@ -1,8 +1,18 @@
-"""A cluster computes the same tiles to the same bytes."""
+"""A cluster computes the same tiles to the same bytes, whatever happens to its workers meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,21 +20,60 @@ import pytest
 from napari_dsparse import samples
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
-from napari_dsparse.images import resolve_image
-from napari_dsparse.prediction import Predictor, cluster, plan_tiles, predict_image
-from napari_dsparse.prediction.cluster import ClusterPredictor
+from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.prediction import (
+    Prediction,
+    Predictor,
+    blocks,
+    cluster,
+    cluster_predictor,
+    pieces,
+    plan_tiles,
+    predict_image,
+    tiles,
+)
+from napari_dsparse.prediction.cluster import Cluster
+from napari_dsparse.prediction.cluster_predictor import ClusterPredictor, window
 from napari_dsparse.training import train_classifier
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra `cluster`) is not installed")
 
+PLANES = 10
+
+
+@contextmanager
+def local_cluster(n_workers: int, **options: Any) -> Iterator[Any]:
+    """A scheduler and workers of one thread, reached over TCP: in this process unless `processes` is set."""
+    options = {"processes": False, "memory_limit": None, **options}
+    with distributed.LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        protocol="tcp://",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+        **options,
+    ) as local:
+        yield local
+
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """Address of a scheduler with two workers in this process, reached over TCP."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
-    ) as local:
+    """Address of a scheduler with two workers in this process."""
+    with local_cluster(2) as local:
         yield local.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def two_processes() -> Iterator[Any]:
+    with local_cluster(2, processes=True) as local:
+        yield local
+
+
+@pytest.fixture
+def nannies(two_processes: Any) -> Any:
+    """A cluster of two processes, each watched by one that starts it again when it ends."""
+    two_processes.wait_for_workers(2, timeout=60)
+    return two_processes
 
 
 @pytest.fixture(scope="module")
@@ -34,61 +83,452 @@ def classifier() -> TrainedClassifier:
 
 
 @pytest.fixture(scope="module")
-def image() -> np.ndarray:
-    """Two colour planes of four tiles each."""
-    tissue = samples.load("tissue").image[:240, :250]
-    return np.stack([tissue, tissue[::-1]])
+def source() -> ImageSource:
+    """Colour planes of one tile each."""
+    tissue = samples.load("tissue").image
+    return resolve_image(np.stack([tissue[z : z + 60, :70] for z in range(PLANES)]), channels=3)
 
 
-def test_labels_are_byte_for_byte_those_of_one_machine(
-    scheduler: str, classifier: TrainedClassifier, image: np.ndarray
+@pytest.fixture(scope="module")
+def expected(classifier: TrainedClassifier, source: ImageSource) -> Prediction:
+    """Prediction of `source` by one machine."""
+    return predict_image(Predictor(classifier), source, probabilities=True, uncertainty=True)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits are short."""
+    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+    monkeypatch.setattr(cluster, "ASK_EVERY", 0.1)
+
+
+class Meanwhile:
+    """A predictor that does something once, after the first tile has arrived."""
+
+    def __init__(self, predictor: ClusterPredictor, act: Callable[[], None]) -> None:
+        self.classifier, self._predictor, self._act = predictor.classifier, predictor, act
+
+    def stream(self, *arguments: Any) -> Iterator[Any]:
+        for number, prediction in enumerate(self._predictor.stream(*arguments)):
+            if number == 0:
+                self._act()
+            yield prediction
+
+
+def predict_while(
+    act: Callable[[], None], predictor: ClusterPredictor, source: ImageSource, expected: Prediction
 ) -> None:
-    source = resolve_image(image, channels=3)
-    shares: list[float] = []
-    with ClusterPredictor(classifier, scheduler) as cluster_predictor:
-        there = predict_image(
-            cluster_predictor, source, probabilities=True, uncertainty=True, progress=shares.append
-        )
-    here = predict_image(Predictor(classifier), source, probabilities=True, uncertainty=True)
+    """Predict an image, with something happening meanwhile, to the bytes of one machine."""
+    assert_same_bytes(
+        predict_image(Meanwhile(predictor, act), source, probabilities=True, uncertainty=True), expected
+    )
+
+
+def assert_same_bytes(there: Prediction, here: Prediction) -> None:
     for name in ("labels", "probabilities", "uncertainty"):
         theirs, ours = getattr(there, name), getattr(here, name)
         assert theirs.dtype == ours.dtype
         assert theirs.tobytes() == ours.tobytes()
+
+
+def kill(local: Any, number: int) -> None:
+    """End some of the processes of workers at once, as the system does when memory runs out."""
+    with distributed.Client(local.scheduler_address, set_as_default=False) as client:
+        for pid in list(client.run(os.getpid).values())[:number]:
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_all_maps_are_byte_for_byte_those_of_one_machine(
+    scheduler: str, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    shares: list[float] = []
+    with Cluster(scheduler) as opened:
+        there = predict_image(
+            ClusterPredictor(classifier, opened),
+            source,
+            probabilities=True,
+            uncertainty=True,
+            progress=shares.append,
+        )
+    assert_same_bytes(there, expected)
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
 
-def test_probabilities_come_back_too_and_in_the_order_of_the_tiles(
-    scheduler: str, classifier: TrainedClassifier, image: np.ndarray
+def test_tiles_that_travel_together_are_those_of_one_machine_too(
+    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = resolve_image(image, channels=3)
-    here = Predictor(classifier)
-    tiles = plan_tiles(source.shape, classifier.spec)[::-1]
-    with ClusterPredictor(classifier, scheduler) as there:
-        for tile, prediction in zip(tiles, there.stream(source, tiles), strict=True):
-            assert prediction.tile == tile
-            np.testing.assert_array_equal(prediction.probabilities, here.tile(source, tile).probabilities)
+    monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
+    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
+    monkeypatch.setattr(blocks, "BLOCK", 100)
+    monkeypatch.setattr(pieces, "PIECE", 120)
+    image = resolve_image(samples.load("tissue").image[:170, :230], channels=3)
+    here = predict_image(Predictor(classifier), image, probabilities=True, uncertainty=True)
+    asked: list[int] = []
+    submit = Cluster.submit
+
+    def counted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        asked.append(len(job.tiles))
+        return submit(opened, function, job)
+
+    monkeypatch.setattr(Cluster, "submit", counted)
+    with Cluster(scheduler) as opened:
+        there = predict_image(
+            ClusterPredictor(classifier, opened), image, probabilities=True, uncertainty=True
+        )
+    assert_same_bytes(there, here)
+    assert sum(asked) == 12
+    assert max(asked) == 4
 
 
-def test_only_a_bounded_number_of_tiles_is_read_ahead(
-    scheduler: str, classifier: TrainedClassifier, image: np.ndarray
+def test_part_of_an_image_has_the_bytes_that_the_whole_has(
+    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = resolve_image(np.concatenate([image] * 4), channels=3)
-    tiles = plan_tiles(source.shape, classifier.spec)
-    read = 0
+    monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
+    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
+    monkeypatch.setattr(blocks, "BLOCK", 100)
+    image = resolve_image(samples.load("tissue").image[:110, :170], channels=3)
+    plan = plan_tiles(image.shape, classifier.spec)
+    here = {found.tile: found for found in Predictor(classifier).stream(image, plan)}
+    grids = []
+    submit = Cluster.submit
 
-    def counted() -> Iterator[object]:
-        nonlocal read
-        for tile in tiles:
-            read += 1
-            yield tile
+    def noted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        grids.append(len(job.grid.columns))
+        return submit(opened, function, job)
 
-    with ClusterPredictor(classifier, scheduler) as there:
-        next(there.stream(source, counted()))
-    assert read == cluster.TILES_PER_THREAD * 2 < len(tiles)
+    monkeypatch.setattr(Cluster, "submit", noted)
+    with Cluster(scheduler) as opened:
+        there = ClusterPredictor(classifier, opened)
+        there.begin(image, plan)
+        found = list(there.stream(image, plan[-1:]))
+    assert [one.tile for one in found] == list(plan[-1:])
+    assert found[0].painted.tobytes() == here[plan[-1]].painted.tobytes()
+    assert grids == [len(blocks.BlockGrid.over(plan, classifier.spec.block_halo).columns)]
 
 
-def test_stop_ends_between_tiles(scheduler: str, classifier: TrainedClassifier, image: np.ndarray) -> None:
+def test_few_pieces_are_shared_out_to_all_workers(
+    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
+    monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
+    monkeypatch.setattr(blocks, "BLOCK", 40)
+    image = resolve_image(samples.load("tissue").image[:240, :60], channels=3)
+    (piece,) = pieces.plan_pieces(plan_tiles(image.shape, classifier.spec))
+    assert len(piece.tiles) == 4
+    with Cluster(scheduler) as opened:
+        submitted: list[int] = []
+        submit = opened.submit
+        monkeypatch.setattr(
+            opened, "submit", lambda do, job: submitted.append(len(job.tiles)) or submit(do, job)
+        )
+        predict_image(ClusterPredictor(classifier, opened), image)
+    assert submitted == [2, 2]
+
+
+def test_only_a_bounded_number_of_pieces_is_read_ahead_and_none_is_kept(
+    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes = np.random.default_rng(0).normal(100, 30, (24, 30, 30, 3)).astype(np.float32)
+    source = resolve_image(
+        planes, channels=3
+    )  # float32 travels as it is read, so that arrays can be followed
+    arrays: list[weakref.ref[Any]] = []
+    ahead: list[int] = []
+    kept: list[int] = []
+    read, reads, came = ImageSource.read, 0, 0
+
+    def followed(image: ImageSource, *window: Any) -> Any:
+        nonlocal reads
+        pixels = read(image, *window)
+        if image is source:  # workers in this process read as well
+            reads += 1
+            arrays.append(weakref.ref(pixels))
+            ahead.append(reads - came)
+            kept.append(sum(array() is not None for array in arrays))
+        return pixels
+
+    monkeypatch.setattr(ImageSource, "read", followed)
+    with Cluster(scheduler) as opened:
+        for _ in ClusterPredictor(classifier, opened).stream(
+            source, plan_tiles(source.shape, classifier.spec)
+        ):
+            came += 1
+    assert came == len(planes)
+    assert max(ahead) == window(2) < len(planes)
+    assert max(kept) <= window(2) + 1
+
+
+def test_the_window_follows_the_workers(
+    classifier: TrainedClassifier,
+    source: ImageSource,
+    expected: Prediction,
+    hasty: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = came = 0
+    most = {1: 0, 3: 0}
+    workers = 1
+    submit = Cluster.submit
+
+    def counted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        nonlocal asked
+        asked += 1
+        most[workers] = max(most[workers], asked - came)
+        return submit(opened, function, job)
+
+    monkeypatch.setattr(Cluster, "submit", counted)
+    monkeypatch.setattr(cluster, "ASK_EVERY", 0.0)
+    with local_cluster(1) as local, Cluster(local.scheduler_address) as opened:
+
+        def join() -> None:
+            nonlocal workers
+            local.scale(3)
+            local.wait_for_workers(3)
+            workers = 3
+
+        class Counting(ClusterPredictor):
+            def stream(self, *arguments: Any) -> Iterator[Any]:
+                nonlocal came
+                for prediction in super().stream(*arguments):
+                    came += 1
+                    yield prediction
+
+        predict_while(join, Counting(classifier, opened), source, expected)
+    assert most[1] == window(1)
+    assert window(1) < most[3] <= window(3)
+
+
+def test_one_of_two_workers_is_killed(
+    nannies: Any, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    with Cluster(nannies.scheduler_address) as opened:
+        predict_while(lambda: kill(nannies, 1), ClusterPredictor(classifier, opened), source, expected)
+
+
+def test_all_workers_are_killed_and_their_nannies_start_new_ones(
+    nannies: Any, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    with Cluster(nannies.scheduler_address) as opened:
+        predict_while(lambda: kill(nannies, 2), ClusterPredictor(classifier, opened), source, expected)
+
+
+def test_the_scheduler_restarts_its_workers_and_forgets_every_task(
+    nannies: Any, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    def restart() -> None:
+        with distributed.Client(nannies.scheduler_address, set_as_default=False) as someone:
+            someone.restart(wait_for_workers=False)
+
+    with Cluster(nannies.scheduler_address) as opened:
+        predict_while(restart, ClusterPredictor(classifier, opened), source, expected)
+
+
+def test_the_only_worker_is_killed_and_another_one_comes(
+    classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    lines: list[str] = []
+    with (
+        local_cluster(0) as local,
+        worker_process(local) as first,
+        Cluster(local.scheduler_address, say=lines.append) as opened,
+    ):
+        predictor = ClusterPredictor(classifier, opened)
+        later = []
+
+        def replace() -> None:
+            first.kill()
+            later.append(worker_process(local))
+            later[0].__enter__()
+
+        try:
+            predict_while(replace, predictor, source, expected)
+        finally:
+            for started in later:
+                started.__exit__(None, None, None)
+    assert "all its workers are gone" in "".join(lines)
+
+
+@contextmanager
+def worker_process(local: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that nobody starts again."""
+    command = "-m", "distributed.cli.dask_worker", local.scheduler_address
+    started = subprocess.Popen(
+        [sys.executable, *command, "--no-nanny", "--nthreads", "1", "--no-dashboard"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def test_tasks_that_are_cancelled_again_and_again_are_given_up(
+    scheduler: str, classifier: TrainedClassifier, source: ImageSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Cluster.submit
+
+    def cancelled(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        future = submit(opened, function, job)
+        future.cancel()
+        return future
+
+    monkeypatch.setattr(Cluster, "submit", cancelled)
+    with (
+        pytest.raises(DsparseError, match=r"plane \d, rows 0 to 60, columns 0 to 70 were lost 3 times"),
+        Cluster(scheduler) as opened,
+    ):
+        predict_image(ClusterPredictor(classifier, opened), source)
+
+
+def test_a_piece_that_ends_its_workers_is_named(
+    nannies: Any, classifier: TrainedClassifier, source: ImageSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_predictor, "do_job", die)
+    with (
+        distributed.Client(nannies.scheduler_address, set_as_default=False) as client,
+        Cluster(nannies.scheduler_address) as opened,
+    ):
+        client.run_on_scheduler(allow_no_failure)
+        try:
+            with pytest.raises(
+                DsparseError, match=r"plane \d, rows 0 to 60, .* ended every worker .* memory"
+            ):
+                predict_image(ClusterPredictor(classifier, opened), source)
+        finally:
+            client.run_on_scheduler(allow_no_failure, number=3)
+
+
+def die(job: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def allow_no_failure(dask_scheduler: Any, number: int = 0) -> None:
+    dask_scheduler.allowed_failures = number
+
+
+def test_a_scheduler_that_ends_is_said_in_one_sentence(
+    classifier: TrainedClassifier,
+    source: ImageSource,
+    expected: Prediction,
+    hasty: None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with local_cluster(1) as local:
+        started = time.monotonic()
+        with (
+            pytest.raises(DsparseError, match="has ended, or cannot be reached any more; start it"),
+            Cluster(local.scheduler_address) as opened,
+        ):
+            predict_while(local.close, ClusterPredictor(classifier, opened), source, expected)
+    assert time.monotonic() - started < 20
+    assert "reconnect" not in capfd.readouterr().err
+
+
+def test_workers_that_stay_away_are_said_in_one_sentence(
+    classifier: TrainedClassifier, source: ImageSource, expected: Prediction, hasty: None
+) -> None:
+    with (
+        local_cluster(1) as local,
+        pytest.raises(DsparseError, match=r"All workers .* are gone, and none came back within 1 s"),
+        Cluster(local.scheduler_address) as opened,
+    ):
+        predict_while(lambda: local.scale(0), ClusterPredictor(classifier, opened), source, expected)
+
+
+def test_a_first_worker_is_waited_for(
+    classifier: TrainedClassifier, source: ImageSource, expected: Prediction, hasty: None
+) -> None:
+    with local_cluster(0) as local:
+        lines: list[str] = []
+
+        def say(line: str) -> None:
+            lines.append(line)
+            local.scale(1)  # as soon as it is said that one is waited for
+
+        with Cluster(local.scheduler_address, wait=20, say=say) as opened:
+            assert_same_bytes(
+                predict_image(
+                    ClusterPredictor(classifier, opened), source, probabilities=True, uncertainty=True
+                ),
+                expected,
+            )
+    assert lines == [f"Waiting up to 20 s for a first worker of {local.scheduler_address!r}."]
+
+
+def test_no_worker_at_all_is_said_in_one_sentence() -> None:
+    with (
+        local_cluster(0) as local,
+        pytest.raises(
+            DsparseError, match=r"has no workers after 0\.3 s; start some with: dask worker tcp://"
+        ),
+        Cluster(local.scheduler_address, wait=0.3),
+    ):
+        pass
+
+
+def test_local_starts_workers_on_this_machine_and_ends_them(
+    classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    with Cluster("local") as opened:
+        client = opened._client
+        assert client.scheduler.address.startswith("tcp://127.0.0.1:")
+        assert set(client.nthreads().values()) == {1}
+        pids = list(client.run(os.getpid).values())
+        assert os.getpid() not in pids
+        there = predict_image(
+            ClusterPredictor(classifier, opened), source, probabilities=True, uncertainty=True
+        )
+    assert_same_bytes(there, expected)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_the_file_that_a_scheduler_wrote_leads_to_it(
+    tmp_path: Path, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    file = tmp_path / "scheduler.json"
+    with local_cluster(1, scheduler_kwargs={"scheduler_file": str(file)}), Cluster(str(file)) as opened:
+        there = predict_image(
+            ClusterPredictor(classifier, opened), source, probabilities=True, uncertainty=True
+        )
+    assert_same_bytes(there, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x89PNG\r\n", "it is no JSON"),
+        (b"[" * 100_000, "it is no JSON"),
+        (b'["tcp://127.0.0.1:9"]', "it holds no address"),
+        (json.dumps({"address": 9}).encode(), "it holds no address"),
+        (json.dumps({"address": "somewhere"}).encode(), "it holds no address"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_bytes(content)
+    with (
+        pytest.raises(DsparseError, match="was not written by a dask scheduler") as raised,
+        Cluster(str(file)),
+    ):
+        pass
+    assert told in str(raised.value)
+    assert "tcp://host:8786" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere.json", "."])
+def test_what_is_neither_an_address_nor_a_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DsparseError, match=f"{name!r} is neither an address nor a file"), Cluster(name):
+        pass
+
+
+def test_stop_is_heard(scheduler: str, classifier: TrainedClassifier, source: ImageSource) -> None:
     class AfterThree:
         asked = 0
 
@@ -96,35 +536,53 @@ def test_stop_ends_between_tiles(scheduler: str, classifier: TrainedClassifier, 
             self.asked += 1
             return self.asked > 3
 
-    with ClusterPredictor(classifier, scheduler) as there:
-        found = predict_image(there, resolve_image(image, channels=3), stop=AfterThree())
+    with Cluster(scheduler) as opened:
+        found = predict_image(ClusterPredictor(classifier, opened), source, stop=AfterThree())
     assert 0 in found.labels
 
 
 def test_wrong_channels_are_refused_as_on_one_machine(scheduler: str, classifier: TrainedClassifier) -> None:
-    with (
-        pytest.raises(ImageError, match="channels"),
-        ClusterPredictor(classifier, scheduler) as there,
-    ):
-        predict_image(there, resolve_image(np.zeros((30, 30))))
+    with pytest.raises(ImageError, match="channels"), Cluster(scheduler) as opened:
+        predict_image(ClusterPredictor(classifier, opened), resolve_image(np.zeros((30, 30))))
 
 
-def test_missing_scheduler_is_named(classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp://127.0.0.1:port"])
+def test_missing_scheduler_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    with pytest.raises(DsparseError, match=f"No dask scheduler answers at '{address}'"), Cluster(address):
+        pass
+
+
+def test_other_versions_on_the_workers_are_refused(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = iter(["0.0.1", "0.0.1", "0.0.2", "0.0.2"])  # here, of the scheduler, then of each worker
+    monkeypatch.setattr(pieces, "version", lambda name: next(versions))
     with (
-        pytest.raises(DsparseError, match=r"No dask scheduler answers at 'tcp://127\.0\.0\.1:9'"),
-        ClusterPredictor(classifier, "tcp://127.0.0.1:9"),
+        pytest.raises(DsparseError, match=r"have napari-dsparse 0\.0\.1, 0\.0\.2, but here is 0\.0\.1"),
+        Cluster(scheduler),
     ):
         pass
 
 
-def test_other_versions_on_the_workers_are_refused(
-    scheduler: str, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_of_another_version_that_joins_later_is_refused(
+    scheduler: str, classifier: TrainedClassifier, source: ImageSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = iter(["0.0.1", "0.0.2", "0.0.2"])  # here, then each worker
-    monkeypatch.setattr(cluster, "version", lambda name: next(versions))
+    with Cluster(scheduler) as opened:
+        predictor = ClusterPredictor(classifier, opened)
+        monkeypatch.setattr(pieces, "version", lambda name: "0.0.2")
+        with pytest.raises(DsparseError, match=r"A worker on .* has napari-dsparse 0\.0\.2, but the version"):
+            predict_image(predictor, source)
+
+
+def test_a_worker_that_cannot_load_the_package_is_named(
+    scheduler: str, classifier: TrainedClassifier, source: ImageSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_predictor, "do_job", unloadable)
     with (
-        pytest.raises(DsparseError, match=r"have napari-dsparse 0\.0\.2, but here is 0\.0\.1"),
-        ClusterPredictor(classifier, scheduler),
+        pytest.raises(DsparseError, match=r"A worker cannot load napari-dsparse \(No module named 'gone'\)"),
+        Cluster(scheduler) as opened,
     ):
-        pass
+        predict_image(ClusterPredictor(classifier, opened), source)
+
+
+def unloadable(job: object) -> None:
+    raise ModuleNotFoundError("No module named 'gone'")

@@ -120,7 +120,7 @@ def test_overlapping_tiles_are_remembered_once():
     list(predictor.stream(source, (left, right)))
     assert pixels.reads == len(blocks[0] | blocks[1])
     kept = sum(memory.find(block).nbytes for block in blocks[0] | blocks[1])
-    halo = predictor.patch - predictor._local_patch
+    halo = 2 * predictor.classifier.spec.block_halo
     features = memory.find(next(iter(blocks[0]))).shape[1] * torch.float32.itemsize
     assert kept == (300 + halo) * (520 + halo) * features
 

@@ -125,12 +125,25 @@ class NetworkSpec:
     @property
     def patch(self) -> int:
         """Rows and columns of the patch that the network looks at: square, and odd."""
-        return _patch(self.name)
+        return _patches(self.name)[0]
+
+    @property
+    def local_patch(self) -> int:
+        """Rows and columns that the network looks at before it takes means over wide windows: odd, too."""
+        return _patches(self.name)[1]
+
+    @property
+    def block_halo(self) -> int:
+        """Pixels on each side of a pixel whose local scores those means read."""
+        return (self.patch - self.local_patch) // 2
 
 
 @cache
-def _patch(name: str) -> int:
-    rows, columns = trace(NetworkSpec(name, 1, 2).empty().eval()).patch
-    if rows != columns or rows % 2 == 0:
-        raise DsparseError(f"Network {name!r} has a patch of {rows} x {columns}; it must be square and odd.")
-    return rows
+def _patches(name: str) -> tuple[int, int]:
+    geometry = trace(NetworkSpec(name, 1, 2).empty().eval())
+    for rows, columns in (geometry.patch, geometry.trunk_patch):
+        if rows != columns or rows % 2 == 0:
+            raise DsparseError(
+                f"Network {name!r} has a patch of {rows} x {columns}; it must be square and odd."
+            )
+    return geometry.patch[0], geometry.trunk_patch[0]

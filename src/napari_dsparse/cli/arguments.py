@@ -104,8 +104,13 @@ def _add_predict(commands: _Commands) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map")
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS",
-        help="compute on the workers of this dask scheduler (tcp://...; extra `cluster`)",
+        "--scheduler", metavar="WHERE",
+        help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, or "
+        "local: a worker for every core here (extra `cluster`)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wait", type=_positive_number, metavar="SECONDS",
+        help="how long to wait for the scheduler's workers, for those in a queue (default: 30)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", default="float32", metavar="P",

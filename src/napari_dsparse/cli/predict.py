@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,8 @@ from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.prediction import Predictor, TilePredictor
-from napari_dsparse.prediction.cluster import ClusterPredictor
+from napari_dsparse.prediction.cluster import Cluster
+from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
 from napari_dsparse.project import Project
 
@@ -53,13 +54,15 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     report.add(classes=[info.name for info in classifier.classes])
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
-    alike = arguments.normalise == "model"
-    where = arguments.device, arguments.precision, arguments.scheduler
-    with _open_predictor(classifier, *where) if alike else nullcontext() as shared:
+    with _predictors(arguments, report) as predictor_of:
+        shared = predictor_of(classifier) if arguments.normalise == "model" else None
         for one, outputs in zip(wanted, planned, strict=True):
             try:
                 image = _open_image(one, outputs, classifier, report)
-                found = _segment_image(image, outputs, classifier, shared, arguments, report)
+                if shared is not None:
+                    _mention_exposure(classifier, image, report)
+                predictor = shared or predictor_of(normalised_to(classifier, image.source))
+                found = _segment_image(image, outputs, predictor, arguments, report)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
                 if len(wanted) == 1:
@@ -122,35 +125,16 @@ def _open_image(
 def _segment_image(
     image: InputImage,
     outputs: Outputs,
-    classifier: TrainedClassifier,
-    shared: TilePredictor | None,
+    predictor: TilePredictor,
     arguments: argparse.Namespace,
     report: Report,
 ) -> dict[str, Any]:
-    """Segment an image and write the results; `shared` is None where each image is normalised by itself."""
+    """Segment an image and write the results."""
     started = time.perf_counter()
-    if shared is not None:
-        _mention_exposure(classifier, image, report)
-        own: AbstractContextManager[TilePredictor] = nullcontext(shared)
-    else:
-        own = _open_predictor(
-            normalised_to(classifier, image.source),
-            arguments.device,
-            arguments.precision,
-            arguments.scheduler,
-        )
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        own as predictor,
-        segmented(
-            predictor,
-            image,
-            outputs,
-            _key(predictor.classifier, image, arguments),
-            report,
-            resume=arguments.resume,
-        ) as results,
-    ):
+    classifier = predictor.classifier
+    key = _key(classifier, image, arguments)
+    with segmented(predictor, image, outputs, key, report, resume=arguments.resume) as results:
         seconds = time.perf_counter() - started
         write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
         return _facts(image, results["labels"], outputs, seconds)
@@ -183,12 +167,17 @@ def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: 
         )
 
 
-def _open_predictor(
-    classifier: TrainedClassifier, device: str, precision: str, scheduler: str | None
-) -> AbstractContextManager[TilePredictor]:
-    if scheduler is not None:
-        return ClusterPredictor(classifier, scheduler, device, precision)
-    return nullcontext(Predictor(classifier, device, precision=precision))
+@contextmanager
+def _predictors(
+    arguments: argparse.Namespace, report: Report
+) -> Iterator[Callable[[TrainedClassifier], TilePredictor]]:
+    """Makes predictors of classifiers: in this process, or on one cluster for all of them."""
+    where = {"device": arguments.device, "precision": arguments.precision}
+    if arguments.scheduler is None:
+        yield partial(Predictor, **where)
+        return
+    with Cluster(arguments.scheduler, arguments.wait, report.say) as cluster:
+        yield lambda classifier: ClusterPredictor(classifier, cluster, **where)
 
 
 def _facts(image: InputImage, labels: Any, outputs: Outputs, seconds: float) -> dict[str, Any]:

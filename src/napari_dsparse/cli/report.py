@@ -12,8 +12,8 @@ from typing import Any
 class Report:
     """Collects the results of a command while printing them for the person at the terminal.
 
-    Lines and the closing JSON go to standard output; progress and errors to standard error, progress only
-    on a terminal.
+    Lines and the closing JSON go to standard output; progress and errors to standard error. On a terminal one
+    line of progress replaces the other; elsewhere, as in the log of a job, each is kept, and there are few.
 
     Parameters
     ----------
@@ -24,6 +24,9 @@ class Report:
 
     #: Seconds between two redraws of the progress line.
     REDRAW = 0.1
+    #: Without a terminal: fewest seconds between two lines, parts of the work after each of which there is
+    #: one, and seconds after which there is one in any case.
+    LINE, LINE_SHARES, LINE_AT_LEAST = 2.0, 10, 30.0
 
     def __init__(self, command: str, *, json_line: bool = False) -> None:
         self._command = command
@@ -34,6 +37,7 @@ class Report:
         self._shows_progress = sys.stderr.isatty()
         self._drawn = 0.0
         self._width = 0
+        self._printed, self._printed_parts, self._printed_share = time.monotonic(), 0, 0.0
 
     def say(self, line: str) -> None:
         """Print one line for the person."""
@@ -63,10 +67,20 @@ class Report:
         self._outputs.append(str(path))
         self.say(f"{what}: {path}")
 
-    def progress(self, line: str) -> None:
-        """Replace the progress line, at most ten times per second."""
+    def progress(self, line: str, share: float = 0.0) -> None:
+        """Replace the progress line, at most ten times per second; without a terminal, print a few of them.
+
+        Parameters
+        ----------
+        line : str
+        share : float
+            Of the work that is done, 0..1, if it is known.
+        """
         now = time.monotonic()
-        if not self._shows_progress or now - self._drawn < self.REDRAW:
+        if not self._shows_progress:
+            self._print_progress(line, share, now)
+            return
+        if now - self._drawn < self.REDRAW:
             return
         self._drawn = now
         line = _printable(line)
@@ -92,6 +106,13 @@ class Report:
         if self._json_line:
             facts = {"command": self._command, "ok": False, "error": sentence, **self.facts}
             print(_line(facts), flush=True)
+
+    def _print_progress(self, line: str, share: float, now: float) -> None:
+        parts = int(share * self.LINE_SHARES + 1e-6)
+        further = parts > self._printed_parts or share < self._printed_share  # of the next image
+        if now - self._printed >= (self.LINE if further else self.LINE_AT_LEAST):
+            self._printed, self._printed_parts, self._printed_share = now, parts, share
+            print(_printable(line), file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._width:

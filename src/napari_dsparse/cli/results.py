@@ -122,7 +122,7 @@ def _progress(image: InputImage, report: Report) -> Callable[[float], None]:
         elif share > first[1] and now > first[0]:
             rate = (share - first[1]) / (now - first[0])
             line += f", {megapixels * rate:.2f} MP/s, {_duration((1 - share) / rate)} left"
-        report.progress(line)
+        report.progress(line, share)
 
     return show
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -23,42 +24,70 @@ BLOCK = 256
 MEMORY_BYTES = 256 << 20
 
 
-class Blocks:
-    """Local scores of the surroundings of some tiles, in blocks of an even grid over all of them.
+@dataclass(frozen=True, slots=True)
+class BlockGrid:
+    """An even grid of blocks over some tiles and their surroundings.
 
     Parameters
     ----------
-    tiles : sequence of Tile
-        Tiles that will be requested; others may be too, but share nothing.
+    rows, columns : tuple of (start, stop)
+        Of the blocks, in order.
     halo : int
         Pixels around a tile whose local scores it needs.
-    compute : callable
-        Local scores (1, L, h, w) of a block; None if there was no time for it.
     """
 
-    def __init__(self, tiles: Sequence[Tile], halo: int, compute: Callable[[Tile], Tensor | None]) -> None:
-        self._halo = halo
-        self._compute = compute
-        self._known: OrderedDict[Tile, Tensor] = OrderedDict()
-        self._grid = tuple(
+    rows: tuple[tuple[int, int], ...]
+    columns: tuple[tuple[int, int], ...]
+    halo: int
+
+    @classmethod
+    def over(cls, tiles: Sequence[Tile], halo: int) -> BlockGrid:
+        """The grid for tiles that will be requested; others may be too, but share nothing."""
+        rows, columns = (
             even_parts(min(span[0] for span in spans) - halo, max(span[1] for span in spans) + halo, BLOCK)
             for spans in ([t.rows for t in tiles], [t.columns for t in tiles])
         )
+        return cls(tuple(rows), tuple(columns), halo)
 
     def of(self, tile: Tile) -> tuple[Tile, ...]:
         """The blocks that a tile reads."""
         near = (
-            [part for part in parts if part[0] < stop + self._halo and start - self._halo < part[1]]
-            for parts, (start, stop) in zip(self._grid, (tile.rows, tile.columns), strict=True)
+            [part for part in parts if part[0] < stop + self.halo and start - self.halo < part[1]]
+            for parts, (start, stop) in zip((self.rows, self.columns), (tile.rows, tile.columns), strict=True)
         )
         return tuple(Tile(tile.plane, rows, columns) for rows, columns in product(*near))
 
+    def moved(self, rows: int, columns: int) -> BlockGrid:
+        """The same grid `rows` further down and `columns` further to the right."""
+        return BlockGrid(
+            tuple((start + rows, stop + rows) for start, stop in self.rows),
+            tuple((start + columns, stop + columns) for start, stop in self.columns),
+            self.halo,
+        )
+
+
+class Blocks:
+    """Local scores of the surroundings of some tiles, block by block.
+
+    Parameters
+    ----------
+    grid : BlockGrid
+    compute : callable
+        Local scores (1, L, h, w) of a block; None if there was no time for it.
+    """
+
+    def __init__(self, grid: BlockGrid, compute: Callable[[Tile], Tensor | None]) -> None:
+        self.grid = grid
+        self._compute = compute
+        self._known: OrderedDict[Tile, Tensor] = OrderedDict()
+
     def around(self, tile: Tile) -> Tensor | None:
-        """Local scores of a tile and `halo` pixels on all sides, (1, L, h, w); None as `compute` gives it."""
-        top, left = tile.rows[0] - self._halo, tile.columns[0] - self._halo
-        height, width = (b - a + 2 * self._halo for a, b in (tile.rows, tile.columns))
+        """Local scores of a tile and its halo on all sides, (1, L, h, w); None as `compute` gives it."""
+        halo = self.grid.halo
+        top, left = tile.rows[0] - halo, tile.columns[0] - halo
+        height, width = (b - a + 2 * halo for a, b in (tile.rows, tile.columns))
         whole: Tensor | None = None
-        for block in self.of(tile):
+        for block in self.grid.of(tile):
             scores = self._known.get(block)
             if scores is None:
                 scores = self._compute(block)

@@ -1,161 +1,238 @@
-"""The same tiles, the same bytes, computed by the workers of a dask scheduler.
+"""A dask scheduler and its workers: found or started, waited for, and asked how many there are.
 
-The image is read here; every task carries one tile's pixels with their halo, so workers need neither the file
-nor shared storage, and only as many tiles as keep them busy are on their way at a time.
+Workers come and go: jobs in a queue start late, and end when their time is over. So their number is asked for
+again and again, and what they compute is told to whoever can start more of them.
 """
 
 from __future__ import annotations
 
-import threading
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from importlib.metadata import version
+import json
+import logging
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.images import ImageSource
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction
-from napari_dsparse.prediction.tiles import Tile
-from napari_dsparse.stopping import StopFlag, as_stop_callable
+from napari_dsparse.machine.cores import available_cores
+from napari_dsparse.prediction.pieces import installed_version
 
-#: Tiles on their way for every thread of a worker: one that is computed, one that waits.
-TILES_PER_THREAD = 2
+#: Seconds to wait for the scheduler, for a first worker, and for one to come back when all are lost.
+PATIENCE = 30.0
+#: Seconds between two questions to the scheduler, and for an answer.
+ASK_EVERY, ANSWER_WITHIN = 1.0, 5.0
 
-#: Seconds to wait for the scheduler, and then for its first worker.
-PATIENCE = 30
+#: Name of a cluster of this machine's cores, started for as long as it is needed.
+LOCAL = "local"
+
+_ADDRESS = re.compile(r"\w+://.+|[^/\\]+:\d+")
 
 
-class ClusterPredictor:
-    """`Predictor`, with the computing done by the workers of a dask scheduler.
-
-    A context manager: the connection lives inside the `with` block.
+class Cluster:
+    """The connection to a scheduler; a context manager, open inside the `with` block.
 
     Parameters
     ----------
-    classifier : TrainedClassifier
-    address : str
-        The scheduler's, such as ``tcp://host:8786``.
-    device : str
-        What each worker computes on: "auto", "cpu", "cuda", "cuda:1" or "mps".
-    precision : str
-        "float32" or "bfloat16"; see `Predictor`.
+    scheduler : str
+        Its address, such as ``tcp://host:8786``; the name of the file that it wrote, with its address in
+        JSON; or "local", which starts a process for every core of this machine and ends them afterwards.
+    wait : float, optional
+        Seconds to wait for a first worker, `PATIENCE` by default. Should all be lost, one has the same time,
+        or `PATIENCE` if that is longer, to come back.
+    say : callable, optional
+        Called with a line on what is waited for, and with the dashboard's address where there is one.
 
     Raises
     ------
     DsparseError
-        On entering: if dask.distributed is not installed, the scheduler does not answer, has no workers, or
-        they lack this version of the package.
+        On entering: if dask.distributed is not installed, the scheduler is not found, has no workers, or they
+        lack this version of the package.
+
+    Notes
+    -----
+    "local" starts Python anew for each worker. As always then, a script may start work only under
+    ``if __name__ == "__main__":``.
     """
 
     def __init__(
-        self,
-        classifier: TrainedClassifier,
-        address: str,
-        device: str = "auto",
-        precision: str = "float32",
+        self, scheduler: str, wait: float | None = None, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        self.classifier = classifier
-        self._address = address
-        self._setting = device, precision
+        self._scheduler = scheduler
+        self._wait = PATIENCE if wait is None else wait
+        self._patience = max(PATIENCE, self._wait)
+        self._say = say
         self._client: Any = None
-        self._shared: Any = None  # the classifier, sent to every worker once
-        self._token = uuid.uuid4().hex
+        self._threads = 0
+        self._answers = True
+        self._asked = 0.0
+        self._without_since: float | None = None
+        self._open = ExitStack()
 
-    def __enter__(self) -> ClusterPredictor:
+    def __enter__(self) -> Cluster:
         with ExitStack() as until_ready:
-            self._client = until_ready.enter_context(_connect(self._address))
-            _check_workers(self._client, self._address)
-            self._shared = self._client.scatter(self.classifier, broadcast=True, hash=False)
-            until_ready.pop_all()
+            address = self._scheduler
+            if self._scheduler == LOCAL:
+                self._say(f"Starting {available_cores()} workers on this machine.")
+                address = until_ready.enter_context(_local_cluster()).scheduler_address
+            elif not _ADDRESS.fullmatch(self._scheduler):
+                address = _address_in(Path(self._scheduler))
+            self._client = until_ready.enter_context(_connect(address))
+            until_ready.enter_context(_unlogged())
+            self._wait_for_first_worker(address)
+            _check_versions(self._client, address)
+            if self._client.run_on_scheduler(_shows_dashboard):
+                self._say(f"Dashboard of the scheduler: {self._client.dashboard_link}")
+            self._open = until_ready.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._open.close()
 
-    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
-        """Tasks of a cluster share nothing: there is nothing to prepare."""
+    def submit(self, function: Callable[..., Any], argument: object) -> Any:
+        """A future of `function(argument)`, computed once by whichever worker is free."""
+        with warnings.catch_warnings():
+            # Pixels travel with their task, so that it can be done again when a worker is lost.
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return self._client.submit(function, argument, pure=False)
 
-    def stream(
-        self,
-        source: ImageSource,
-        tiles: Iterable[Tile],
-        stop: StopFlag | Callable[[], bool] | None = None,
-    ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` in their order, until `stop` is set: asked between tiles.
+    def threads(self) -> int:
+        """Threads of all workers, asked once per second; 0 while there are none.
 
         Raises
         ------
-        ImageError
-            If the image has other channels than those the classifier was trained on.
         DsparseError
-            If workers die over a tile.
+            If the scheduler has ended, or all workers are gone and none came back in time.
         """
-        stopped = as_stop_callable(stop)
-        underway: deque[Any] = deque()
-        most = TILES_PER_THREAD * sum(self._client.nthreads().values())
-        try:
-            for tile in tiles:
-                if stopped():
-                    return
-                underway.append(self._submit(source, tile))
-                if len(underway) >= most:
-                    yield _result(underway.popleft())
-            while underway and not stopped():
-                yield _result(underway.popleft())
-        finally:
-            self._client.cancel(list(underway))
+        if self._client.status in ("closing", "closed"):
+            raise DsparseError(self._scheduler_ended())
+        now = time.monotonic()
+        if now - self._asked >= ASK_EVERY:
+            self._ask()
+            self._asked = now = time.monotonic()
+        if self._threads:
+            self._without_since = None
+            return self._threads
+        patience = self._patience if self._answers else PATIENCE
+        if self._without_since is None:
+            self._without_since = now
+            what = "all its workers are gone" if self._answers else "it does not answer"
+            self._say(f"Scheduler {self._scheduler!r}: {what}; waiting up to {patience:g} s.")
+        elif now - self._without_since > patience:
+            raise DsparseError(self._workers_gone() if self._answers else self._scheduler_ended())
+        return self._threads
 
-    def _submit(self, source: ImageSource, tile: Tile) -> Any:
-        pixels = source.read(tile.plane, *tile.window(self.classifier.spec.patch))
-        return self._client.submit(
-            _predict_block, self._shared, self._token, self._setting, pixels, tile, pure=False
+    def _ask(self) -> None:
+        self._threads, self._answers = 0, self._client.status == "running"
+        if self._answers:
+            try:
+                self._threads = sum(self._client.nthreads(callback_timeout=ANSWER_WITHIN).values())
+            except (OSError, TimeoutError):
+                self._answers = False
+
+    def _wait_for_first_worker(self, address: str) -> None:
+        started = time.monotonic()
+        told = False
+        while True:
+            self._ask()
+            if self._threads:
+                return
+            if self._client.status in ("closing", "closed"):
+                raise DsparseError(self._scheduler_ended())
+            if time.monotonic() - started > self._wait:
+                raise DsparseError(
+                    f"The scheduler at {address!r} has no workers after {self._wait:g} s; start some with: "
+                    f"dask worker {address}, or wait longer for those in a queue with --wait SECONDS."
+                )
+            if not told:
+                self._say(f"Waiting up to {self._wait:g} s for a first worker of {self._scheduler!r}.")
+                told = True
+            time.sleep(min(0.2, self._wait))
+
+    def _scheduler_ended(self) -> str:
+        return (
+            f"The dask scheduler {self._scheduler!r} has ended, or cannot be reached any more; start it and "
+            "its workers again (their logs say why they ended), then run this again."
+        )
+
+    def _workers_gone(self) -> str:
+        return (
+            f"All workers of the scheduler {self._scheduler!r} are gone, and none came back within "
+            f"{self._patience:g} s; their logs say why. Start new ones, then run this again; --wait SECONDS "
+            "waits longer for them."
         )
 
 
-class _WorkerMemory(threading.local):
-    """The predictor a worker's thread used last, so that a model is set up once and not for every tile."""
+def _address_in(path: Path) -> str:
+    """The address in a scheduler's file."""
+    name = str(path)
+    advice = (
+        "give the address that the scheduler prints, such as tcp://host:8786, the file it wrote, or local."
+    )
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DsparseError(
+            f"Scheduler {name!r} is neither an address nor a file ({reason}); {advice}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise DsparseError(
+            f"File {name!r} was not written by a dask scheduler (it is no JSON); {advice}"
+        ) from error
+    address = content.get("address") if isinstance(content, dict) else None
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        raise DsparseError(
+            f"File {name!r} was not written by a dask scheduler (it holds no address); {advice}"
+        )
+    return address
 
-    token: str | None = None
-    predictor: Predictor | None = None
+
+def _not_installed(error: ImportError) -> DsparseError:
+    return DsparseError(
+        'Computing on a cluster needs dask.distributed; run pip install "napari-dsparse[cluster]".'
+    )
 
 
-_memory = _WorkerMemory()
+def _local_cluster() -> Any:
+    try:
+        from distributed import LocalCluster
+    except ImportError as error:
+        raise _not_installed(error) from error
+    # Without limit, as when this process computes: a worker ended for its memory would come back to fail.
+    return LocalCluster(
+        n_workers=available_cores(),
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=None,
+        silence_logs=logging.CRITICAL,
+    )
 
 
-def _predict_block(
-    classifier: TrainedClassifier,
-    token: str,
-    setting: tuple[str, str],
-    pixels: NDArray[np.float32],
-    tile: Tile,
-) -> TilePrediction:
-    """Predict one tile; runs on a worker."""
-    if _memory.predictor is None or _memory.token != token:
-        device, precision = setting
-        _memory.predictor, _memory.token = Predictor(classifier, device, precision=precision), token
-    return _memory.predictor.block(np.array(pixels), tile)  # what arrives over the wire is read-only
-
-
-def _installed_version() -> str:
-    return version("napari-dsparse")
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Within, the client logs nothing of what is said in a sentence: that the scheduler is lost."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise DsparseError(
-            'Computing on a cluster needs dask.distributed; run pip install "napari-dsparse[cluster]".'
-        ) from error
+        raise _not_installed(error) from error
     try:
         return Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -165,35 +242,32 @@ def _connect(address: str) -> Any:
         ) from error
 
 
-def _check_workers(client: Any, address: str) -> None:
+def _check_versions(client: Any, address: str) -> None:
+    ours = installed_version()
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
-    except TimeoutError as error:
-        raise DsparseError(
-            f"The scheduler at {address!r} has no workers after {PATIENCE} s; "
-            f"start some with: dask worker {address}"
-        ) from error
-    ours = _installed_version()
-    try:
-        theirs = set(client.run(_installed_version).values())
+        theirs = {client.run_on_scheduler(installed_version)}
+        found = client.run(installed_version, on_error="return").values()
     except ImportError as error:
-        raise DsparseError(
-            f"A worker of {address!r} lacks napari-dsparse; install version {ours} on every worker."
-        ) from error
+        raise lacks_package(f"The scheduler at {address!r}", error) from error
+    for answer in found:
+        if isinstance(answer, ImportError):
+            raise lacks_package(f"A worker of {address!r}", answer) from answer
+        if isinstance(answer, str):  # else it was lost meanwhile
+            theirs.add(answer)
     if theirs != {ours}:
         raise DsparseError(
-            f"The workers of {address!r} have napari-dsparse {', '.join(sorted(theirs))}, "
+            f"The scheduler at {address!r} and its workers have napari-dsparse {', '.join(sorted(theirs))}, "
             f"but here is {ours}; install one version everywhere, or the tiles may differ."
         )
 
 
-def _result(future: Any) -> TilePrediction:
-    from distributed import KilledWorker
+def _shows_dashboard() -> bool:
+    """True if the scheduler that this runs on draws a dashboard: without bokeh, its page only asks for it."""
+    return find_spec("bokeh") is not None
 
-    try:
-        prediction: TilePrediction = future.result()
-    except KilledWorker as error:
-        raise DsparseError(
-            f"Several workers died over one tile ({error}); look at their logs, most often memory ran out."
-        ) from error
-    return prediction
+
+def lacks_package(who: str, error: BaseException) -> DsparseError:
+    """An error for a machine that cannot load this package."""
+    return DsparseError(
+        f"{who} cannot load napari-dsparse ({error}); install version {installed_version()} everywhere."
+    )

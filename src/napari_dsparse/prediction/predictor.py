@@ -18,7 +18,7 @@ from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.prediction.blocks import Blocks
+from napari_dsparse.prediction.blocks import BlockGrid, Blocks
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
@@ -70,6 +70,22 @@ def label_dtype(classes: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint8 if classes <= 255 else np.uint16)
 
 
+def check_channels(classifier: TrainedClassifier, source: ImageSource) -> None:
+    """Refuse an image with other channels than those the classifier was trained on.
+
+    Raises
+    ------
+    ImageError
+        If it has.
+    """
+    wanted = classifier.spec.channels
+    if source.channels != wanted:
+        raise ImageError(
+            f"Image {source.name!r} has {source.channels} channels; this model was trained on {wanted}. "
+            f"Give an image with {wanted}, or say which axis holds the channels."
+        )
+
+
 class Predictor:
     """Applies a classifier to tiles on one device; lives in one thread.
 
@@ -108,7 +124,6 @@ class Predictor:
         alone = self._device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
         self.patch = classifier.spec.patch
-        self._local_patch = self._forms[0].trunk_patch[0]
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
         self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
@@ -118,20 +133,27 @@ class Predictor:
         self._blocks: tuple[Blocks, ...] = ()
         self._stopped: Callable[[], bool] = lambda: False
 
-    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+    def begin(self, source: ImageSource, tiles: Sequence[Tile], grid: BlockGrid | None = None) -> None:
         """Say which tiles of an image will be asked for; what was computed for the same ones is kept.
+
+        Parameters
+        ----------
+        source : ImageSource
+        tiles : sequence of Tile
+        grid : BlockGrid, optional
+            Of more tiles than these, to compute the very blocks that are computed for all of them.
 
         Raises
         ------
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        self._check(source)
+        check_channels(self.classifier, source)
         if source is not self._source or tuple(tiles) != self._tiles:
             self._source, self._tiles = source, tuple(tiles)
-            halo = (self.patch - self._local_patch) // 2
+            grid = grid or BlockGrid.over(self._tiles, self.classifier.spec.block_halo)
             self._blocks = tuple(
-                Blocks(self._tiles, halo, partial(self._local_scores, source, form)) for form in self._forms
+                Blocks(grid, partial(self._local_scores, source, form)) for form in self._forms
             )
 
     def tile(
@@ -160,18 +182,18 @@ class Predictor:
 
     def blocks_of(self, tiles: Iterable[Tile]) -> set[Tile]:
         """Blocks that `memory` has to hold for some of the tiles given to `begin`."""
-        return {block for tile in tiles for block in self._blocks[0].of(tile)}
+        return {block for tile in tiles for block in self._blocks[0].grid.of(tile)}
 
     def remembers(self, tile: Tile) -> bool:
         """True if all features of `tile`, one of those given to `begin`, are remembered."""
         memory, blocks = self._memory, self._blocks[0]
-        return memory is not None and all(memory.find(block) is not None for block in blocks.of(tile))
+        return memory is not None and all(memory.find(block) is not None for block in blocks.grid.of(tile))
 
     def prepare(self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Compute ahead what can be remembered of `tile`; False if nothing more can, or `stopped()`."""
         if self._memory is None:
             return False
-        for block in self._blocks[0].of(tile):
+        for block in self._blocks[0].grid.of(tile):
             if self._memory.find(block) is None:
                 if stopped():
                     return False
@@ -188,7 +210,8 @@ class Predictor:
         return form.local_scores(features)
 
     def _features(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor:
-        features = form.features(self._normalised(source.read(block.plane, *block.window(self._local_patch))))
+        window = block.window(self.classifier.spec.local_patch)
+        features = form.features(self._normalised(source.read(block.plane, *window)))
         if self._memory is not None:
             self._memory.keep(block, features)
         return features
@@ -207,7 +230,7 @@ class Predictor:
         between these pixels, probabilities are interpolated. With s the product of strides, the lattice
         begins at the tile's first pixel.
         """
-        self._check(source)
+        check_channels(self.classifier, source)
         stride_y, stride_x = self.stride
         height, width = (stop - start for start, stop in (tile.rows, tile.columns))
         covered = -(-(height - 1) // stride_y) * stride_y + 1, -(-(width - 1) // stride_x) * stride_x + 1
@@ -262,11 +285,3 @@ class Predictor:
         if self._device.type == "cpu":
             return dense.planned(self._dtype, calibration.measured)
         return dense
-
-    def _check(self, source: ImageSource) -> None:
-        wanted = self.classifier.spec.channels
-        if source.channels != wanted:
-            raise ImageError(
-                f"Image {source.name!r} has {source.channels} channels; this model was trained on {wanted}. "
-                f"Give an image with {wanted}, or say which axis holds the channels."
-            )
