@@ -108,6 +108,9 @@ class Meanwhile:
     def __init__(self, predictor: ClusterPredictor, act: Callable[[], None]) -> None:
         self.classifier, self._predictor, self._act = predictor.classifier, predictor, act
 
+    def begin(self, *arguments: Any) -> None:
+        self._predictor.begin(*arguments)
+
     def stream(self, *arguments: Any) -> Iterator[Any]:
         for number, prediction in enumerate(self._predictor.stream(*arguments)):
             if number == 0:
