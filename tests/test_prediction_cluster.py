@@ -316,15 +316,27 @@ def test_all_workers_are_killed_and_their_nannies_start_new_ones(
         predict_while(lambda: kill(nannies, 2), ClusterPredictor(classifier, opened), source, expected)
 
 
-def test_the_scheduler_restarts_its_workers_and_forgets_every_task(
-    nannies: Any, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+def test_tasks_that_the_scheduler_forgets_are_sent_again(
+    scheduler: str,
+    classifier: TrainedClassifier,
+    source: ImageSource,
+    expected: Prediction,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def restart() -> None:
-        with distributed.Client(nannies.scheduler_address, set_as_default=False) as someone:
-            someone.restart(wait_for_workers=False)
+    submit, sent = Cluster.submit, 0
 
-    with Cluster(nannies.scheduler_address) as opened:
-        predict_while(restart, ClusterPredictor(classifier, opened), source, expected)
+    def forgotten_at_first(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+        nonlocal sent
+        future = submit(opened, function, job)
+        sent += 1
+        if sent < cluster_predictor.MOST_LOSSES:
+            future.cancel()
+        return future
+
+    monkeypatch.setattr(Cluster, "submit", forgotten_at_first)
+    with Cluster(scheduler) as opened:
+        predict_while(lambda: None, ClusterPredictor(classifier, opened), source, expected)
+    assert sent == PLANES + cluster_predictor.MOST_LOSSES - 1
 
 
 def test_the_only_worker_is_killed_and_another_one_comes(
