@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Read when torch loads its OpenMP: waiting threads sleep, so that a busy machine is slow and not at a halt.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -16,6 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("DSPARSE_PLAN", "rule")
 
 from cuda_host.fixtures import host_library, shim  # noqa: F401
+
+# The first example of a test may load what it tests, on a machine that is busy.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 #: Folder with open image sets, larger than what may be bundled; tests that need it skip where it is absent.
 DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
