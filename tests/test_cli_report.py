@@ -49,14 +49,14 @@ def test_a_log_of_long_work_gets_a_line_every_half_minute(clock: Clock, capsys: 
 
 
 def test_short_work_leaves_no_line_in_a_log(clock: Clock, capsys: Any) -> None:
-    assert logged(clock, capsys, 1.9) == []
+    assert logged(clock, capsys, 9.9) == []
 
 
 def test_each_image_of_several_is_logged(clock: Clock, capsys: Any) -> None:
     job = Report("predict")
     for image in ("a", "b"):
         for tenth in range(1, 11):
-            clock.now += 4
+            clock.now += 12
             job.progress(f"{image}: {10 * tenth} %", tenth / 10)
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if line.startswith("a")] == [f"a: {10 * t} %" for t in range(1, 11)]

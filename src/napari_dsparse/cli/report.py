@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from napari_dsparse.cli.streams import Streams
+from napari_dsparse.errors import DsparseError
 
 
 class Report:
@@ -26,7 +28,7 @@ class Report:
     REDRAW = 0.1
     #: Without a terminal: fewest seconds between two lines, parts of the work after each of which there is
     #: one, and seconds after which there is one in any case.
-    LINE, LINE_SHARES, LINE_AT_LEAST = 2.0, 10, 30.0
+    LINE, LINE_SHARES, LINE_AT_LEAST = 10.0, 10, 30.0
 
     def __init__(self, command: str, *, json_line: bool = False) -> None:
         self._command = command
@@ -34,7 +36,8 @@ class Report:
         self._facts: dict[str, Any] = {}
         self._kept = False
         self._outputs: list[str] = []
-        self._shows_progress = sys.stderr.isatty()
+        self._streams = Streams()
+        self._shows_progress = self._streams.is_terminal()
         self._drawn = 0.0
         self._width = 0
         self._printed, self._printed_parts, self._printed_share = time.monotonic(), 0, 0.0
@@ -42,12 +45,12 @@ class Report:
     def say(self, line: str) -> None:
         """Print one line for the person."""
         self._clear()
-        print(_printable(line), flush=True)
+        self._streams.out(_printable(line))
 
     def complain(self, sentence: str) -> None:
         """Print one line on something that failed, though the command goes on."""
         self._clear()
-        print(_printable(f"napari-dsparse {self._command}: {sentence}"), file=sys.stderr, flush=True)
+        self._streams.err(_printable(f"napari-dsparse {self._command}: {sentence}") + "\n")
 
     def add(self, **facts: Any) -> None:
         """Facts for the closing JSON."""
@@ -84,15 +87,25 @@ class Report:
             return
         self._drawn = now
         line = _printable(line)
-        sys.stderr.write(f"\r{line:<{self._width}}")
-        sys.stderr.flush()
+        self._streams.err(f"\r{line:<{self._width}}")
         self._width = len(line)
 
     def finish(self) -> None:
-        """End with success."""
+        """End with success.
+
+        Raises
+        ------
+        DsparseError
+            If something could not be printed: a program that waits for it would wait in vain.
+        """
         self._clear()
         if self._json_line:
-            print(_line({"command": self._command, "ok": True, **self.facts}), flush=True)
+            self._streams.out(_line({"command": self._command, "ok": True, **self.facts}))
+        if self._streams.lost:
+            raise DsparseError(
+                f"Standard output cannot be written ({self._streams.lost}); files that were asked for are "
+                "complete, what was to be printed is lost."
+            )
 
     def interrupted(self, how: str) -> None:
         """End by a signal; `how` is a word for it."""
@@ -105,19 +118,18 @@ class Report:
         self.complain(sentence)
         if self._json_line:
             facts = {"command": self._command, "ok": False, "error": sentence, **self.facts}
-            print(_line(facts), flush=True)
+            self._streams.out(_line(facts))
 
     def _print_progress(self, line: str, share: float, now: float) -> None:
         parts = int(share * self.LINE_SHARES + 1e-6)
         further = parts > self._printed_parts or share < self._printed_share  # of the next image
         if now - self._printed >= (self.LINE if further else self.LINE_AT_LEAST):
             self._printed, self._printed_parts, self._printed_share = now, parts, share
-            print(_printable(line), file=sys.stderr, flush=True)
+            self._streams.err(_printable(line) + "\n")
 
     def _clear(self) -> None:
         if self._width:
-            sys.stderr.write("\r" + " " * self._width + "\r")
-            sys.stderr.flush()
+            self._streams.err("\r" + " " * self._width + "\r")
             self._width = 0
 
 

@@ -1,0 +1,120 @@
+"""The command line in odd surroundings: closed streams, full disks, no home, another language."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import napari_dsparse as nd
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="shells of POSIX")
+
+PROGRAM = f"{sys.executable} -m napari_dsparse"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("surroundings")
+    image = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
+    image[:, 32:] += 6
+    strokes = np.zeros((64, 64), np.uint8)
+    strokes[5:20, 5:10], strokes[5:20, 50:55] = 1, 2
+    np.save(folder / "image.npy", image)
+    nd.train(image, strokes).save(folder / "model.safetensors")
+    return folder
+
+
+def shell(
+    folder: Path, line: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    kept = dict(os.environ) if environment is None else dict(environment)
+    if "PYTHONPATH" in os.environ:
+        kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    return subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=kept, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def predict(output: Path) -> str:
+    return f"{PROGRAM} predict -m model.safetensors -o {output} image.npy --json"
+
+
+def test_a_closed_standard_output_or_error_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    for number, closed in enumerate((">&-", "2>&-", ">&- 2>&-")):
+        output = tmp_path / f"{number}.tif"
+        ran = shell(folder, f"{predict(output)} {closed}")
+        assert ran.returncode == 0, ran.stderr
+        assert output.exists()
+        assert "Traceback" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_where_nothing_can_be_printed_files_are_complete_and_that_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "l.tif"
+    ran = shell(folder, f"{predict(output)} > /dev/full")
+    assert ran.returncode == 1
+    assert output.exists()
+    assert ran.stderr.startswith("napari-dsparse predict: Standard output cannot be written (No space left")
+    assert len(ran.stderr.splitlines()) == 1
+    both = shell(
+        folder, f"{PROGRAM} predict -m none -o {tmp_path / 'm.tif'} image.npy > /dev/full 2> /dev/full"
+    )
+    assert (both.returncode, both.stdout, both.stderr) == (1, "", "")
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(folder: Path) -> None:
+    ran = shell(folder, f"{PROGRAM} doctor | head -1")
+    assert ran.stdout.startswith("napari-dsparse")
+    assert "Traceback" not in ran.stderr
+    assert "Exception" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/proc/nowhere"},
+        {"TMPDIR": "/nonexistent"},
+    ],
+)
+def test_neither_home_nor_language_is_needed(
+    folder: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "µ 核.npy").write_bytes((folder / "image.npy").read_bytes())
+    names = f"-o '{tmp_path}/Å.ome.tif' '{tmp_path}/µ 核.npy'"
+    ran = shell(folder, f"{PROGRAM} predict -m model.safetensors {names} --json", environment)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "Å.ome.tif").exists()
+    assert json.loads(ran.stdout.splitlines()[-1])["ok"] is True
+
+
+@pytest.mark.parametrize("seconds", [0.12, 0.2, 0.3, 0.5])
+def test_an_early_interrupt_is_one_line(folder: Path, tmp_path: Path, seconds: float) -> None:
+    output = tmp_path / "l.tif"
+    program = subprocess.Popen(
+        ["bash", "-c", f"exec {predict(output)}"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(seconds)
+    program.send_signal(2)
+    _, said = program.communicate(timeout=60)
+    if "napari_dsparse" not in said and "Traceback" in said:
+        pytest.skip("Python itself had not begun")
+    assert program.returncode == 130
+    assert len(said.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
