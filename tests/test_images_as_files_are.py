@@ -107,6 +107,26 @@ def test_of_a_converted_file_the_largest_image_is_read(tmp_path: Path) -> None:
         read_image(tmp_path / "cells.zarr", series=3)
 
 
+def test_of_a_plate_a_well_or_an_image_is_chosen(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    plate = zarr.create_group(str(tmp_path / "plate.zarr"))
+    plate.attrs["ome"] = {"version": "0.5", "plate": {"wells": [{"path": "A/1"}, {"path": "B/2"}]}}
+    well = plate.create_group("A/1")
+    well.attrs["ome"] = {"version": "0.5", "well": {"images": [{"path": "0"}, {"path": "1"}]}}
+    for field, edge in enumerate((8, 12)):
+        image = well.create_group(str(field))
+        image.create_array("0", shape=(edge, edge), dtype="uint8")[...] = field + 1
+        image.attrs["ome"] = {
+            "multiscales": [{"axes": [{"name": n} for n in "yx"], "datasets": [{"path": "0"}]}]
+        }
+    with pytest.raises(ImageError, match=r"a plate of 2 wells; choose a well .*plate\.zarr.A.1'"):
+        read_image(tmp_path / "plate.zarr")
+    found = read_image(tmp_path / "plate.zarr" / "A" / "1")
+    assert (found.series, found.data.shape, len(found.remarks)) == (1, (12, 12), 1)
+    assert read_image(tmp_path / "plate.zarr" / "A" / "1", series=0).data.shape == (8, 8)
+    assert read_image(tmp_path / "plate.zarr" / "A" / "1" / "0").data.shape == (8, 8)
+
+
 # Sets of files
 
 

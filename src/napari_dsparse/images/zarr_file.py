@@ -26,7 +26,8 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
     ----------
     path : Path
     series : int, optional
-        Of a file converted with all its images (bioformats2raw), which one, from 0; the largest otherwise.
+        Of a file converted with all its images (bioformats2raw), or of a well of a plate, which image, from
+        0; the largest otherwise.
 
     Raises
     ------
@@ -46,6 +47,11 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         shapes = [_largest_level(image, path)[0].shape for image in images]
         number, remarks = choose_series(path, shapes, series)
         node = images[number]
+    elif "well" in attributes:
+        images = [node[str(image["path"])] for image in attributes["well"]["images"]]
+        shapes = [_largest_level(image, path)[0].shape for image in images]
+        number, remarks = choose_series(path, shapes, series)
+        node = images[number]
     data, multiscale, level = _largest_level(node, path)
     axes = multiscale.get("axes", _UNWRITTEN_AXES[-data.ndim :])
     scales = [_scale(level, data.ndim)[i] * _scale(multiscale, data.ndim)[i] for i in range(data.ndim)]
@@ -62,9 +68,14 @@ def _largest_level(node: Any, path: Path) -> tuple[Any, Mapping[str, Any], Mappi
     """The first array of an OME-Zarr image, with the metadata of the image and of this level."""
     attributes = _ome_attributes(node)
     if "multiscales" not in attributes:
-        several = "a plate or well, " if {"plate", "well"} & set(attributes) else ""
+        if attributes.get("plate", {}).get("wells"):
+            wells = [str(well["path"]) for well in attributes["plate"]["wells"]]
+            raise ImageError(
+                f"Zarr group {str(path)!r} is a plate of {len(wells)} wells; choose a well or one of its "
+                f"images, such as {str(path / wells[0])!r}."
+            )
         raise ImageError(
-            f"Zarr group {str(path)!r} is {several}not an OME-Zarr image; choose the group of one image, "
+            f"Zarr group {str(path)!r} is not an OME-Zarr image; choose the group of one image, "
             "the one whose attributes have 'multiscales'."
         )
     multiscale = attributes["multiscales"][0]
