@@ -59,7 +59,7 @@ class Plan:
 
 
 PLAN = Plan((1024, 4096, 16384), 4096, 20)
-QUICK = Plan((700,), 900, 2)
+QUICK = Plan((300,), 300, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ pieces are as large as a worker can bear, unless that leaves workers without any
 
 from __future__ import annotations
 
+import hashlib
 import heapq
-import pickle
 import platform
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -142,15 +142,17 @@ class Setting:
 
     Parameters
     ----------
-    model : bytes
-        The classifier, pickled.
+    classifier : TrainedClassifier
+    identity : str
+        Equal for equal classifiers: a copy comes with every piece, and is set up once.
     device, precision : str
         As `Predictor` takes them.
     version : str
         Of this package; a worker with another one refuses.
     """
 
-    model: bytes
+    classifier: TrainedClassifier = field(compare=False)
+    identity: str
     device: str
     precision: str
     version: str
@@ -158,7 +160,15 @@ class Setting:
     @classmethod
     def of(cls, classifier: TrainedClassifier, device: str, precision: str) -> Setting:
         """The setting for a classifier, with this machine's version."""
-        return cls(pickle.dumps(classifier), device, precision, installed_version())
+        digest = hashlib.blake2b(
+            repr(
+                (classifier.spec, classifier.priors, classifier.normalisation, classifier.n_symmetries)
+            ).encode(),
+            digest_size=16,
+        )
+        for name in sorted(classifier.weights):
+            digest.update(classifier.weights[name].numpy().tobytes())
+        return cls(classifier, digest.hexdigest(), device, precision, installed_version())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,8 +242,8 @@ def do_job(job: Job) -> list[TilePrediction]:
     if _memory.setting != job.setting:
         _memory.setting = None
         keep_freed_memory()
-        classifier = pickle.loads(job.setting.model)
-        _memory.predictor = Predictor(classifier, job.setting.device, precision=job.setting.precision)
+        setting = job.setting
+        _memory.predictor = Predictor(setting.classifier, setting.device, precision=setting.precision)
         _memory.setting = job.setting
     predictor = _memory.predictor
     assert predictor is not None
