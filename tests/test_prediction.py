@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+import napari_dsparse as nd
 from classifiers import classifier_for
+from napari_dsparse import samples
 from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource, resolve_image
@@ -221,3 +223,20 @@ def test_symmetries_of_the_kernels_are_symmetries_of_the_image():
     straight = predict_probabilities(classifier, ImageSource(image))
     turned = predict_probabilities(classifier, ImageSource(np.ascontiguousarray(np.rot90(image)[:, ::-1])))
     assert_allclose(np.rot90(straight, axes=(1, 2))[:, :, ::-1], turned, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(60, 70), (301, 77), (33, 1)])
+def test_the_number_of_threads_changes_no_bit(shape: tuple[int, int]) -> None:
+    sample = samples.load("tissue")
+    model = nd.train(sample.image, sample.strokes, classes=sample.classes)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(model.predict_maps(sample.image[: shape[0], : shape[1]]))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for name in ("labels", "probabilities", "uncertainty"):
+            np.testing.assert_array_equal(getattr(found[0], name), getattr(other, name))

@@ -86,6 +86,21 @@ def check_channels(classifier: TrainedClassifier, source: ImageSource) -> None:
         )
 
 
+def _softmax(scores: Tensor) -> Tensor:
+    """Probabilities of classes (K, h, w), float32, from their scores.
+
+    On a processor by numpy: PyTorch computes the last few pixels of each thread's share by other
+    instructions, and their last digit would depend on the number of threads.
+    """
+    if scores.device.type != "cpu":
+        return scores.softmax(0, dtype=torch.float32)
+    values = scores.float().numpy()
+    values = values - values.max(0)
+    np.exp(values, out=values)
+    values /= values.sum(0)
+    return torch.from_numpy(values)
+
+
 class Predictor:
     """Applies a classifier to tiles on one device; lives in one thread.
 
@@ -175,7 +190,7 @@ class Predictor:
                 local = blocks.around(tile)
                 if local is None:
                     return None
-                one = form.gathered(local)[0].softmax(0, dtype=torch.float32)
+                one = _softmax(form.gathered(local)[0])
                 painted = one if painted is None else painted.add_(one)
             assert painted is not None
             return self._decided(painted, tile)
@@ -220,7 +235,7 @@ class Predictor:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
         x = self._normalised(pixels)
         with torch.inference_mode(), full_float32(self._device):
-            views = [form(x)[0].softmax(0, dtype=torch.float32) for form in self._forms]
+            views = [_softmax(form(x)[0]) for form in self._forms]
             return self._decided(sum(views[1:], views[0]), tile)
 
     def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
