@@ -49,3 +49,22 @@ def desk(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Iterator[An
     from gui_session import open_desks  # napari and Qt only where a test needs them
 
     yield from open_desks(make_napari_viewer_proxy, qtbot, request)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command in this process."""
+
+    from command_line import Ran
+    from napari_dsparse.cli import main
+
+    def run(*arguments: object) -> Ran:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return run

@@ -30,31 +30,6 @@ IMAGE = samples.load("tissue").image[CORNER]
 STROKES = samples.load("tissue").strokes[CORNER]
 
 
-class Ran:
-    """Output of one command."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(self.out.splitlines()[-1])
-        return parsed
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command in this process."""
-
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Ran(code, said.out, said.err)
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image with a pixel size, its strokes, and a model that learned from them a little."""

@@ -15,7 +15,6 @@ import tifffile
 from safetensors import safe_open
 
 import napari_dsparse as nd
-from napari_dsparse.cli import main
 
 SHAPE = (40, 48)
 BASE = np.broadcast_to(100 * (np.arange(48) // 24), SHAPE)
@@ -25,34 +24,6 @@ STROKES[5:8, 3:15], STROKES[20:23, 30:42] = 1, 2
 
 def make_image(seed: int) -> np.ndarray:
     return (BASE + np.random.default_rng(seed).integers(0, 30, SHAPE)).astype(np.uint8)
-
-
-class Ran:
-    """Output of one command."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        parsed: dict[str, Any] = json.loads(self.out.splitlines()[-1])
-        return parsed
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run a command in this process."""
-
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = capsys.readouterr()
-        return Ran(code, said.out, said.err)
-
-    return run
 
 
 @pytest.fixture

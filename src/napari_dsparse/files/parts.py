@@ -79,7 +79,8 @@ class Parts:
         return [
             number
             for number, window in enumerate(windows)
-            if self._former.get(number) != [_digest(array[(..., *window)]) for array in self.arrays.values()]
+            if number not in self._former
+            or self._former[number] != [_digest(array[(..., *window)]) for array in self.arrays.values()]
         ]
 
     def put(self, number: int, window: Window, values: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -17,8 +17,8 @@ def keep_freed_memory() -> bool:
     """Let glibc keep freed maps for the next ones, for the rest of this process; True if that was to do.
 
     Nannies of dask.distributed set MALLOC_TRIM_THRESHOLD_ for their workers, which also keeps glibc from
-    adapting to large maps: each one is then mapped, faulted in page by page and unmapped again, and
-    prediction takes twice as long.
+    adapting to large maps: each one is then mapped, faulted in page by page and unmapped again,
+    which costs much of the time of prediction.
     https://distributed.dask.org/en/stable/worker-memory.html#automatically-trim-memory
     """
     if sys.platform != "linux" or "MALLOC_TRIM_THRESHOLD_" not in os.environ:

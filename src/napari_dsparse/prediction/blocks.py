@@ -114,8 +114,8 @@ class Blocks:
 def _apart(scores: Tensor) -> Tensor:
     """A copy in memory of its own, which the system takes back when it is let go.
 
-    Among the large and short-lived maps of the layers, small tensors that stay keep the heap from shrinking:
-    resident memory grew by 400 MB over an image of 3000 x 3000 pixels, and on with its size.
+    Among the large and short-lived maps of the layers, small tensors that stay keep the heap from shrinking,
+    and resident memory would grow with the image.
     """
     own = torch.frombuffer(mmap.mmap(-1, scores.nbytes), dtype=scores.dtype).view(scores.shape)
     return own.copy_(scores)

@@ -16,7 +16,7 @@ from napari_dsparse.errors import DsparseError
 TILE_INPUT = 256
 #: A tile is at least this many times its halo, so that the halo never costs more than the tile.
 TILE_OVER_HALO = 3
-#: Columns of a band of tiles: at its sides a tenth of the work is done twice.
+#: Columns of a band of tiles, wide enough that little of the work at its sides is done twice.
 BAND = 4096
 #: Most rows and columns of a preview's tile.
 VIEW_TILE = 256, 512
