@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.classifier.classes import ClassInfo, default_classes
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
@@ -119,16 +119,22 @@ class World:
                 yield msg.JobFailed(envelope, "files", "No such file.")
 
     def _train(self, job: msg.TrainingJob) -> Iterator[Event]:
-        painted = np.unique(job.labels[job.labels > 0])
+        labels = np.concatenate([each.labels.ravel() for each in job.images if each.labels is not None])
+        painted = np.unique(labels[labels > 0])
         highest = max([len(job.classes), *painted.tolist()])
-        counts = tuple((1, int((job.labels == n).sum())) for n in range(1, highest + 1))
+        counts = tuple((1, int((labels == n).sum())) for n in range(1, highest + 1))
+        by_image = tuple(
+            (each.key, 1, 0 if each.labels is None else int((each.labels > 0).sum())) for each in job.images
+        )
         named = len(counts) <= len(job.classes)
         learning = job.learn and named and len(painted) >= 2
         stopped = job.envelope.job <= self.state.stopped_job
-        yield msg.StrokesCounted(job.envelope, counts, learning)
+        yield msg.StrokesCounted(job.envelope, counts, learning, by_image)
         if learning and not stopped:
             yield msg.StepTaken(job.envelope, FIT)
-            yield msg.SnapshotTaken(job.envelope, classifier_of(job.source.channels, highest), waits=True)
+            yield msg.SnapshotTaken(
+                job.envelope, classifier_of(job.images[job.front].source.channels, highest), waits=True
+            )
             yield msg.StepTaken(job.envelope, FIT, judged=True)
         if job.learn and named:
             yield msg.TrainingEnded(job.envelope, steady=learning and not stopped)
@@ -482,7 +488,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.tell(event)
         assert self.world.state.strokes_layer is not None
         assert self.world.state.strokes_layer.labels is event.labels
-        assert self.world.asked(msg.TrainingJob)[-1].labels is event.labels, "no stroke is lost"
+        job = self.world.asked(msg.TrainingJob)[-1]
+        assert job.images[job.front].labels is event.labels, "no stroke is lost"
+
+    @rule(names=st.lists(NAMES, unique=True), labels=LABELS)
+    def list_images(self, names: list[str], labels: tuple[int, ...]) -> None:
+        paint = {name: painted_on(name, *labels) if labels else None for name in names}
+        self.tell(listed(**paint))
 
     @rule(event=PLAIN)
     def act(self, event: Event) -> None:
@@ -592,3 +604,66 @@ def test_states_differ_by_value_and_by_identity() -> None:
     world = trained()
     assert not differ(world.state, replace(world.state))
     assert differ(world.state, replace(world.state, view=FieldOfView((), (1, 2), (1, 2))))
+
+
+# -- several images -----------------------------------------------------------------------------------------
+
+
+def painted_on(name: str, *numbers: int) -> np.ndarray:
+    labels = np.zeros(SOURCES[name].shape, np.uint8)
+    labels.reshape(-1)[: len(numbers)] = numbers
+    return labels
+
+
+def listed(**labels: np.ndarray | None) -> ev.StudyChanged:
+    return ev.StudyChanged(
+        tuple(msg.LabelledImage(name, name, SOURCES[name], each) for name, each in labels.items())
+    )
+
+
+def test_all_images_of_the_list_are_learned_from_whichever_is_in_front() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), listed(stack=painted_on("stack", 1, 2), grey=None))
+    world.tell(ev.Painted(painted_on("grey", 1)))
+    job = next(each for each in reversed(world.jobs) if isinstance(each, msg.TrainingJob))
+    assert [each.key for each in job.images] == ["stack", "grey"]
+    assert job.front == 1
+    assert np.count_nonzero(job.images[1].labels) == 1
+    world.settle()
+    assert world.state.model is not None
+    assert world.state.model.keys == {"grey", "stack"}
+    assert world.state.model.origin == "2 images"
+    assert world.state.counts == ((1, 2), (1, 1))
+    assert not world.state.foreign
+
+
+def test_the_model_of_the_list_segments_its_other_images_unasked_and_no_image_beside_it() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), listed(grey=None, stack=None))
+    world.tell(ev.Painted(painted_on("grey", 1, 2)))
+    world.settle()
+    world.tell(chosen("stack"))
+    assert world.state.applied
+    assert world.state.foreign  # no paint is on it: its exposure is looked at
+    world.settle()
+    world.tell(listed(grey=painted_on("grey", 1, 2)), chosen("grey"), chosen("stack"))
+    assert not world.state.applied
+
+
+def test_an_image_that_is_not_in_the_list_is_learned_from_alone() -> None:
+    world = World()
+    world.tell(listed(stack=painted_on("stack", 1, 2)), chosen("grey"), strokes_on("grey"))
+    world.tell(ev.Painted(painted_on("grey", 1, 2)))
+    job = next(each for each in reversed(world.jobs) if isinstance(each, msg.TrainingJob))
+    assert [each.key for each in job.images] == ["grey"]
+
+
+def test_one_table_of_classes_holds_for_all_images_of_the_list() -> None:
+    world = World()
+    named = (*default_classes(2), ClassInfo("vessel", "#123456"))
+    world.tell(chosen("grey"), strokes_on("grey"), ev.ClassesEdited(named))
+    world.tell(listed(grey=None, stack=None), ev.Painted(painted_on("grey", 1, 2)))
+    world.tell(listed(grey=painted_on("grey", 1, 2), stack=None), chosen("stack"))
+    actions = world.tell(strokes_on("stack"))
+    assert world.state.classes == named
+    assert act.ShowClasses(named) in actions

@@ -94,7 +94,8 @@ def envelope(job: int, image: int = 1) -> msg.Envelope:
 
 def learn(job: int, labels: np.ndarray, **changes: Any) -> msg.TrainingJob:
     fields: dict[str, Any] = {"network": "auto", "device": "cpu", "learn": True} | changes
-    return msg.TrainingJob(envelope(job), SOURCE, labels, CLASSES, **fields)
+    image = msg.LabelledImage("image", "image", SOURCE, labels)
+    return msg.TrainingJob(envelope(job), (image,), 0, CLASSES, **fields)
 
 
 @pytest.fixture(scope="module")

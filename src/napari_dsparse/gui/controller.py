@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -30,6 +31,7 @@ from napari_dsparse.live.workers import Workers
 from napari_dsparse.prediction.tiles import FieldOfView
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Image, Labels
 
@@ -53,6 +55,7 @@ class Controller(QObject):
         self._viewer = viewer
         self._results: ResultLayers | None = None
         self._keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
+        self._numbers = itertools.count()
         self._collector = CollectorHold(self)
         self._relay = EventRelay()
         self._relay.posted.connect(self.send)  # queued by Qt itself: it is emitted in another thread
@@ -96,9 +99,22 @@ class Controller(QObject):
         self._results = ResultLayers(self._viewer, layer, self.frame, self)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
         self._results.taken.connect(lambda name: self.send(ev.SegmentationTaken(name)))
-        key = self._keys.setdefault(layer, len(self._keys)), choice.axis
+        key = self.number_of(layer), choice.axis
         view = field_of_view(self._viewer, self.frame, None)
         self.send(ev.ImageChosen(key, layer.name, self.frame.source, view))
+
+    def number_of(self, layer: Image | None) -> int:
+        """Number of an image layer in keys of the live loop; a new one for one that is still to be opened."""
+        number = None if layer is None else self._keys.get(layer)
+        if number is None:
+            number = next(self._numbers)
+            if layer is not None:
+                self._keys[layer] = number
+        return number
+
+    def give_number(self, layer: Image, number: int) -> None:
+        """Make a new layer stand for the image of that number."""
+        self._keys[layer] = number
 
     def choose_strokes(self, layer: Labels | None) -> None:
         """Learn from the paint on `layer`."""
@@ -116,8 +132,14 @@ class Controller(QObject):
             return
         self.send(self.strokes.bind(layer, frame))
 
-    def new_strokes(self) -> Labels | None:
-        """Make a strokes layer for the image and choose it; None without an image."""
+    def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> Labels | None:
+        """Make a strokes layer for the image and choose it; None without an image.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape of the image's source, optional
+            What is painted on it already.
+        """
         if self.frame is None:
             return None
         state = self.state
@@ -127,7 +149,7 @@ class Controller(QObject):
             if state.model is not None and use_model
             else default_classes(2)
         )
-        layer = new_strokes_layer(self._viewer, self.frame, classes)
+        layer = new_strokes_layer(self._viewer, self.frame, classes, labels)
         self.choose_strokes(layer)
         return layer
 

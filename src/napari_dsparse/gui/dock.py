@@ -21,6 +21,7 @@ from napari_dsparse.gui.layers.exporting import (
 )
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
+from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
@@ -30,6 +31,7 @@ from napari_dsparse.live.sentences import describe, describe_model, progress_tex
 from napari_dsparse.live.state import LiveState, Training
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Image, Labels
 
@@ -53,7 +55,7 @@ class SegmentationDock(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self._viewer = napari_viewer
+        self.viewer = napari_viewer
         self._closed = False
         self._docked = False
         self._choices: tuple[ChannelChoice, ...] = ()
@@ -72,9 +74,10 @@ class SegmentationDock(QWidget):
         layout.addWidget(scroll)
         self.setMinimumWidth(264)
 
+        self.study = StudyDesk(self)
         self._connect()
         self.controller.changed.connect(self._render)
-        self._viewer.events.theme.connect(self._on_theme)
+        self.viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._render(self.controller.state)
         self.reset_choices()
@@ -86,11 +89,11 @@ class SegmentationDock(QWidget):
         if self._closed:
             return
         panel = self.panel
-        images = images_of(self._viewer)
+        images = images_of(self.viewer)
         before = panel.image_combo.layer
         image = before if any(one is before for one in images) else None
         if image is None and images:
-            active = self._viewer.layers.selection.active
+            active = self.viewer.layers.selection.active
             image = next((one for one in images if active is not None and one == active), images[-1])
         panel.image_combo.offer([(one.name, one) for one in images], image)
         if image is not before:
@@ -123,18 +126,43 @@ class SegmentationDock(QWidget):
 
     def _offer_strokes(self, *, anew: bool = False) -> None:
         combo, frame = self.panel.labels_combo, self.controller.frame
-        layers = strokes_of(self._viewer)
+        layers = strokes_of(self.viewer)
         wanted = self._remembered_strokes() if anew else combo.layer
         chosen = wanted if any(one is wanted for one in layers) else None
         if chosen is None and frame is not None:
-            chosen = likely_strokes(layers, frame)
+            chosen = likely_strokes([one for one in layers if not self._of_others(one)], frame)
         combo.offer([(one.name, one) for one in layers], chosen)
         self.controller.choose_strokes(chosen)
 
+    def show_image(self, layer: Image, axis: int | None, strokes: Labels | None) -> None:
+        """Bring a layer of the viewer to the front, read with that channel axis, with these strokes."""
+        self._remembered[layer] = _Choice(axis, None if strokes is None else weakref.ref(strokes))
+        self.panel.image_combo.offer([(one.name, one) for one in images_of(self.viewer)], layer)
+        self._choose_image(layer)
+
+    def choice_for(self, layer: Image) -> ChannelChoice | None:
+        """Reading of the axes that the user chose for a layer that was in front before."""
+        before = self._remembered.get(layer)
+        choices = channel_choices(layer)
+        return None if before is None else next((one for one in choices if one.axis == before.axis), None)
+
+    def strokes_remembered(self, layer: Image) -> Labels | None:
+        """The strokes that were chosen for a layer when it was in front."""
+        before = self._remembered.get(layer)
+        return None if before is None or before.strokes is None else before.strokes()
+
+    def _of_others(self, strokes: Labels) -> bool:
+        """True if these strokes were painted on another image than the one in front."""
+        image = self.panel.image_combo.layer
+        return any(
+            choice.strokes is not None and choice.strokes() is strokes
+            for other, choice in self._remembered.items()
+            if other is not image
+        )
+
     def _remembered_strokes(self) -> Labels | None:
         image = self.panel.image_combo.layer
-        before = None if image is None else self._remembered.get(image)
-        return None if before is None or before.strokes is None else before.strokes()
+        return None if image is None else self.strokes_remembered(image)
 
     def _remember(self) -> None:
         """Record the image's channel axis and strokes layer, for when it is chosen again."""
@@ -145,9 +173,13 @@ class SegmentationDock(QWidget):
                 self._choices[index].axis, None if strokes is None else weakref.ref(strokes)
             )
 
-    def _new_strokes(self) -> None:
-        layer = self.controller.new_strokes()
-        layers = strokes_of(self._viewer)
+    def _on_new_pressed(self) -> None:
+        self.new_strokes()
+
+    def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> None:
+        """Make a strokes layer for the image in front, with `labels` painted on it already."""
+        layer = self.controller.new_strokes(labels)
+        layers = strokes_of(self.viewer)
         self.panel.labels_combo.offer([(one.name, one) for one in layers], layer)
         self._remember()
 
@@ -158,7 +190,7 @@ class SegmentationDock(QWidget):
         panel.image_combo.currentIndexChanged.connect(self._on_image_picked)
         panel.channels_combo.currentIndexChanged.connect(self._choose_channels)
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
-        panel.new_labels_button.clicked.connect(self._new_strokes)
+        panel.new_labels_button.clicked.connect(self._on_new_pressed)
         panel.class_table.edited.connect(controller.set_classes)
         panel.class_table.picked.connect(self._on_class_picked)
         panel.add_class_button.clicked.connect(controller.add_class)
@@ -278,7 +310,7 @@ class SegmentationDock(QWidget):
     def _on_theme(self, event: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        self.panel.set_foreground(get_theme(self._viewer.theme).text.as_hex())
+        self.panel.set_foreground(get_theme(self.viewer.theme).text.as_hex())
 
     # -- end ------------------------------------------------------------------------------------------------
 
@@ -288,7 +320,7 @@ class SegmentationDock(QWidget):
             return
         self._closed = True
         self.controller.changed.disconnect(self._render)
-        self._viewer.events.theme.disconnect(self._on_theme)
+        self.viewer.events.theme.disconnect(self._on_theme)
         self.controller.shutdown()
 
     def event(self, event: QEvent) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.messages import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView
 
 # -- image, strokes, view -----------------------------------------------------------------------------------
@@ -70,6 +71,26 @@ class StrokesLeft:
     """There is no strokes layer; `problem` is the reason if one was chosen."""
 
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyChanged:
+    """The list of images to learn from together is another one, or other strokes are on those behind.
+
+    Parameters
+    ----------
+    images : tuple of LabelledImage
+        In the order of the list; no two with one key. Of the image in front the labels are not used.
+    """
+
+    images: tuple[LabelledImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that the user asked for cannot be; the sentence says why."""
+
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,6 +287,8 @@ UserEvent: TypeAlias = (
     | ImageLeft
     | StrokesChosen
     | StrokesLeft
+    | StudyChanged
+    | Refused
     | Painted
     | ViewRead
     | ViewChanged

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
-from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.classifier.classes import ClassInfo, default_classes
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
-from napari_dsparse.live.actions import PauseTraining, StopTraining
+from napari_dsparse.live.actions import PauseTraining, ShowClasses, StopTraining
 from napari_dsparse.live.events import StrokesChosen
 from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
 from napari_dsparse.live.turn import Turn
@@ -20,16 +21,37 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
     if turn.state.chosen is None:
         return
     leave_strokes(turn)
+    classes = _shared_classes(turn) or event.classes
+    classes += event.classes[len(classes) :]
     turn.set(
         strokes_layer=ChosenStrokes(event.name, event.labels, event.palette),
-        classes=event.classes,
+        classes=classes,
         brush=event.brush,
         problem=None,
         note=None,
     )
+    if classes != event.classes:
+        turn.do(ShowClasses(classes))
     submit(turn, learn=turn.state.live)
     segmenting.forget_spots(turn)
     segmenting.look_ahead(turn)
+
+
+def _shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
+    """The table of classes if other images of the list have paint, so that their names hold here, too."""
+    state = turn.state
+    if state.chosen is None or not state.studied:
+        return ()
+    others = [each for each in state.study if each.key != state.chosen.key and each.labels is not None]
+    return state.classes if others else ()
+
+
+def change_study(turn: Turn, images: tuple[msg.LabelledImage, ...]) -> None:
+    """Learn from these images together; the strokes of the one in front are those of its layer."""
+    was_studied = turn.state.studied
+    turn.set(study=images)
+    if was_studied or turn.state.studied:
+        submit(turn, learn=turn.state.live)
 
 
 def leave_strokes(turn: Turn, problem: str | None = None) -> None:
@@ -109,11 +131,17 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
     state = turn.state
     if state.chosen is None or state.strokes_layer is None:
         return
+    front = msg.LabelledImage(
+        state.chosen.key, state.chosen.name, state.chosen.source, state.strokes_layer.labels
+    )
+    images: tuple[msg.LabelledImage, ...] = (front,)
+    if state.studied:
+        images = tuple(front if each.key == front.key else each for each in state.study)
     turn.do(
         msg.TrainingJob(
             envelope=turn.envelope(),
-            source=state.chosen.source,
-            labels=state.strokes_layer.labels,
+            images=images,
+            front=next(i for i, each in enumerate(images) if each.key == front.key),
             classes=state.classes,
             network=state.network,
             device=state.device,
@@ -137,7 +165,7 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
     """Show how much paint there is; paint of a class that has no name yet gives it one."""
     state = turn.state
     repainted = event.counts != state.counts
-    turn.set(counts=event.counts)
+    turn.set(counts=event.counts, by_image=event.by_image)
     if repainted:
         segmenting.forget_spots(turn)
         segmenting.expire_preview_delay(turn)
@@ -178,7 +206,21 @@ def on_snapshot(turn: Turn, event: msg.SnapshotTaken) -> None:
     chosen, job = turn.state.chosen, event.envelope.job
     if job <= turn.state.superseded_job or chosen is None:
         return
-    segmenting.use(turn, CurrentModel(event.classifier, chosen.name, chosen.key), waiting=job * event.waits)
+    model = CurrentModel(event.classifier, _origin(turn), _learned_keys(turn))
+    segmenting.use(turn, model, waiting=job * event.waits)
+
+
+def _learned_keys(turn: Turn) -> frozenset[Hashable]:
+    """Of the images with paint, of those that are learned from now; the image in front always counts."""
+    state = turn.state
+    front = () if state.chosen is None else (state.chosen.key,)
+    return frozenset((*front, *(key for key, _, pixels in state.by_image if pixels)))
+
+
+def _origin(turn: Turn) -> str:
+    """Name of the image that is learned from, or how many there are."""
+    painted = sum(pixels > 0 for _, _, pixels in turn.state.by_image)
+    return f"{painted} images" if painted > 1 else str(turn.state.image)
 
 
 def on_ended(turn: Turn, event: msg.TrainingEnded) -> None:

@@ -6,6 +6,7 @@ the schedule, in one place. Arrays in a job are never written to once it is queu
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,14 +44,36 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LabelledImage:
+    """An image and the strokes on it.
+
+    Parameters
+    ----------
+    key : hashable
+        The same for the same image read in the same way.
+    name : str
+    source : ImageSource
+    labels : array of int, shape of the source, or None
+        0 = not painted. Never written; sliced, so it may be a file. None: nothing is painted.
+    """
+
+    key: Hashable
+    name: str
+    source: ImageSource
+    labels: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TrainingJob:
     """Count the strokes and, if asked, learn from them.
 
     Parameters
     ----------
     envelope : Envelope
-    source : ImageSource
-    labels : ndarray of int, shape of the source
+    images : tuple of LabelledImage
+        All images to learn from, in a fixed order whichever of them is in front.
+    front : int
+        Index of the one in front.
     classes : tuple of ClassInfo
     network, device : str
     learn : bool
@@ -62,8 +85,8 @@ class TrainingJob:
     """
 
     envelope: Envelope
-    source: ImageSource
-    labels: npt.NDArray[Any]
+    images: tuple[LabelledImage, ...]
+    front: int
     classes: tuple[ClassInfo, ...]
     network: str
     device: str
@@ -83,14 +106,17 @@ class StrokesCounted:
     ----------
     envelope : Envelope
     counts : tuple of (strokes, pixels)
-        By class.
+        By class, on all images.
     learning : bool
         The trainer goes on to learn from it.
+    by_image : tuple of (key, strokes, pixels)
+        On each image of the job.
     """
 
     envelope: Envelope
     counts: tuple[tuple[int, int], ...]
     learning: bool = False
+    by_image: tuple[tuple[Hashable, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 
 #: What a change of image leaves as it is.
 _KEPT = (
-    *("classes", "live", "device", "network", "uncertainty", "probabilities", "match_exposure"),
+    *("study", "classes", "live", "device", "network", "uncertainty", "probabilities", "match_exposure"),
     *("model", "writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
 
@@ -72,6 +72,10 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             learning.choose_strokes(turn, event)
         case ev.StrokesLeft():
             learning.leave_strokes(turn, event.problem)
+        case ev.StudyChanged():
+            learning.change_study(turn, event.images)
+        case ev.Refused():
+            turn.set(problem=event.sentence)
         case ev.Painted():
             learning.on_paint(turn, event.labels)
         case ev.ViewRead():
@@ -165,7 +169,7 @@ def _choose_image(turn: Turn, event: ev.ImageChosen) -> None:
     number = turn.state.images + 1
     chosen = ChosenImage(number, event.key, event.name, event.source)
     turn.set(images=number, chosen=chosen, view=event.view)
-    turn.set(applied=turn.state.has_model and not turn.state.foreign)
+    turn.set(applied=turn.state.has_model and (turn.state.of_study or not turn.state.foreign))
     segmenting.predict_view(turn)
 
 

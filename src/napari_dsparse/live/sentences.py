@@ -43,7 +43,7 @@ def describe_model(state: LiveState) -> str:
     if state.model is None:
         return "No model yet"
     model = state.model
-    source = f"file {model.origin}" if model.key is None else f"strokes on {model.origin}"
+    source = f"file {model.origin}" if not model.keys else f"strokes on {model.origin}"
     return f"Model: {source}" if state.applied else f"Not applied: {source}"
 
 

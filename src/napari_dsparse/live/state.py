@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.messages import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -91,15 +92,15 @@ class CurrentModel:
     classifier : TrainedClassifier
     origin : str
         For the user: the name of a file, or of the image whose strokes it learned from.
-    key : hashable
-        Of the image whose strokes it learned from; None if it came from a file.
+    keys : frozenset of hashable
+        Of the images whose strokes it learned from; empty if it came from a file.
     record : TrainingRecord or None
         Training record completed after its snapshot.
     """
 
     classifier: TrainedClassifier
     origin: str
-    key: Hashable = None
+    keys: frozenset[Hashable] = frozenset()
     record: TrainingRecord | None = None
 
 
@@ -126,6 +127,10 @@ class LiveState:
     Parameters
     ----------
     chosen : ChosenImage or None
+    study : tuple of LabelledImage
+        Images that one model learns from together; the one in front need not be among them.
+    by_image : tuple of (key, strokes, pixels)
+        Paint by image, as counted last.
     strokes_layer : ChosenStrokes or None
     view : FieldOfView or None
         What is on screen; the schedule needs it from the choice of an image on.
@@ -206,6 +211,8 @@ class LiveState:
     """
 
     chosen: ChosenImage | None = None
+    study: tuple[LabelledImage, ...] = ()
+    by_image: tuple[tuple[Hashable, int, int], ...] = ()
     strokes_layer: ChosenStrokes | None = None
     view: FieldOfView | None = None
     classes: tuple[ClassInfo, ...] = ()
@@ -278,7 +285,17 @@ class LiveState:
     @property
     def foreign(self) -> bool:
         """True if the model learned from anything but strokes on the image in front."""
-        return self.model is not None and (self.chosen is None or self.model.key != self.chosen.key)
+        return self.model is not None and (self.chosen is None or self.chosen.key not in self.model.keys)
+
+    @property
+    def studied(self) -> bool:
+        """True if the image in front is one of the list."""
+        return self.chosen is not None and any(each.key == self.chosen.key for each in self.study)
+
+    @property
+    def of_study(self) -> bool:
+        """True if the model learned from the list of images that the one in front is of."""
+        return self.model is not None and self.studied and any(e.key in self.model.keys for e in self.study)
 
     @property
     def painted_classes(self) -> int:

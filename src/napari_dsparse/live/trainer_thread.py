@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from napari_dsparse.errors import LabelsError
+from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.messages import (
+    LabelledImage,
     SnapshotTaken,
     StepTaken,
     StrokesCounted,
@@ -51,7 +54,9 @@ class TrainerThread(Worker[TrainingJob]):
         self._released = threading.Event()
         self._waiting_job = 0
         self._trainer: Trainer | None = None
-        self._trained_on: tuple[object, str, str, int] | None = None
+        self._trained_on: tuple[str, str, int] | None = None
+        self._sources: list[ImageSource] = []
+        self._scanned: dict[Hashable, tuple[int, Any, tuple[Stroke, ...]]] = {}
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -82,22 +87,48 @@ class TrainerThread(Worker[TrainingJob]):
 
     def _let_go(self) -> None:
         self._trainer = self._trained_on = None
+        self._sources, self._scanned = [], {}
 
     def _supersedes(self, job: TrainingJob, waiting: TrainingJob) -> bool:
         return True
 
     def _work(self, job: TrainingJob) -> None:
-        strokes = find_strokes(job.labels)
+        found = self._find_strokes(job.images)
+        strokes = [stroke for each in found for stroke in each]
         counts = _count(strokes, len(job.classes))
+        by_image = tuple(
+            (image.key, len(each), sum(len(stroke.yx) for stroke in each))
+            for image, each in zip(job.images, found, strict=True)
+        )
         named = len(counts) <= len(job.classes)  # else the window names the new classes and asks again
         enough = sum(pixels > 0 for _, pixels in counts) >= 2
         learning = job.learn and named and enough
-        self._post(StrokesCounted(job.envelope, counts, learning))
+        self._post(StrokesCounted(job.envelope, counts, learning, by_image))
         if learning:
             with self._cores.working():
                 self._learn(job, strokes)
         elif job.learn and named:
             self._post(TrainingEnded(job.envelope, steady=False))
+
+    def _find_strokes(self, images: Sequence[LabelledImage]) -> list[tuple[Stroke, ...]]:
+        """Strokes on each image; painted images are numbered, those without paint have no part in learning.
+
+        Labels that were scanned before, under the same number, are not scanned again.
+        """
+        found: list[tuple[Stroke, ...]] = []
+        scanned: dict[Hashable, tuple[int, Any, tuple[Stroke, ...]]] = {}
+        number = 0
+        for image in images:
+            before = self._scanned.get(image.key)
+            if before is not None and before[0] == number and before[1] is image.labels:
+                strokes = before[2]
+            else:
+                strokes = () if image.labels is None else find_strokes(image.labels, number)
+            scanned[image.key] = number, image.labels, strokes
+            found.append(strokes)
+            number += bool(strokes)
+        self._scanned = scanned
+        return found
 
     def _learn(self, job: TrainingJob, strokes: Sequence[Stroke]) -> None:
         if self._is_over(job):
@@ -158,13 +189,22 @@ class TrainerThread(Worker[TrainingJob]):
         return self._is_waiting or self._closing.is_set() or job.envelope.job <= self._stopped_job
 
     def _trainer_for(self, job: TrainingJob) -> Trainer:
-        """The present trainer if it learns from this image, network and device; a new one otherwise."""
-        wanted = (job.source, job.network, job.device, job.lineage)
-        if self._trainer is None or self._trained_on != wanted:
+        """The present trainer if it learns from these images, network and device; a new one otherwise."""
+        sources = [image.source for image in job.images if self._scanned[image.key][2]]
+        wanted = (job.network, job.device, job.lineage)
+        if self._trainer is None or self._trained_on != wanted or not _same(sources, self._sources):
             self._trainer = None  # free the old one first
-            self._trainer = Trainer([job.source], job.classes, network=job.network, device=job.device)
-            self._trained_on = wanted
+            self._trainer = Trainer(sources, job.classes, network=job.network, device=job.device)
+            self._trained_on, self._sources = wanted, sources
         return self._trainer
+
+
+def _same(sources: Sequence[ImageSource], others: Sequence[ImageSource]) -> bool:
+    """True if both are the same pixels read in the same way, however often they were opened."""
+    return len(sources) == len(others) and all(
+        one.data is other.data and one.channel_axis == other.channel_axis
+        for one, other in zip(sources, others, strict=True)
+    )
 
 
 def _count(strokes: Sequence[Stroke], classes: int) -> tuple[tuple[int, int], ...]:

@@ -35,6 +35,11 @@ class PaintWatch(QObject):
         self._timer.setInterval(DEBOUNCE_MILLISECONDS)
         self._timer.timeout.connect(self.changed)
 
+    @property
+    def pending(self) -> bool:
+        """True if something may have changed and the signal is still to come."""
+        return bool(self._timer.isActive())
+
     def watch(self, layer: Labels | None) -> None:
         """Watch `layer` from now on, and no other."""
         for event in _EVENTS:

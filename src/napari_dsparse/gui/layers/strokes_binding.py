@@ -62,7 +62,9 @@ class StrokesBinding(QObject):
         )
 
     def release(self) -> None:
-        """Watch nothing."""
+        """Watch nothing; paint of the last moment is still passed on."""
+        if self._watch.pending:
+            self._on_paint()
         if self.layer is not None:
             self.layer.events.selected_label.disconnect(self._on_brush)
             self.layer.events.mode.disconnect(self._on_mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Labels
 
@@ -33,12 +34,17 @@ TOOL_KEYS = {
 STROKES_OPACITY = 0.9
 
 
-def new_strokes_layer(viewer: Viewer, frame: ImageFrame, classes: Sequence[ClassInfo]) -> Labels:
-    """An empty strokes layer on the image's pixels, on top, with the brush selected."""
+def new_strokes_layer(
+    viewer: Viewer,
+    frame: ImageFrame,
+    classes: Sequence[ClassInfo],
+    painted: npt.NDArray[Any] | None = None,
+) -> Labels:
+    """A strokes layer on the image's pixels, on top, with the brush selected; empty but for `painted`."""
     from napari.layers import Labels
 
     layer = Labels(
-        np.zeros(frame.layer_shape, np.uint8),
+        np.zeros(frame.layer_shape, np.uint8) if painted is None else painted.reshape(frame.layer_shape),
         name=f"{frame.source.name} strokes",
         opacity=STROKES_OPACITY,
         **frame.placement,

@@ -74,6 +74,18 @@ def ask_open_path(parent: QWidget, title: str, filters: str) -> Path | None:
     return Path(chosen) if chosen else None
 
 
+def ask_open_paths(parent: QWidget, title: str, filters: str) -> list[Path]:
+    """Paths of files to open; none if the user cancelled."""
+    chosen, _ = QFileDialog.getOpenFileNames(parent, title, str(Path.cwd()), filters)
+    return [Path(each) for each in chosen]
+
+
+def ask_folder(parent: QWidget, title: str) -> list[Path]:
+    """Path of a folder; none if the user cancelled."""
+    chosen = QFileDialog.getExistingDirectory(parent, title, str(Path.cwd()))
+    return [Path(chosen)] if chosen else []
+
+
 def _with_suffix(path: Path, filters: str) -> Path:
     if path.suffix:
         return path

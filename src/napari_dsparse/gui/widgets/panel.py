@@ -22,6 +22,7 @@ from superqt import QCollapsible
 from napari_dsparse.gui.widgets.class_table import ClassTable
 from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
 from napari_dsparse.gui.widgets.curves import LearningCurves
+from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
 from napari_dsparse.gui.widgets.status_label import StatusLabel
 from napari_dsparse.gui.widgets.swatch import arrow
@@ -49,6 +50,8 @@ class Panel(QWidget):
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(5)
         layout.addLayout(self._layers())
+        self.images_section = _section("Images to learn from", self._images(), opened=False)
+        layout.addWidget(self.images_section)
         layout.addWidget(self.class_table)
         layout.addLayout(_row(self.add_class_button, None, self.next_spot_button))
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
@@ -87,6 +90,12 @@ class Panel(QWidget):
         self.channels_combo = QComboBox()
         self.labels_combo: LayerCombo[Labels] = LayerCombo("press New")
         self.new_labels_button = _button("New", "Make a layer to paint on, with the image's scale and place.")
+        self.images_list = ImagesList()
+        self.add_image_button = _button("Add", "Learn from several images: open layers, files, a folder.")
+        self.remove_image_button = _button(
+            "Remove", "Take the selected image out of the list; its layers and its file stay."
+        )
+        self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
         self.live_check = _check("Live", "Learn from every stroke as soon as it is painted.")
@@ -152,6 +161,12 @@ class Panel(QWidget):
         grid.addWidget(self.labels_combo, 2, 1)
         grid.addWidget(self.new_labels_button, 2, 2)
         return grid
+
+    def _images(self) -> QWidget:
+        return _column(
+            _row(self.images_list),
+            _row(self.add_image_button, self.remove_image_button, None, self.only_this_check),
+        )
 
     def _segmentation(self) -> QWidget:
         return _column(

@@ -1,0 +1,203 @@
+"""The dock's list of images: its buttons, and the layers that are opened for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QMenu
+
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
+from napari_dsparse.gui.layers.layer_choice import images_of
+from napari_dsparse.gui.layers.viewer import in_viewer
+from napari_dsparse.gui.study import Study, StudyImage, image_files
+from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_open_paths
+from napari_dsparse.gui.widgets.images_list import ImageRow
+from napari_dsparse.live import events as ev
+from napari_dsparse.live.state import LiveState
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels
+
+    from napari_dsparse.gui.dock import SegmentationDock
+
+T = TypeVar("T")
+
+IMAGE_FILTER = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.npy)"
+
+
+class StudyDesk(QObject):
+    """Connects the list of images with the dock and the live loop.
+
+    Parameters
+    ----------
+    dock : SegmentationDock
+    """
+
+    def __init__(self, dock: SegmentationDock) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._viewer, self._controller, self._panel = dock.viewer, dock.controller, dock.panel
+        self.study = Study(self._viewer, self)
+        self.study.listed.connect(self._on_listed)
+        self.study.counted.connect(self._draw)
+        self._controller.changed.connect(self._on_state)
+        panel = self._panel
+        panel.images_list.picked.connect(self._on_picked)
+        panel.images_list.dropped.connect(self.add_files)
+        panel.add_image_button.setMenu(self._sources_menu())
+        panel.remove_image_button.clicked.connect(self._remove)
+        panel.only_this_check.toggled.connect(self._show_only)
+        self._draw()
+
+    # -- adding and removing --------------------------------------------------------------------------------
+
+    def add_layers(self, layers: Sequence[Image]) -> None:
+        """Add images that are open, each read as it was when it was in front, or as is likely."""
+        self._add(layers, self._add_layer)
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Add images of files and folders, which are opened when they are chosen."""
+        files = image_files(paths)
+        if paths and not files:
+            self._complain(f"There are no images in {paths[0].name!r}; choose another folder.")
+        self._add(files, self._add_file)
+
+    def _add(self, things: Sequence[T], add: Callable[[T], object]) -> None:
+        refused: list[str] = []
+        for thing in things:
+            try:
+                add(thing)
+            except DsparseError as error:
+                refused.append(str(error))
+        if refused:
+            more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""
+            self._complain(refused[0] + more)
+        elif things:
+            self._panel.images_section.expand(animate=False)
+
+    def _add_layer(self, layer: Image) -> None:
+        state, frame = self._controller.state, self._controller.frame
+        front = self._panel.image_combo.layer
+        if layer is front and frame is not None and state.chosen is not None:
+            entry = self.study.add_layer(self._controller.number_of(layer), layer, frame)
+            self.study.follow(state, self._controller.strokes.layer)
+        else:
+            choice = self._dock.choice_for(layer) or channel_choices(layer)[0]
+            entry = self.study.add_layer(self._controller.number_of(layer), layer, frame_of(layer, choice))
+            strokes = self._dock.strokes_remembered(layer)
+            if strokes is not None:
+                self.study.take_strokes(entry, strokes)
+        self._on_listed()
+
+    def _add_file(self, path: Path) -> None:
+        layer = next((one for one in images_of(self._viewer) if _is_of(one, path)), None)
+        if layer is not None:
+            self._add_layer(layer)
+        else:
+            self.study.add_file(self._controller.number_of(None), path)
+
+    def _sources_menu(self) -> QMenu:
+        """Menu of the Add button."""
+        # Bound methods, which Qt's signals hold weakly: a function that closes over `self` would keep the
+        # dock alive after its window.
+        menu = QMenu(self._panel.add_image_button)
+        self._this, self._every = menu.addAction("This image"), menu.addAction("All open images")
+        self._this.triggered.connect(self._add_front)
+        self._every.triggered.connect(self._add_open)
+        menu.addAction("Files…").triggered.connect(self._add_files)
+        menu.addAction("Folder…").triggered.connect(self._add_folder)
+        menu.aboutToShow.connect(self._on_menu)
+        return menu
+
+    def _on_menu(self) -> None:
+        self._this.setEnabled(bool(self._front()))
+        self._every.setEnabled(bool(self._not_listed()))
+
+    def _add_front(self) -> None:
+        self.add_layers(self._front())
+
+    def _add_open(self) -> None:
+        self.add_layers(self._not_listed())
+
+    def _add_files(self) -> None:
+        self.add_files(ask_open_paths(self._dock, "Add images", IMAGE_FILTER))
+
+    def _add_folder(self) -> None:
+        self.add_files(ask_folder(self._dock, "Add the images of a folder"))
+
+    def _not_listed(self) -> list[Image]:
+        """Open images that are not in the list, in the order of their layers."""
+        return [one for one in images_of(self._viewer) if self.study.of_layer(one) is None]
+
+    def _front(self) -> list[Image]:
+        """The image in front, if it is not in the list."""
+        front = self._panel.image_combo.layer
+        return [one for one in self._not_listed() if one is front]
+
+    def _remove(self) -> None:
+        row = self._panel.images_list.currentRow()
+        if 0 <= row < len(self.study.images):
+            self.study.remove(self.study.images[row])
+
+    # -- opening --------------------------------------------------------------------------------------------
+
+    def _on_picked(self, row: int) -> None:
+        entry = self.study.images[row]
+        state = self._controller.state
+        if state.chosen is None or state.chosen.key != entry.key:
+            try:
+                self._open(entry)
+            except DsparseError as error:
+                self._complain(str(error))
+        self._show_only()
+        self._draw()
+
+    def _open(self, entry: StudyImage) -> None:
+        layer = self.study.open(entry, self._controller.give_number)
+        self._dock.show_image(layer, entry.source.channel_axis, self._strokes_layer(entry))
+        if self._controller.strokes.layer is None:
+            self._dock.new_strokes(None if entry.labels is None else self.study.painted(entry))
+
+    def _strokes_layer(self, entry: StudyImage) -> Labels | None:
+        layer = None if entry.strokes_layer is None else entry.strokes_layer()
+        return layer if layer is not None and in_viewer(self._viewer, layer) else None
+
+    def _show_only(self) -> None:
+        chosen = self._controller.state.chosen
+        entry = None if chosen is None else self.study.of_key(chosen.key)
+        if entry is not None:
+            self.study.show_layers(entry, only=self._panel.only_this_check.isChecked())
+
+    # -- following ------------------------------------------------------------------------------------------
+
+    def _on_listed(self) -> None:
+        self._controller.send(ev.StudyChanged(self.study.labelled))
+        self._draw()
+
+    def _on_state(self, state: LiveState) -> None:
+        self.study.follow(state, self._controller.strokes.layer)
+
+    def _draw(self) -> None:
+        chosen = self._controller.state.chosen
+        images = self.study.images
+        rows = [
+            ImageRow(each.name, each.strokes, each.pixels, each.segmented, str(each.path or "an open layer"))
+            for each in images
+        ]
+        front = next(
+            (n for n, each in enumerate(images) if chosen is not None and each.key == chosen.key), -1
+        )
+        self._panel.images_list.show_rows(rows, front)
+        self._panel.remove_image_button.setEnabled(bool(images))
+
+    def _complain(self, sentence: str) -> None:
+        self._controller.send(ev.Refused(sentence))
+
+
+def _is_of(layer: Image, path: Path) -> bool:
+    source = layer.source.path
+    return source is not None and Path(source).absolute() == path.absolute()

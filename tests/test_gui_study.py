@@ -1,0 +1,198 @@
+"""Several images, one model: the list in the dock, driven as a user does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+from qtpy.QtWidgets import QFileDialog
+
+import napari_dsparse as nd
+from gui_session import Desk, two_textures
+from napari_dsparse.gui.widgets.images_list import ImagesList
+from napari_dsparse.live.state import Training
+
+
+def rows(at: Desk) -> list[str]:
+    shown = at.find("images_list")
+    return [shown.item(number).text() for number in range(shown.count())]
+
+
+def add(at: Desk, entry: str) -> None:
+    """Choose an entry of the Add button's menu."""
+    menu = at.find("add_image_button").menu()
+    menu.aboutToShow.emit()
+    action = next(each for each in menu.actions() if each.text() == entry)
+    assert action.isEnabled(), f"{entry} cannot be chosen"
+    action.trigger()
+
+
+def pick(at: Desk, row: int) -> None:
+    shown = at.find("images_list")
+    shown.itemClicked.emit(shown.item(row))
+
+
+def learned(at: Desk) -> None:
+    at.wait(lambda: at.session.training is Training.STEADY)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three images of one kind, in files."""
+    paths = [tmp_path / f"{name}.tif" for name in ("a", "b", "c")]
+    for seed, path in enumerate(paths):
+        tifffile.imwrite(path, two_textures(seed=seed))
+    return paths
+
+
+def test_strokes_of_all_images_make_one_model_the_same_as_without_a_window(
+    desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk()
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *a, **k: ([str(p) for p in files], ""))
+    add(at, "Files…")
+    assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
+    assert not at.viewer.layers  # nothing is opened before it is chosen
+    pick(at, 0)
+    first = at.layer("a.tif strokes")
+    at.paint(first, 1, (20, 20), (30, 30))
+    at.paint(first, 2, (20, 100), (30, 110))
+    learned(at)
+    assert rows(at)[0].startswith("○ a.tif: 2 strokes, ")
+    pick(at, 1)
+    assert at.find("image_combo").currentText() == "b.tif"
+    at.wait(lambda: at.has_layer("b.tif segmentation"))  # by the model of the list, unasked
+    second = at.layer("b.tif strokes")
+    at.paint(second, 1, (60, 20), (70, 40))
+    at.wait(lambda: at.session.model is not None and len(at.session.model.keys) == 2)
+    learned(at)
+    assert at.strokes_of(1) == 2
+    assert at.session.model is not None
+    classifier = at.session.model.classifier
+    expected = nd.train([np.asarray(tifffile.imread(p)) for p in files[:2]], [first.data, second.data])
+    for name, value in expected.classifier.weights.items():
+        np.testing.assert_array_equal(classifier.weights[name], value)
+    pick(at, 2)
+    assert at.session.applied
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    assert [row[0] for row in rows(at)] == ["○", "○", "●"]
+
+
+def test_going_back_brings_the_strokes_and_learns_nothing_anew(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    at.paint_two_classes(at.layer("a.tif strokes"))
+    learned(at)
+    model = at.session.model
+    assert model is not None
+    pick(at, 1)
+    pick(at, 0)
+    assert at.session.strokes == "a.tif strokes"
+    learned(at)
+    assert at.session.model is not None
+    assert at.session.model.classifier is model.classifier
+    assert at.strokes_of(1) == 2
+
+
+def test_strokes_survive_the_removal_of_their_layers(desk: Callable[..., Desk], files: list[Path]) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    at.paint_two_classes(at.layer("a.tif strokes"))
+    painted = at.layer("a.tif strokes").data.copy()
+    learned(at)
+    pick(at, 1)
+    for name in ("a.tif strokes", "a.tif"):
+        at.viewer.layers.remove(name)
+    pick(at, 0)
+    np.testing.assert_array_equal(at.layer("a.tif strokes").data, painted)
+    learned(at)
+    assert rows(at)[0].startswith("○ a.tif: 4 strokes")
+
+
+def test_open_images_are_added_with_the_strokes_that_they_had(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(seed=1), name="one"), Image(two_textures(seed=2), name="two"))
+    at.click("new_labels_button")
+    at.paint_two_classes(at.layer("two strokes"))
+    learned(at)
+    at.find("image_combo").setCurrentText("one")
+    assert at.session.strokes is None  # strokes of another image are not taken for this one's
+    add(at, "All open images")
+    assert [row.split(":")[0] for row in rows(at)] == ["○ one", "○ two"]
+    at.click("new_labels_button")
+    at.wait(lambda: at.strokes_of(1) == 2)
+    assert rows(at)[1].startswith("○ two: 4 strokes")
+
+
+def test_what_cannot_be_added_is_said(desk: Callable[..., Desk], files: list[Path], tmp_path: Path) -> None:
+    colour = tmp_path / "colour.png"
+    from PIL import Image as Picture
+
+    Picture.fromarray(np.zeros((20, 20, 3), np.uint8)).save(colour)
+    (tmp_path / "broken.tif").write_bytes(b"no image")
+    at = desk()
+    at.dock.study.add_files([tmp_path])
+    assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
+    assert "broken.tif" in at.status
+    assert "1 more were not added" in at.status
+    at.dock.study.add_files([files[0]])
+    assert at.status == "Image 'a.tif' is in the list already."
+    at.dock.study.add_files([colour])
+    assert at.status.startswith("Image 'colour.png' has 3 channels and the others in the list have 1")
+
+
+def test_only_the_image_in_front_is_shown_where_that_is_wanted(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    pick(at, 1)
+    at.find("only_this_check").setChecked(True)
+    shown = {layer.name for layer in at.viewer.layers if layer.visible}
+    assert shown == {"b.tif", "b.tif strokes"}
+    pick(at, 0)
+    assert {layer.name for layer in at.viewer.layers if layer.visible} == {"a.tif", "a.tif strokes"}
+    at.find("only_this_check").setChecked(False)
+    assert all(layer.visible for layer in at.viewer.layers)
+
+
+def test_a_removed_image_has_no_part_in_learning(desk: Callable[..., Desk], files: list[Path]) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    at.paint_two_classes(at.layer("a.tif strokes"))
+    pick(at, 1)
+    at.paint_two_classes(at.layer("b.tif strokes"))
+    at.wait(lambda: at.strokes_of(1) == 4)
+    at.find("images_list").setCurrentRow(0)
+    at.click("remove_image_button")
+    assert [row.split(":")[0] for row in rows(at)] == ["○ b.tif"]
+    at.wait(lambda: at.strokes_of(1) == 2)
+    assert at.has_layer("a.tif strokes")
+
+
+def test_files_can_be_dropped_on_the_list(desk: Callable[..., Desk], files: list[Path]) -> None:
+    at = desk()
+    shown: ImagesList = at.find("images_list")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(files[0]))])
+    event = QDropEvent(
+        QPointF(5, 5),
+        Qt.DropAction.CopyAction,
+        mime,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    shown.dropEvent(event)
+    assert rows(at) == ["○ a.tif"]
