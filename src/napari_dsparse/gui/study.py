@@ -208,7 +208,9 @@ class Study(QObject):
         """Show the layers of an image; those of the others too, or only of this one."""
         for each in self.images:
             for layer in self._layers_of(each):
-                layer.visible = each is entry or not only
+                shown = each is entry or not only
+                if layer.visible != shown:  # being set at all takes the tool out of the user's hand
+                    layer.visible = shown
 
     def _layers_of(self, entry: StudyImage) -> list[Layer]:
         """The image's layer, its strokes and its results, as far as they are open."""

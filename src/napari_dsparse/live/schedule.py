@@ -19,7 +19,17 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 
 #: What a change of image leaves as it is.
 _KEPT = (
-    *("study", "classes", "live", "device", "network", "uncertainty", "probabilities", "match_exposure"),
+    *(
+        "study",
+        "classes",
+        "live",
+        "fit_seconds",
+        "device",
+        "network",
+        "uncertainty",
+        "probabilities",
+        "match_exposure",
+    ),
     *("model", "writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
 

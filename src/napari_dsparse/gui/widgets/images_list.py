@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QSizePolicy, QWidget
 
 from napari_dsparse.gui.widgets.plain import plain
 
 #: Rows shown before the list scrolls, and the fewest.
 MOST_ROWS_SHOWN, FEWEST_ROWS_SHOWN = 5, 2
+#: Height of a row in pixels.
+ROW_HEIGHT = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class ImagesList(QListWidget):
         while self.count() > len(rows):
             self.takeItem(self.count() - 1)
         while self.count() < len(rows):
-            self.addItem(QListWidgetItem())
+            item = QListWidgetItem()
+            item.setSizeHint(QSize(0, ROW_HEIGHT))
+            self.addItem(item)
         for number, row in enumerate(rows):
             item = self.item(number)
             if item.text() != row.text:
@@ -83,8 +87,7 @@ class ImagesList(QListWidget):
         self.setCurrentRow(front)
         self.blockSignals(False)
         shown = min(max(len(rows), FEWEST_ROWS_SHOWN), MOST_ROWS_SHOWN)
-        height = self.sizeHintForRow(0) if rows else self.fontMetrics().height() + 4
-        self.setFixedHeight(shown * height + 2 * self.frameWidth() + 2)
+        self.setFixedHeight(shown * ROW_HEIGHT + 2 * self.frameWidth() + 2)
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         """Accept files and folders."""
