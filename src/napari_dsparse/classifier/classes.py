@@ -64,11 +64,11 @@ def default_classes(count: int) -> tuple[ClassInfo, ...]:
 
 
 def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
-    """A class to add to `classes`: the first default name and the first default colour that none of them has."""
-    names, colors = {info.name for info in classes}, {info.color for info in classes}
-    numbers = range(1, 2 * len(classes) + 2)
-    name = next(name for n in (len(classes) + 1, *numbers) if (name := default_class(n).name) not in names)
-    color = next((color for n in numbers if (color := default_color(n)) not in colors), "#808080")
+    """A class to add to `classes`: with the next default name and the first default colour that are free."""
+    names, colors, count = {info.name for info in classes}, {info.color for info in classes}, len(classes)
+    defaults = (default_class(number) for number in range(count + 1, 2 * count + 2))
+    name = next(info.name for info in defaults if info.name not in names)
+    color = next(color for n in range(1, count + 2) if (color := default_color(n)) not in colors)
     return ClassInfo(name, color)
 
 

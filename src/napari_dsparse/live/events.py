@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.prediction.tiles import FieldOfView
@@ -114,6 +115,22 @@ class ClassesEdited:
     """Classes have these names and colours from now on."""
 
     classes: tuple[ClassInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassesRenumbered:
+    """Classes were removed, merged or moved, and the strokes in front were renumbered with them.
+
+    Parameters
+    ----------
+    edit : ClassEdit
+        The new table, and the new number of every old class.
+    labels : ndarray of int, shape of the image's source, or None
+        A copy of all strokes after it; None where there is no strokes layer.
+    """
+
+    edit: ClassEdit
+    labels: npt.NDArray[Any] | None
 
 
 # -- learning -----------------------------------------------------------------------------------------------
@@ -271,6 +288,7 @@ UserEvent: TypeAlias = (
     | ViewChanged
     | BrushChanged
     | ClassesEdited
+    | ClassesRenumbered
     | LiveSwitched
     | TrainPressed
     | PausePressed

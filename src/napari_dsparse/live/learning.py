@@ -76,7 +76,7 @@ def train(turn: Turn) -> None:
     asked = not turn.state.learning  # a round under way goes on
     if turn.state.painted_classes >= 2:
         turn.set(problem=None, note=None)
-        _expect_fit(turn)
+        expect_fit(turn)
     submit(turn, learn=True, asked=asked)
 
 
@@ -124,7 +124,7 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
     )
 
 
-def _expect_fit(turn: Turn) -> None:
+def expect_fit(turn: Turn) -> None:
     """New paint is being learned, unless all of it is known."""
     if turn.state.counts != turn.state.fitted:
         turn.set(training=Training.FITTING)
@@ -146,7 +146,7 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
         turn.set(classes=(*state.classes, *more))
         submit(turn, learn=state.live)
     elif event.learning and event.envelope.job > state.stopped_job:
-        _expect_fit(turn)
+        expect_fit(turn)
     if state.stopping and event.envelope.job > state.stopped_job:
         turn.set(stopping=False)  # what was stopped made way for this
         if not event.learning:

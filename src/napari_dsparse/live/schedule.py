@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from napari_dsparse.live import events as ev
-from napari_dsparse.live import filing, learning, segmenting
+from napari_dsparse.live import filing, learning, renumbering, segmenting
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import Action, DismissThreads, ShowClasses
 from napari_dsparse.live.state import ChosenImage, LiveState, Training
@@ -84,6 +84,8 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.ClassesEdited():
             turn.set(classes=event.classes)
             turn.do(ShowClasses(event.classes))
+        case ev.ClassesRenumbered():
+            renumbering.renumber(turn, event)
         case ev.LiveSwitched():
             learning.switch_live(turn, event.live)
         case ev.TrainPressed():
