@@ -186,6 +186,19 @@ class DoneEdit:
         mapping += range(len(before) + 1, len(before) + len(added) + 1)
         return ClassEdit((*restored, *added), tuple(mapping), f"Undo {edit.title}", split=into)
 
+    def again(self, classes: Sequence[ClassInfo]) -> ClassEdit:
+        """The same edit of `classes`, the present table, after it was taken back."""
+        edit, before = self.edit, self.before
+        now = (*classes, *before[len(classes) :])
+        edited = list(edit.classes)
+        for old, info in enumerate(before, start=1):
+            new = edit.mapping[old - 1]
+            if old != edit.gone and info == edit.classes[new - 1]:
+                edited[new - 1] = now[old - 1]
+        added = now[len(before) :]
+        more = range(len(edited) + 1, len(edited) + len(added) + 1)
+        return replace(edit, classes=(*edited, *added), mapping=(*edit.mapping, *more))
+
     def restore(self, labels: npt.NDArray[Any], classes: Sequence[ClassInfo]) -> npt.NDArray[Any]:
         """Paint after the edit, and perhaps painted on since, as it is with the edit taken back.
 

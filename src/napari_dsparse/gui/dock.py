@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
+from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
@@ -159,7 +160,8 @@ class SegmentationDock(QWidget):
         panel.channels_combo.currentIndexChanged.connect(self._choose_channels)
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
         panel.new_labels_button.clicked.connect(self._new_strokes)
-        panel.class_table.edited.connect(controller.set_classes)
+        panel.class_table.edited.connect(controller.editor.change)
+        self.class_actions = ClassActions(panel, controller, self)
         panel.class_table.picked.connect(self._on_class_picked)
         panel.add_class_button.clicked.connect(controller.add_class)
         panel.live_check.toggled.connect(lambda live: send(ev.LiveSwitched(live)))
@@ -261,6 +263,7 @@ class SegmentationDock(QWidget):
         panel.invite(panel.new_labels_button, has_image and not has_strokes and not state.has_model)
         panel.class_table.setEnabled(has_strokes or state.has_model)
         panel.add_class_button.setEnabled(has_strokes)
+        self.class_actions.enable(state)
         panel.train_button.setEnabled(has_strokes and state.painted_classes >= 2)
         panel.pause_button.setEnabled(state.stepping)
         panel.pause_button.blockSignals(True)

@@ -50,7 +50,8 @@ class Panel(QWidget):
         layout.setSpacing(5)
         layout.addLayout(self._layers())
         layout.addWidget(self.class_table)
-        layout.addLayout(_row(self.add_class_button, None, self.next_spot_button))
+        classes = (self.remove_class_button, self.merge_class_button, self.undo_class_button)
+        layout.addLayout(_row(self.add_class_button, *classes, None))
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
         layout.addWidget(self.status_label)
         layout.addWidget(_section("Learning", self.curves))
@@ -89,6 +90,9 @@ class Panel(QWidget):
         self.new_labels_button = _button("New", "Make a layer to paint on, with the image's scale and place.")
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
+        self.remove_class_button = _button("Remove", "Remove the selected class; asks about its paint.")
+        self.merge_class_button = _button("Merge", "Give the selected class's paint to another class.")
+        self.undo_class_button = _button("Undo", "Take back the last edit of the classes.")
         self.live_check = _check("Live", "Learn from every stroke as soon as it is painted.")
         self.live_check.setChecked(True)
         self.train_button = _button(
@@ -157,7 +161,7 @@ class Panel(QWidget):
         return _column(
             _row(self.predict_button, self.export_button),
             _row(self.progress_bar, self.cancel_button),
-            _row(self.uncertainty_check, self.probabilities_check, None),
+            _row(self.uncertainty_check, self.probabilities_check, None, self.next_spot_button),
         )
 
     def _model(self) -> QWidget:
