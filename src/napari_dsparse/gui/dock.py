@@ -22,6 +22,7 @@ from napari_dsparse.gui.layers.exporting import (
 )
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
+from napari_dsparse.gui.numbered_layers import NumberedLayers
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
@@ -62,6 +63,7 @@ class SegmentationDock(QWidget):
         self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
+        self._numbered = NumberedLayers(napari_viewer, self.panel)
 
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -198,8 +200,18 @@ class SegmentationDock(QWidget):
         self._choose_image(self.panel.image_combo.layer)
 
     def _on_strokes_picked(self) -> None:
-        self.controller.choose_strokes(self.panel.labels_combo.layer)
+        chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer
+        frame = self.controller.frame
+        if chosen is not None and frame is not None and chosen is not present:
+            if self._numbered.doubts(chosen, frame):
+                self._offer(present)  # while it is not clear, the choice is as before
+                chosen = self._numbered.ask(chosen, frame) or present
+                self._offer(chosen)
+        self.controller.choose_strokes(chosen)
         self._remember()
+
+    def _offer(self, chosen: Labels | None) -> None:
+        self.panel.labels_combo.offer([(one.name, one) for one in strokes_of(self._viewer)], chosen)
 
     def _export(self) -> None:
         self._save(

@@ -161,7 +161,8 @@ class Panel(QWidget):
         return _column(
             _row(self.predict_button, self.export_button),
             _row(self.progress_bar, self.cancel_button),
-            _row(self.uncertainty_check, self.probabilities_check, None, self.next_spot_button),
+            _row(self.uncertainty_check, self.probabilities_check, None),
+            _row(self.next_spot_button, None),
         )
 
     def _model(self) -> QWidget:
