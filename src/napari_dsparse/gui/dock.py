@@ -202,11 +202,10 @@ class SegmentationDock(QWidget):
     def _on_strokes_picked(self) -> None:
         chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer
         frame = self.controller.frame
-        if chosen is not None and frame is not None and chosen is not present:
-            if self._numbered.doubts(chosen, frame):
-                self._offer(present)  # while it is not clear, the choice is as before
-                chosen = self._numbered.ask(chosen, frame) or present
-                self._offer(chosen)
+        if chosen is not None and frame is not None and self._numbered.doubts(chosen, frame):
+            self._offer(present)  # while it is not clear, the choice is as before
+            chosen = self._numbered.ask(chosen, frame) or present
+            self._offer(chosen)
         self.controller.choose_strokes(chosen)
         self._remember()
 

@@ -30,9 +30,9 @@ class NumberedLayers:
         self._viewer, self._parent = viewer, parent
         self._taken: WeakSet[Labels] = WeakSet()
 
-    def doubts(self, layer: Labels | None, frame: ImageFrame | None) -> bool:
+    def doubts(self, layer: Labels, frame: ImageFrame) -> bool:
         """True if the user is to be asked before anything is learned from `layer`."""
-        if layer is None or frame is None or layer in self._taken:
+        if layer in self._taken:
             return False
         return tuple(layer.data.shape) == frame.layer_shape and looks_like_instances(layer)
 

@@ -43,10 +43,7 @@ def fit_as_classes(layer: Labels) -> bool:
 def as_one_class(viewer: Viewer, layer: Labels, frame: ImageFrame) -> Labels:
     """A new strokes layer on which every object of `layer` is painted as the second class, "object"."""
     data = np.where(np.asarray(layer.data) > 0, 2, 0).astype(np.uint8)
-    strokes = new_strokes_layer(viewer, frame, default_classes(2))
-    strokes.data = data
-    strokes.name = f"{layer.name} strokes"
-    return strokes
+    return new_strokes_layer(viewer, frame, default_classes(2), name=f"{layer.name} strokes", data=data)
 
 
 def _numbers(layer: Labels) -> NDArray[np.integer]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import show_classes
@@ -33,13 +34,20 @@ TOOL_KEYS = {
 STROKES_OPACITY = 0.9
 
 
-def new_strokes_layer(viewer: Viewer, frame: ImageFrame, classes: Sequence[ClassInfo]) -> Labels:
-    """An empty strokes layer on the image's pixels, on top, with the brush selected."""
+def new_strokes_layer(
+    viewer: Viewer,
+    frame: ImageFrame,
+    classes: Sequence[ClassInfo],
+    *,
+    name: str | None = None,
+    data: npt.NDArray[np.uint8] | None = None,
+) -> Labels:
+    """A strokes layer on the image's pixels, on top, with the brush selected; empty without `data`."""
     from napari.layers import Labels
 
     layer = Labels(
-        np.zeros(frame.layer_shape, np.uint8),
-        name=f"{frame.source.name} strokes",
+        np.zeros(frame.layer_shape, np.uint8) if data is None else data,
+        name=name or f"{frame.source.name} strokes",
         opacity=STROKES_OPACITY,
         **frame.placement,
     )
