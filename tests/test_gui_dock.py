@@ -25,6 +25,7 @@ from napari_dsparse.training import TrainingProgress
 
 CONTROLS = (
     *("image_combo", "labels_combo", "new_labels_button", "class_table", "add_class_button"),
+    *("remove_class_button", "merge_class_button", "undo_class_button"),
     *("live_check", "train_button", "pause_button", "stop_button", "status_label", "loss_plot"),
     *("predict_button", "export_button", "progress_bar", "uncertainty_check", "next_spot_button"),
     *("save_model_button", "load_model_button", "device_combo", "confusion_table"),

@@ -196,3 +196,37 @@ def test_files_can_be_dropped_on_the_list(desk: Callable[..., Desk], files: list
     )
     shown.dropEvent(event)
     assert rows(at) == ["○ a.tif"]
+
+
+def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    at.click("add_class_button")
+    first = at.layer("a.tif strokes")
+    for number, x in ((1, 20), (2, 80), (3, 110)):
+        at.paint(first, number, (20, x), (30, x))
+    at.wait(lambda: at.strokes_of(3) == 1)
+    pick(at, 1)
+    second = at.layer("b.tif strokes")
+    at.paint(second, 1, (20, 20), (30, 20))
+    at.paint(second, 3, (60, 100), (70, 100))
+    at.wait(lambda: at.strokes_of(3) == 2)
+    painted = first.data.copy(), second.data.copy()
+    at.dock.class_actions.merge_class(3, 2)
+    at.wait(lambda: at.strokes_of(2) >= 2)
+    learned(at)
+    assert len(at.session.classes) == 2
+    for layer, before in zip((first, second), painted, strict=True):
+        np.testing.assert_array_equal(layer.data, np.where(before == 3, 2, before))
+    at.click("undo_class_button")
+    at.wait(lambda: at.strokes_of(3) == 2)
+    for layer, before in zip((first, second), painted, strict=True):
+        np.testing.assert_array_equal(layer.data, before)
+    pick(at, 0)
+    assert at.session.strokes == "a.tif strokes"
+    assert [info.name for info in at.session.classes] == ["background", "object", "class 3"]
+    first.undo()  # nothing is left to undo that would bring back old numbers
+    np.testing.assert_array_equal(first.data, painted[0])

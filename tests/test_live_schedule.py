@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,33 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from classifiers import classifier_for
+from napari_dsparse.classifier import class_edits
+from napari_dsparse.classifier.class_edits import ClassEdit, done
 from napari_dsparse.classifier.classes import ClassInfo, default_classes
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.schedule import Event, advance
 from napari_dsparse.live.sentences import describe, describe_model
 from napari_dsparse.live.state import LiveState, Training, WholeImage, differ
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
-from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training import TrainingProgress
 
 GREY = ImageSource(np.arange(64, dtype=np.uint8).reshape(8, 8))
 COLOUR = ImageSource(np.arange(192, dtype=np.uint8).reshape(8, 8, 3), channel_axis=2)
 STACK = ImageSource(np.arange(128, dtype=np.uint8).reshape(2, 8, 8))
 SOURCES = {"grey": GREY, "colour": COLOUR, "stack": STACK}
-CLASSIFIERS = {channels: warm_start_classifier(source) for channels, source in ((1, GREY), (3, COLOUR))}
 FIT = TrainingProgress(0, 0, float("nan"), {}, 0, 0.1, True, 4)
 VIEW = FieldOfView((), (0, 8), (0, 8))
 
 
+@cache
 def classifier_of(channels: int, classes: int = 2) -> TrainedClassifier:
-    return replace(CLASSIFIERS[channels], classes=default_classes(classes))
+    return classifier_for(channels, classes)
 
 
 def chosen(name: str) -> ev.ImageChosen:
@@ -396,6 +400,30 @@ def test_events_of_dismissed_threads_are_dropped() -> None:
     assert world.state.dropped == 1
 
 
+def renumbered_by(world: World, edit: ClassEdit) -> ev.ClassesRenumbered:
+    strokes = world.state.strokes_layer
+    return ev.ClassesRenumbered(edit, None if strokes is None else edit.apply(strokes.labels))
+
+
+@st.composite
+def edits(draw: st.DrawFn, classes: tuple[ClassInfo, ...]) -> ClassEdit:
+    """An edit of `classes`, or the undo of one that led to them."""
+    if not classes:
+        return ClassEdit((), (), "Nothing")
+    number, other = (draw(st.integers(1, len(classes))) for _ in range(2))
+    found = class_edits.move(classes, number, other)
+    if draw(st.booleans()):
+        before = (*classes, ClassInfo("one more", "#102030"))
+        undone = class_edits.merge(before, len(before), number) if len(classes) > 1 else None
+        if undone is not None:
+            return done(before, undone, np.zeros((2, 2), np.uint8)).inverse(classes)
+    if len(classes) > 2 and draw(st.booleans()):
+        return class_edits.remove(classes, number)
+    if len(classes) > 2 and number != other:
+        return class_edits.merge(classes, number, other)
+    return found
+
+
 NAMES = st.sampled_from(sorted(SOURCES))
 LABELS = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 PLAIN = st.sampled_from([
@@ -495,6 +523,24 @@ class AnyOrder(RuleBasedStateMachine):
     def list_images(self, names: list[str], labels: tuple[int, ...]) -> None:
         paint = {name: painted_on(name, *labels) if labels else None for name in names}
         self.tell(listed(**paint))
+
+    @rule(data=st.data())
+    def edit_classes(self, data: st.DataObject) -> None:
+        before = self.world.state
+        edit = data.draw(edits(before.classes))
+        self.tell(renumbered_by(self.world, edit))
+        after = self.world.state
+        assert after.classes == edit.classes
+        assert not after.complete, "what is written afterwards is segmented afterwards"
+        assert not after.done
+        assert after.model is None or len(after.model.classifier.priors) >= len(edit.classes)
+        for job in self.world.jobs:
+            if job.envelope.job <= before.jobs:  # of the old numbers
+                for event in (msg.SnapshotTaken(job.envelope, classifier_of(1, 3)), *self.world.answers(job)):
+                    if job.envelope.image and isinstance(event, msg.SnapshotTaken | msg.StrokesCounted):
+                        assert not advance(after, event)[1]
+                    if isinstance(event, msg.TileDone):
+                        assert not advance(after, event)[1]
 
     @rule(event=PLAIN)
     def act(self, event: Event) -> None:
@@ -617,7 +663,7 @@ def painted_on(name: str, *numbers: int) -> np.ndarray:
 
 def listed(**labels: np.ndarray | None) -> ev.StudyChanged:
     return ev.StudyChanged(
-        tuple(msg.LabelledImage(name, name, SOURCES[name], each) for name, each in labels.items())
+        tuple(LabelledImage(name, name, SOURCES[name], each) for name, each in labels.items())
     )
 
 

@@ -18,6 +18,7 @@ from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.predictor_thread import TILES_IN_FLIGHT, PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
@@ -94,7 +95,7 @@ def envelope(job: int, image: int = 1) -> msg.Envelope:
 
 def learn(job: int, labels: np.ndarray, **changes: Any) -> msg.TrainingJob:
     fields: dict[str, Any] = {"network": "auto", "device": "cpu", "learn": True} | changes
-    image = msg.LabelledImage("image", "image", SOURCE, labels)
+    image = LabelledImage("image", "image", SOURCE, labels)
     return msg.TrainingJob(envelope(job), (image,), 0, CLASSES, **fields)
 
 

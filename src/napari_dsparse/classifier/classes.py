@@ -9,19 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_dsparse import checks
+from napari_dsparse.classifier.colors import default_color
 from napari_dsparse.errors import DsparseError, LabelsError
-
-#: Okabe and Ito's colour-blind safe palette, ordered so that the first two stand apart on grey images.
-DEFAULT_COLORS: tuple[str, ...] = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#56b4e9",
-    "#d55e00",
-    "#f0e442",
-    "#999999",
-)
 
 #: The largest class number. Labels beyond are numbered objects, not classes of pixels.
 MOST_CLASSES = 1000
@@ -66,12 +55,21 @@ def default_class(number: int) -> ClassInfo:
     if number < 1:
         raise DsparseError(f"Class number {number} is not allowed; classes are numbered from 1.")
     names = {1: "background", 2: "object"}
-    return ClassInfo(names.get(number, f"class {number}"), DEFAULT_COLORS[(number - 1) % len(DEFAULT_COLORS)])
+    return ClassInfo(names.get(number, f"class {number}"), default_color(number))
 
 
 def default_classes(count: int) -> tuple[ClassInfo, ...]:
     """The first `count` default classes."""
     return tuple(default_class(number) for number in range(1, count + 1))
+
+
+def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
+    """A class to add to `classes`: with the next default name and the first default colour that are free."""
+    names, colors, count = {info.name for info in classes}, {info.color for info in classes}, len(classes)
+    defaults = (default_class(number) for number in range(count + 1, 2 * count + 2))
+    name = next(info.name for info in defaults if info.name not in names)
+    color = next(color for n in range(1, count + 2) if (color := default_color(n)) not in colors)
+    return ClassInfo(name, color)
 
 
 def named_classes(classes: Any) -> tuple[ClassInfo, ...]:

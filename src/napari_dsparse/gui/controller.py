@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_dsparse.classifier.classes import ClassInfo, default_class, default_classes
+from napari_dsparse.classifier.classes import ClassInfo, default_classes, next_class
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.gui.class_editor import ClassEditor
 from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.layers.exporting import labels_to_export
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
@@ -52,6 +53,7 @@ class Controller(QObject):
         super().__init__(parent)
         self.frame: ImageFrame | None = None
         self.strokes = StrokesBinding(viewer, self)
+        self.editor = ClassEditor(self.strokes, lambda: self.state, self.send)
         self._viewer = viewer
         self._results: ResultLayers | None = None
         self._keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
@@ -149,7 +151,12 @@ class Controller(QObject):
             if state.model is not None and use_model
             else default_classes(2)
         )
-        layer = new_strokes_layer(self._viewer, self.frame, classes, labels)
+        layer = new_strokes_layer(
+            self._viewer,
+            self.frame,
+            classes,
+            data=None if labels is None else labels.reshape(self.frame.layer_shape),
+        )
         self.choose_strokes(layer)
         return layer
 
@@ -161,9 +168,9 @@ class Controller(QObject):
 
     def add_class(self) -> None:
         """Add a class with a default name and colour, and set the brush to it."""
-        number = len(self.state.classes) + 1
-        self.set_classes((*self.state.classes, default_class(number)))
-        self.strokes.pick_class(number)
+        classes = self.state.classes
+        self.set_classes((*classes, next_class(classes)))
+        self.strokes.pick_class(len(classes) + 1)
 
     # -- files and the end ----------------------------------------------------------------------------------
 
@@ -213,6 +220,8 @@ class Controller(QObject):
 
     def _on_changed(self, state: LiveState) -> None:
         self._collector.follow(state)
+        self.strokes.follow_classes(state.classes)
+        self.editor.follow(self.strokes.layer)
         if self._results is not None:
             self._results.show_maps(uncertainty=state.uncertainty, probabilities=state.probabilities)
         self.changed.emit(state)
@@ -233,6 +242,8 @@ class Controller(QObject):
             case act.ShowClasses():
                 self.strokes.show_classes(effect.classes)
                 self._results.show_classes(effect.classes)
+            case act.RenumberResults():
+                self._results.renumber(effect.edit)
             case act.GoTo():
                 self._go_to(effect.position, self.frame)
             case act.ReadLabels():

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
+from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
@@ -21,6 +22,7 @@ from napari_dsparse.gui.layers.exporting import (
 )
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
+from napari_dsparse.gui.numbered_layers import NumberedLayers
 from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
@@ -63,6 +65,7 @@ class SegmentationDock(QWidget):
         self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
+        self._numbered = NumberedLayers(napari_viewer, self.panel)
 
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
@@ -191,7 +194,8 @@ class SegmentationDock(QWidget):
         panel.channels_combo.currentIndexChanged.connect(self._choose_channels)
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
         panel.new_labels_button.clicked.connect(self._on_new_pressed)
-        panel.class_table.edited.connect(controller.set_classes)
+        panel.class_table.edited.connect(controller.editor.change)
+        self.class_actions = ClassActions(panel, controller, self)
         panel.class_table.picked.connect(self._on_class_picked)
         panel.add_class_button.clicked.connect(controller.add_class)
         panel.live_check.toggled.connect(lambda live: send(ev.LiveSwitched(live)))
@@ -228,8 +232,17 @@ class SegmentationDock(QWidget):
         self._choose_image(self.panel.image_combo.layer)
 
     def _on_strokes_picked(self) -> None:
-        self.controller.choose_strokes(self.panel.labels_combo.layer)
+        chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer
+        frame = self.controller.frame
+        if chosen is not None and frame is not None and self._numbered.doubts(chosen, frame):
+            self._offer(present)  # while it is not clear, the choice is as before
+            chosen = self._numbered.ask(chosen, frame) or present
+            self._offer(chosen)
+        self.controller.choose_strokes(chosen)
         self._remember()
+
+    def _offer(self, chosen: Labels | None) -> None:
+        self.panel.labels_combo.offer([(one.name, one) for one in strokes_of(self.viewer)], chosen)
 
     def _export(self) -> None:
         self._save(
@@ -293,6 +306,7 @@ class SegmentationDock(QWidget):
         panel.invite(panel.new_labels_button, has_image and not has_strokes and not state.has_model)
         panel.class_table.setEnabled(has_strokes or state.has_model)
         panel.add_class_button.setEnabled(has_strokes)
+        self.class_actions.enable(state)
         panel.train_button.setEnabled(has_strokes and state.painted_classes >= 2)
         panel.pause_button.setEnabled(state.stepping)
         panel.pause_button.blockSignals(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,15 @@ import numpy as np
 import psutil
 from qtpy.QtCore import QObject, Signal
 
+from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
+from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
 from napari_dsparse.images.reading import ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.messages import LabelledImage
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 #: Share of the free memory up to which an image is loaded when its layer is opened; larger ones are read
 #: from their file plane by plane.
 _LOADED_SHARE = 0.25
+#: Edits of the table of classes that can be taken back on images behind.
+_MOST_STEPS = 20
 #: Suffixes of the files that are taken from a folder.
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr")
 
@@ -53,6 +57,8 @@ class StudyImage:
         Strokes as they were when it was in front last; None where nothing is painted.
     strokes, pixels : int
         Paint on it.
+    steps : list of (edit as it was made on the image in front, the same on this one)
+        Edits of the table of classes, for taking them back.
     segmented : bool
         The newest model has segmented all of it.
     """
@@ -68,6 +74,7 @@ class StudyImage:
     pixels: int = 0
     segmented: bool = False
     strokes_layer: weakref.ref[Labels] | None = None
+    steps: list[tuple[DoneEdit, DoneEdit]] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[int, int | None]:
@@ -222,6 +229,47 @@ class Study(QObject):
             )
             layers += [each for each in self._viewer.layers if our_role(each) and ours.fullmatch(each.name)]
         return layers
+
+    def renumber(
+        self, state: LiveState, edit: ClassEdit, step: DoneEdit, made: bool
+    ) -> tuple[list[Labels], tuple[LabelledImage, ...]] | None:
+        """Let the strokes on the images behind follow an edit of the table of classes.
+
+        Parameters
+        ----------
+        state : LiveState
+            Before the edit.
+        edit : ClassEdit
+        step : DoneEdit
+            The edit as it was made on the image in front, whether it is made now or taken back.
+        made : bool
+            False if it is taken back.
+
+        Returns
+        -------
+        (list of Labels, tuple of LabelledImage) or None
+            Layers that were painted anew, and the list; None if the image in front is beside the list.
+        """
+        if state.chosen is None or not state.studied:
+            return None
+        layers = []
+        for entry in self.images:
+            if entry.labels is None or entry.key == state.chosen.key:
+                continue
+            before = entry.labels
+            own = next((own for front, own in entry.steps if front is step), None)
+            if made or own is None:
+                entry.steps = [each for each in entry.steps if each[0] is not step][1 - _MOST_STEPS :]
+                entry.steps.append((step, done(state.classes, edit, before)))
+                entry.labels = edit.apply(before)
+            else:
+                entry.labels = own.restore(before, state.classes)
+            entry.labels.flags.writeable = False
+            layer = None if entry.strokes_layer is None else entry.strokes_layer()
+            if layer is not None and in_viewer(self._viewer, layer):
+                repaint(layer, entry.labels.reshape(layer.data.shape))
+                layers.append(layer)
+        return layers, self.labelled
 
     # -- following ------------------------------------------------------------------------------------------
 

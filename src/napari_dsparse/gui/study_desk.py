@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMenu
 
+from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
@@ -17,6 +20,7 @@ from napari_dsparse.gui.study import Study, StudyImage, image_files
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.live import events as ev
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
@@ -51,7 +55,17 @@ class StudyDesk(QObject):
         panel.add_image_button.setMenu(self._sources_menu())
         panel.remove_image_button.clicked.connect(self._remove)
         panel.only_this_check.toggled.connect(self._show_only)
+        self._controller.editor.renumber_others = partial(_renumber_others, weakref.ref(self))
         self._draw()
+
+    def renumber(self, edit: ClassEdit, step: DoneEdit, made: bool) -> tuple[LabelledImage, ...] | None:
+        """Let strokes on images behind follow an edit of the table of classes; returns the list after it."""
+        found = self.study.renumber(self._controller.state, edit, step, made)
+        if found is None:
+            return None
+        for layer in found[0]:
+            self._controller.editor.forget(layer)
+        return found[1]
 
     # -- adding and removing --------------------------------------------------------------------------------
 
@@ -196,6 +210,13 @@ class StudyDesk(QObject):
 
     def _complain(self, sentence: str) -> None:
         self._controller.send(ev.Refused(sentence))
+
+
+def _renumber_others(
+    desk: weakref.ref[StudyDesk], edit: ClassEdit, step: DoneEdit, made: bool
+) -> tuple[LabelledImage, ...] | None:
+    present = desk()
+    return None if present is None else present.renumber(edit, step, made)
 
 
 def _is_of(layer: Image, path: Path) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.live.messages import Job, TileDone
 
@@ -63,6 +64,13 @@ class ShowClasses:
 
 
 @dataclass(frozen=True, slots=True)
+class RenumberResults:
+    """Give what is segmented the numbers that its classes have after the edit."""
+
+    edit: ClassEdit
+
+
+@dataclass(frozen=True, slots=True)
 class FinishDrawing:
     """No tile is under way: perform the redraws that were put off."""
 
@@ -91,5 +99,5 @@ class Wake:
 
 
 Control: TypeAlias = PauseTraining | StopTraining | ReleaseTrainer | StopPredicting | DismissThreads
-Effect: TypeAlias = ShowTile | ShowClasses | FinishDrawing | GoTo | ReadLabels | Wake
+Effect: TypeAlias = ShowTile | ShowClasses | RenumberResults | FinishDrawing | GoTo | ReadLabels | Wake
 Action: TypeAlias = Job | Control | Effect

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.messages import LabelledImage
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView
 
 # -- image, strokes, view -----------------------------------------------------------------------------------
@@ -81,9 +82,19 @@ class StudyChanged:
     ----------
     images : tuple of LabelledImage
         In the order of the list; no two with one key. Of the image in front the labels are not used.
+    classes : tuple of ClassInfo
+        The table of classes of a list that was opened; empty to keep the present one.
     """
 
     images: tuple[LabelledImage, ...]
+    classes: tuple[ClassInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that the user asked for is done; the sentence says what."""
+
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +146,25 @@ class ClassesEdited:
     """Classes have these names and colours from now on."""
 
     classes: tuple[ClassInfo, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassesRenumbered:
+    """Classes were removed, merged or moved, and the strokes in front were renumbered with them.
+
+    Parameters
+    ----------
+    edit : ClassEdit
+        The new table, and the new number of every old class.
+    labels : ndarray of int, shape of the image's source, or None
+        A copy of all strokes after it; None where there is no strokes layer.
+    study : tuple of LabelledImage or None
+        The list of images with the strokes after it; None if it stays as it is.
+    """
+
+    edit: ClassEdit
+    labels: npt.NDArray[Any] | None
+    study: tuple[LabelledImage, ...] | None = None
 
 
 # -- learning -----------------------------------------------------------------------------------------------
@@ -289,11 +319,13 @@ UserEvent: TypeAlias = (
     | StrokesLeft
     | StudyChanged
     | Refused
+    | Noted
     | Painted
     | ViewRead
     | ViewChanged
     | BrushChanged
     | ClassesEdited
+    | ClassesRenumbered
     | LiveSwitched
     | TrainPressed
     | PausePressed

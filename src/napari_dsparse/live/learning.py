@@ -10,6 +10,7 @@ from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, ShowClasses, StopTraining
 from napari_dsparse.live.events import StrokesChosen
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
 from napari_dsparse.live.turn import Turn
 
@@ -38,18 +39,18 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
 
 
 def _shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
-    """The table of classes if other images of the list have paint, so that their names hold here, too."""
+    """The table of classes if images of the list have paint: their names hold here, too."""
     state = turn.state
     if state.chosen is None or not state.studied:
         return ()
-    others = [each for each in state.study if each.key != state.chosen.key and each.labels is not None]
-    return state.classes if others else ()
+    painted = any(each.labels is not None for each in state.study)
+    return state.study_classes if painted else ()
 
 
-def change_study(turn: Turn, images: tuple[msg.LabelledImage, ...]) -> None:
+def change_study(turn: Turn, images: tuple[LabelledImage, ...], classes: tuple[ClassInfo, ...]) -> None:
     """Learn from these images together; the strokes of the one in front are those of its layer."""
     was_studied = turn.state.studied
-    turn.set(study=images)
+    turn.set(study=images, study_classes=classes or turn.state.study_classes or turn.state.classes)
     if was_studied or turn.state.studied:
         submit(turn, learn=turn.state.live)
 
@@ -98,7 +99,7 @@ def train(turn: Turn) -> None:
     asked = not turn.state.learning  # a round under way goes on
     if turn.state.painted_classes >= 2:
         turn.set(problem=None, note=None)
-        _expect_fit(turn)
+        expect_fit(turn)
     submit(turn, learn=True, asked=asked)
 
 
@@ -131,10 +132,10 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
     state = turn.state
     if state.chosen is None or state.strokes_layer is None:
         return
-    front = msg.LabelledImage(
+    front = LabelledImage(
         state.chosen.key, state.chosen.name, state.chosen.source, state.strokes_layer.labels
     )
-    images: tuple[msg.LabelledImage, ...] = (front,)
+    images: tuple[LabelledImage, ...] = (front,)
     if state.studied:
         images = tuple(front if each.key == front.key else each for each in state.study)
     turn.do(
@@ -152,7 +153,7 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
     )
 
 
-def _expect_fit(turn: Turn) -> None:
+def expect_fit(turn: Turn) -> None:
     """New paint is being learned, unless all of it is known."""
     if turn.state.counts != turn.state.fitted:
         turn.set(training=Training.FITTING)
@@ -174,7 +175,7 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
         turn.set(classes=(*state.classes, *more))
         submit(turn, learn=state.live)
     elif event.learning and event.envelope.job > state.stopped_job:
-        _expect_fit(turn)
+        expect_fit(turn)
     if state.stopping and event.envelope.job > state.stopped_job:
         turn.set(stopping=False)  # what was stopped made way for this
         if not event.learning:

@@ -14,6 +14,7 @@ from napari_dsparse.live.actions import (
     PauseTraining,
     ReadLabels,
     ReleaseTrainer,
+    RenumberResults,
     ShowClasses,
     ShowTile,
     StopPredicting,
@@ -83,7 +84,9 @@ class LiveLoop:
 
     def _carry_out(self, action: Action) -> None:
         match action:
-            case ShowTile() | ShowClasses() | FinishDrawing() | GoTo() | ReadLabels() | Wake():
+            case ShowTile() | ShowClasses() | RenumberResults() | FinishDrawing():
+                self._show(action)
+            case GoTo() | ReadLabels() | Wake():
                 self._show(action)
             case PauseTraining() | StopTraining() | ReleaseTrainer() | StopPredicting() | DismissThreads():
                 self._workers.control(action)

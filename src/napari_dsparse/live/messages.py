@@ -17,6 +17,7 @@ import numpy.typing as npt
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -41,26 +42,6 @@ class Envelope:
 
 
 # -- to the trainer -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledImage:
-    """An image and the strokes on it.
-
-    Parameters
-    ----------
-    key : hashable
-        The same for the same image read in the same way.
-    name : str
-    source : ImageSource
-    labels : array of int, shape of the source, or None
-        0 = not painted. Never written; sliced, so it may be a file. None: nothing is painted.
-    """
-
-    key: Hashable
-    name: str
-    source: ImageSource
-    labels: Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from napari_dsparse.live import events as ev
-from napari_dsparse.live import filing, learning, segmenting
+from napari_dsparse.live import filing, learning, renumbering, segmenting
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import Action, DismissThreads, ShowClasses
 from napari_dsparse.live.state import ChosenImage, LiveState, Training
@@ -19,18 +19,9 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 
 #: What a change of image leaves as it is.
 _KEPT = (
-    *(
-        "study",
-        "classes",
-        "live",
-        "fit_seconds",
-        "device",
-        "network",
-        "uncertainty",
-        "probabilities",
-        "match_exposure",
-    ),
-    *("model", "writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
+    *("study", "study_classes", "classes", "live", "device", "network"),
+    *("uncertainty", "probabilities", "match_exposure", "model", "fit_seconds"),
+    *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
 
 
@@ -83,9 +74,11 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.StrokesLeft():
             learning.leave_strokes(turn, event.problem)
         case ev.StudyChanged():
-            learning.change_study(turn, event.images)
+            learning.change_study(turn, event.images, event.classes)
         case ev.Refused():
             turn.set(problem=event.sentence)
+        case ev.Noted():
+            turn.set(problem=None, note=event.sentence)
         case ev.Painted():
             learning.on_paint(turn, event.labels)
         case ev.ViewRead():
@@ -98,6 +91,8 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.ClassesEdited():
             turn.set(classes=event.classes)
             turn.do(ShowClasses(event.classes))
+        case ev.ClassesRenumbered():
+            renumbering.renumber(turn, event)
         case ev.LiveSwitched():
             learning.switch_live(turn, event.live)
         case ev.TrainPressed():
@@ -187,6 +182,8 @@ def _leave_image(turn: Turn) -> None:
     """Leave image and strokes; results stay as they are."""
     if turn.state.chosen is None:
         return
+    if turn.state.studied:
+        turn.set(study_classes=turn.state.classes)
     learning.stop(turn)
     segmenting.cancel(turn)
     turn.do(msg.ForgetImageJob(turn.envelope()))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.messages import LabelledImage
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -129,6 +129,8 @@ class LiveState:
     chosen : ChosenImage or None
     study : tuple of LabelledImage
         Images that one model learns from together; the one in front need not be among them.
+    study_classes : tuple of ClassInfo
+        The table of classes of the list, while an image beside it is in front.
     by_image : tuple of (key, strokes, pixels)
         Paint by image, as counted last.
     strokes_layer : ChosenStrokes or None
@@ -212,6 +214,7 @@ class LiveState:
 
     chosen: ChosenImage | None = None
     study: tuple[LabelledImage, ...] = ()
+    study_classes: tuple[ClassInfo, ...] = ()
     by_image: tuple[tuple[Hashable, int, int], ...] = ()
     strokes_layer: ChosenStrokes | None = None
     view: FieldOfView | None = None

@@ -9,8 +9,8 @@ from typing import Any
 
 from napari_dsparse.errors import LabelsError
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.messages import (
-    LabelledImage,
     SnapshotTaken,
     StepTaken,
     StrokesCounted,

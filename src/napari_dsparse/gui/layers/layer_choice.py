@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dsparse.gui.layers.instances import looks_like_instances
 from napari_dsparse.gui.layers.viewer import layers_of, our_role
 
 if TYPE_CHECKING:
@@ -39,14 +40,15 @@ def likely_strokes(layers: Sequence[Labels], frame: ImageFrame) -> Labels | None
     """The layer that is likely meant for strokes on the image; None rather than a bad guess.
 
     A layer made for strokes comes first, by the image's name if there are several; then the topmost one that
-    fits and is not a finished annotation, on which training would start unasked.
+    fits and is neither a finished annotation nor one of numbered objects: training would start unasked.
     """
     fitting = [layer for layer in layers if _fits(layer, frame)]
     made = [layer for layer in fitting if our_role(layer) == "strokes"]
     named = [layer for layer in made if layer.name.startswith(frame.source.name)]
     if named or made:
         return (named or made)[-1]
-    return next((layer for layer in reversed(fitting) if _is_sparse(layer)), None)
+    likely = (layer for layer in reversed(fitting) if _is_sparse(layer) and not looks_like_instances(layer))
+    return next(likely, None)
 
 
 def _fits(layer: Labels, frame: ImageFrame) -> bool:

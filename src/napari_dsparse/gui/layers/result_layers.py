@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame
@@ -109,6 +110,26 @@ class ResultLayers(QObject):
             name = f"{self._image.name} probability {info.name}"
             if shown is not None and in_viewer(self._viewer, shown) and not _is_named(shown, name):
                 shown.name = name
+
+    def renumber(self, edit: ClassEdit) -> None:
+        """Give what is shown the numbers that its classes have after `edit`; maps of lost classes go."""
+        if (layer := self.segmentation) is not None:
+            layer.data[...] = edit.apply(layer.data)
+            layer.refresh(extent=False, highlight=False)
+        maps, self._maps = self._maps, {}
+        for number, shown in maps.items():
+            new = UNCERTAINTY if number == UNCERTAINTY else edit.number(number)
+            if number != UNCERTAINTY and new == 0:
+                if in_viewer(self._viewer, shown):
+                    self._viewer.layers.remove(shown)
+            elif new in self._maps:  # two classes became one, and so do their probabilities
+                self._maps[new].data[...] += shown.data
+                self._mark_stale(f"map {new}", self._maps[new])
+                if in_viewer(self._viewer, shown):
+                    self._viewer.layers.remove(shown)
+            else:
+                self._maps[new] = shown
+                mark_ours(shown, f"map {new}")
 
     def finish(self) -> None:
         """Redraw what is still to be redrawn, thumbnails included."""

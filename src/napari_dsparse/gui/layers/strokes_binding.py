@@ -13,6 +13,7 @@ from napari_dsparse.gui.layers.class_look import classes_of, more_classes, show_
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.paint_watch import PaintWatch
 from napari_dsparse.gui.layers.strokes_layer import ClassKeys, explain_keys, take_brush
+from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.live.events import StrokesChosen
 from napari_dsparse.live.trainer_thread import MOST_CLASSES
 
@@ -40,6 +41,7 @@ class StrokesBinding(QObject):
         self.layer: Labels | None = None
         self._viewer = viewer
         self._frame: ImageFrame | None = None
+        self._classes = 0
         self._watch = PaintWatch(self)
         self._watch.changed.connect(self._on_paint)
         self._keys = ClassKeys(self.pick_class)
@@ -72,9 +74,13 @@ class StrokesBinding(QObject):
         self._watch.watch(None)
         self._keys.bind(None)
 
+    def copy(self) -> npt.NDArray[Any] | None:
+        """A copy of all labels as they are; None without a layer."""
+        return None if self.layer is None or self._frame is None else copy_of(self._frame, self.layer)
+
     def pick_class(self, number: int) -> None:
-        """Paint class `number` from now on."""
-        if self.layer is not None:
+        """Paint class `number` from now on, if there is one."""
+        if self.layer is not None and number <= self._classes:
             take_brush(self._viewer, self.layer)
             self.layer.selected_label = number
 
@@ -83,9 +89,15 @@ class StrokesBinding(QObject):
         if self.layer is not None:
             show_classes(self.layer, classes)
 
+    def follow_classes(self, classes: Sequence[ClassInfo]) -> None:
+        """Follow the table; on a layer of ours, paint of a class that was just named becomes visible."""
+        grew, self._classes = len(classes) > self._classes, len(classes)
+        if grew and self.layer is not None and our_role(self.layer) == "strokes":
+            show_classes(self.layer, classes)
+
     def _on_paint(self) -> None:
-        if self.layer is not None and self._frame is not None:
-            self.painted.emit(copy_of(self._frame, self.layer))
+        if (labels := self.copy()) is not None:
+            self.painted.emit(labels)
 
     def _on_brush(self, event: Any = None) -> None:
         if self.layer is not None:

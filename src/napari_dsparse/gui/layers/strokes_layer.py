@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import show_classes
@@ -38,14 +39,16 @@ def new_strokes_layer(
     viewer: Viewer,
     frame: ImageFrame,
     classes: Sequence[ClassInfo],
-    painted: npt.NDArray[Any] | None = None,
+    *,
+    name: str | None = None,
+    data: npt.NDArray[np.uint8] | None = None,
 ) -> Labels:
-    """A strokes layer on the image's pixels, on top, with the brush selected; empty but for `painted`."""
+    """A strokes layer on the image's pixels, on top, with the brush selected; empty without `data`."""
     from napari.layers import Labels
 
     layer = Labels(
-        np.zeros(frame.layer_shape, np.uint8) if painted is None else painted.reshape(frame.layer_shape),
-        name=f"{frame.source.name} strokes",
+        np.zeros(frame.layer_shape, np.uint8) if data is None else data,
+        name=name or f"{frame.source.name} strokes",
         opacity=STROKES_OPACITY,
         **frame.placement,
     )

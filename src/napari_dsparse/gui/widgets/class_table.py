@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QKeyEvent
+from qtpy.QtCore import QEvent, QPoint, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QColorDialog,
     QHeaderView,
+    QMenu,
     QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.strokes_layer import KEYED_CLASSES
+from napari_dsparse.gui.widgets.class_menu import fill_class_menu, fill_merge_menu
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.live.expected_iou import WHAT_IT_IS, range_text
@@ -31,17 +33,30 @@ MOST_ROWS_SHOWN = 6
 class ClassTable(QTableWidget):
     """Names, colours and paint of the classes, and their expected accuracy.
 
-    Click a row to paint that class, double-click its name to rename it, double-click its colour to change it.
+    Click a row to paint that class, double-click its name to rename it, double-click its colour to change it;
+    a right click offers the rest. Alt+Up and Alt+Down move a class, Delete removes it, Ctrl+Z undoes an edit.
     """
 
     #: The user renamed or recoloured a class: the new tuple of `ClassInfo`.
     edited = Signal(object)
     #: The user picked a class to paint, by number from 1.
     picked = Signal(int)
+    #: The user moves a class: its number, and the place that it takes.
+    move_wanted = Signal(int, int)
+    #: The user merges a class into another: both numbers.
+    merge_wanted = Signal(int, int)
+    #: The user removes a class, by number.
+    remove_wanted = Signal(int)
+    #: The user takes back the last edit.
+    undo_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 6, parent)
         self._classes: tuple[ClassInfo, ...] = ()
+        #: Title of the edit that can be undone.
+        self.undo_title: str | None = None
+        self.menu = QMenu(self)
+        self.menu.setObjectName("class_menu")
         self.setHorizontalHeaderLabels(["", "", "Class", "Strokes", "Pixels", "IoU"])
         self.horizontalHeaderItem(IOU).setToolTip(WHAT_IT_IS)
         self.setColumnHidden(IOU, True)
@@ -66,6 +81,8 @@ class ClassTable(QTableWidget):
         self.itemChanged.connect(self._on_item_changed)
         self.cellClicked.connect(lambda row, column: self.picked.emit(row + 1))
         self.cellDoubleClicked.connect(self._on_double_click)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(self._on_menu)
         self._fit_height()
 
     def show_classes(
@@ -146,6 +163,44 @@ class ClassTable(QTableWidget):
         elif name != self._classes[row].name:
             self._edit(row, replace(self._classes[row], name=name))
 
+    @property
+    def selected_class(self) -> int:
+        """Number of the class whose row is selected; 0 if none is."""
+        rows = self.selectionModel().selectedRows()
+        return rows[0].row() + 1 if rows else 0
+
+    def fill_menu(self, number: int) -> None:
+        """Offer in the menu what can be done with class `number`."""
+        row, count, few = number - 1, len(self._classes), len(self._classes) <= 2
+        fill_class_menu(
+            self.menu,
+            {
+                "Rename": lambda: self.editItem(self._item(row, NAME)),
+                "Colour…": lambda: self._on_double_click(row, COLOR),
+                "-1": None,
+                "Move up": None if number == 1 else lambda: self.move_wanted.emit(number, number - 1),
+                "Move down": None if number == count else lambda: self.move_wanted.emit(number, number + 1),
+                "-2": None,
+                "Remove": None if few else lambda: self.remove_wanted.emit(number),
+                "-3": None,
+                self.undo_title or "Undo": self.undo_wanted.emit if self.undo_title else None,
+            },
+        )
+        for old in self.menu.findChildren(QMenu):
+            old.deleteLater()
+        merging = QMenu("Merge into", self.menu)
+        merging.setEnabled(not few)
+        fill_merge_menu(merging, self._classes, number, lambda into: self.merge_wanted.emit(number, into))
+        remove = next(action for action in self.menu.actions() if action.text() == "Remove")
+        self.menu.insertMenu(remove, merging)
+
+    def _on_menu(self, place: QPoint) -> None:
+        row = self.rowAt(place.y())
+        if row >= 0:
+            self.picked.emit(row + 1)
+            self.fill_menu(row + 1)
+            self.menu.popup(self.viewport().mapToGlobal(place))
+
     def _on_double_click(self, row: int, column: int) -> None:
         if column != COLOR:
             return
@@ -159,8 +214,16 @@ class ClassTable(QTableWidget):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
         """A number picks its class here as on the canvas."""
-        text = event.text()
-        if len(text) == 1 and text in "123456789" and int(text) <= self.rowCount():
+        text, number, count = event.text(), self.selected_class, len(self._classes)
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()), 0)
+        if step and event.modifiers() & Qt.KeyboardModifier.AltModifier:
+            if number and 1 <= number + step <= count:
+                self.move_wanted.emit(number, number + step)
+        elif event.key() == Qt.Key.Key_Delete and number and count > 2:
+            self.remove_wanted.emit(number)
+        elif event.matches(QKeySequence.StandardKey.Undo):
+            self.undo_wanted.emit()
+        elif len(text) == 1 and text in "123456789" and int(text) <= self.rowCount():
             self.picked.emit(int(text))
         else:
             super().keyPressEvent(event)

@@ -73,9 +73,9 @@ class ImagesList(QListWidget):
         while self.count() > len(rows):
             self.takeItem(self.count() - 1)
         while self.count() < len(rows):
-            item = QListWidgetItem()
-            item.setSizeHint(QSize(0, ROW_HEIGHT))
-            self.addItem(item)
+            added = QListWidgetItem()
+            added.setSizeHint(QSize(0, ROW_HEIGHT))
+            self.addItem(added)
         for number, row in enumerate(rows):
             item = self.item(number)
             if item.text() != row.text:

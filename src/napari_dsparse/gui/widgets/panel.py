@@ -53,7 +53,8 @@ class Panel(QWidget):
         self.images_section = _section("Images to learn from", self._images(), opened=False)
         layout.addWidget(self.images_section)
         layout.addWidget(self.class_table)
-        layout.addLayout(_row(self.add_class_button, None, self.next_spot_button))
+        classes = (self.remove_class_button, self.merge_class_button, self.undo_class_button)
+        layout.addLayout(_row(self.add_class_button, *classes, None))
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
         layout.addWidget(self.status_label)
         layout.addWidget(_section("Learning", self.curves))
@@ -98,6 +99,9 @@ class Panel(QWidget):
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
+        self.remove_class_button = _button("Remove", "Remove the selected class; asks about its paint.")
+        self.merge_class_button = _button("Merge", "Give the selected class's paint to another class.")
+        self.undo_class_button = _button("Undo", "Take back the last edit of the classes.")
         self.live_check = _check("Live", "Learn from every stroke as soon as it is painted.")
         self.live_check.setChecked(True)
         self.train_button = _button(
@@ -173,6 +177,7 @@ class Panel(QWidget):
             _row(self.predict_button, self.export_button),
             _row(self.progress_bar, self.cancel_button),
             _row(self.uncertainty_check, self.probabilities_check, None),
+            _row(self.next_spot_button, None),
         )
 
     def _model(self) -> QWidget:

@@ -1,0 +1,213 @@
+"""Edits of the class table by the user: on paint, table, results and brush at once, undone in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_dsparse.classifier import class_edits
+from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
+from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.gui.layers.paint_history import can_redo, can_undo, is_newest, paint_step
+from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
+from napari_dsparse.live import events as ev
+from napari_dsparse.live.labelled_image import LabelledImage
+from napari_dsparse.live.state import LiveState
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+#: Edits that can be taken back, as many as napari's own steps.
+MOST_EDITS = 100
+
+OthersRenumbering: TypeAlias = Callable[[ClassEdit, DoneEdit, bool], tuple[LabelledImage, ...] | None]
+
+_NOTHING = np.zeros((0,), np.uint8)
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    """An edit that was made.
+
+    `mark` is that of its step in napari's history, None if it took none; `undone` is true while that step is
+    undone. `cancels` is the entry that this one took back by a step of its own, `cancelled` is true of that.
+    """
+
+    step: DoneEdit
+    mark: object = None
+    undone: bool = False
+    cancels: _Entry | None = None
+    cancelled: bool = False
+
+
+class ClassEditor:
+    """Makes edits, and takes them back: those of one strokes layer belong together.
+
+    An edit that renumbers is a step in the layer's undo history, so that Ctrl+Z on the canvas takes it back
+    in its turn, and the table follows. `undo` takes back the last edit whatever was painted since.
+
+    Parameters
+    ----------
+    strokes : StrokesBinding
+    state : callable
+        Returns the present state.
+    send : callable
+        Takes events for the schedule.
+    """
+
+    def __init__(
+        self,
+        strokes: StrokesBinding,
+        state: Callable[[], LiveState],
+        send: Callable[[Any], None],
+    ) -> None:
+        self._strokes, self._state, self._send = strokes, state, send
+        self._layer: Labels | None = None
+        self._of_layers: WeakKeyDictionary[Labels, list[_Entry]] = WeakKeyDictionary()
+        self._of_none: list[_Entry] = []
+        self._writing = False
+        #: Lets the strokes on images behind follow: takes the edit, the step, and whether it is made or taken
+        #: back; returns the list of images after it, None if it stays as it is.
+        self.renumber_others: OthersRenumbering | None = None
+
+    def forget(self, layer: Labels) -> None:
+        """The paint on `layer` was renumbered with that of another image: its own edits cannot be undone."""
+        self._of_layers.pop(layer, None)
+
+    @property
+    def undo_title(self) -> str | None:
+        """Title of the edit that `undo` takes back; None if there is none."""
+        entry = self._last()
+        return None if entry is None else entry.step.edit.title
+
+    def painted_pixels(self, number: int) -> int:
+        """Pixels painted as class `number`."""
+        return 0 if self._layer is None else int(np.count_nonzero(np.asarray(self._layer.data) == number))
+
+    # -- edits ----------------------------------------------------------------------------------------------
+
+    def change(self, classes: Sequence[ClassInfo]) -> None:
+        """Give classes the names and colours in `classes`."""
+        for number, (before, info) in enumerate(zip(self._state().classes, classes, strict=True), start=1):
+            if info != before:
+                self.make(class_edits.change(self._state().classes, number, info))
+
+    def make(self, edit: ClassEdit) -> None:
+        """Make an edit of the present table."""
+        classes = self._state().classes
+        if not edit.renumbers:
+            self._keep(_Entry(done(classes, edit, _NOTHING)))
+            self._send(ev.ClassesEdited(edit.classes))
+            return
+        labels = self._labels()
+        entry = _Entry(done(classes, edit, _NOTHING if labels is None else labels))
+        self._take_step(entry, edit, None if labels is None else edit.apply(labels))
+
+    def undo(self) -> None:
+        """Take back the last edit; what was painted since stays."""
+        entry, classes = self._last(), self._state().classes
+        if entry is None:
+            return
+        layer, step = self._layer, entry.step
+        if not step.edit.renumbers:
+            self._entries.remove(entry)
+            self._send(ev.ClassesEdited(step.inverse(classes).classes))
+        elif layer is None:
+            self._entries.remove(entry)
+            self._renumber(step.inverse(classes), step, made=False)
+        elif is_newest(layer, entry.mark):
+            layer.undo()
+            self._catch_up()  # a hidden layer does not tell
+        else:
+            labels = np.asarray(layer.data)
+            back = _Entry(done(classes, step.inverse(classes), labels), cancels=entry)
+            entry.cancelled = True
+            self._take_step(back, step.inverse(classes), step.restore(labels, classes))
+
+    def follow(self, layer: Labels | None) -> None:
+        """Belong to `layer` from now on; what was undone or redone on it meanwhile is caught up with."""
+        if layer is self._layer:
+            return
+        if self._layer is not None:
+            self._layer.events.set_data.disconnect(self._catch_up)
+        self._of_none.clear()
+        self._layer = layer
+        if layer is not None:
+            layer.events.set_data.connect(self._catch_up)
+            self._catch_up()
+
+    # -- steps ----------------------------------------------------------------------------------------------
+
+    @property
+    def _entries(self) -> list[_Entry]:
+        return self._of_none if self._layer is None else self._of_layers.setdefault(self._layer, [])
+
+    def _last(self) -> _Entry | None:
+        return next(
+            (
+                entry
+                for entry in reversed(self._entries)
+                if not (entry.undone or entry.cancelled or entry.cancels)
+            ),
+            None,
+        )
+
+    def _labels(self) -> npt.NDArray[Any] | None:
+        return None if self._layer is None else np.asarray(self._layer.data)
+
+    def _keep(self, entry: _Entry) -> None:
+        entries = self._entries
+        entries[:] = [*(one for one in entries if not one.undone), entry][-MOST_EDITS:]
+
+    def _take_step(self, entry: _Entry, edit: ClassEdit, after: npt.NDArray[Any] | None) -> None:
+        if self._layer is not None and after is not None:
+            self._writing = True
+            try:
+                entry.mark = paint_step(self._layer, after)
+            finally:
+                self._writing = False
+        self._keep(entry)
+        step = entry.step if entry.cancels is None else entry.cancels.step
+        self._renumber(edit, step, made=entry.cancels is None)
+
+    def _renumber(self, edit: ClassEdit, step: DoneEdit, *, made: bool) -> None:
+        """Let everything but the paint follow; the tool in hand stays. `step` is made, or taken back."""
+        layer = self._layer
+        brush = 0 if layer is None else edit.brush(int(layer.selected_label))
+        study = None if self.renumber_others is None else self.renumber_others(edit, step, made)
+        self._send(ev.ClassesRenumbered(edit, self._strokes.copy(), study))
+        if layer is not None:
+            layer.selected_label = brush
+
+    def _catch_up(self, event: Any = None) -> None:
+        """Follow what napari has undone or redone since the last look."""
+        layer, entries = self._layer, self._entries
+        if self._writing or layer is None or not entries:
+            return
+        for entry in reversed(entries[:]):
+            if not entry.undone and can_redo(layer, entry.mark):
+                entry.undone = True
+                newer = entries[entries.index(entry) + 1 :]
+                # Numbers in later changes of names and colours are those of after the edit.
+                entries[:] = [one for one in entries if one not in newer or one.step.edit.renumbers]
+                self._show(entry)
+        for entry in entries[:]:
+            if entry.undone and can_undo(layer, entry.mark):
+                entry.undone = False
+                self._show(entry)
+        entries[:] = [one for one in entries if not one.undone or can_redo(layer, one.mark)]
+
+    def _show(self, entry: _Entry) -> None:
+        """Let the table follow an entry that napari has just undone or redone."""
+        step, in_force = entry.step, not entry.undone
+        if entry.cancels is not None:
+            step, in_force = entry.cancels.step, entry.undone
+            entry.cancels.cancelled = not in_force
+        classes = self._state().classes
+        edit = step.again(classes) if in_force else step.inverse(classes)
+        self._renumber(edit, step, made=in_force)

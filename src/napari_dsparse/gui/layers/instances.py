@@ -1,0 +1,53 @@
+"""Labels layers whose numbers are of objects rather than of classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
+from napari_dsparse.gui.layers.strokes_layer import new_strokes_layer
+from napari_dsparse.gui.layers.viewer import our_role
+from napari_dsparse.live.trainer_thread import MOST_CLASSES
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Labels
+    from numpy.typing import NDArray
+
+    from napari_dsparse.gui.layers.image_frame import ImageFrame
+
+#: So many different numbers without names are more likely objects than classes.
+FEW_NUMBERS = 8
+#: Pixels looked at to find that out.
+LOOKED_AT = 1 << 20
+
+
+def looks_like_instances(layer: Labels) -> bool:
+    """True if the numbers of `layer`, which was not painted here, are likely of objects."""
+    if our_role(layer) == "strokes" or layer.multiscale:
+        return False
+    numbers = _numbers(layer)
+    if numbers.size and numbers[-1] > MOST_CLASSES:
+        return True
+    return numbers.size > FEW_NUMBERS and CLASS_COLUMN not in layer.features
+
+
+def fit_as_classes(layer: Labels) -> bool:
+    """True if there are so few numbers that each could be a class."""
+    return int(np.max(layer.data, initial=0)) <= MOST_CLASSES
+
+
+def as_one_class(viewer: Viewer, layer: Labels, frame: ImageFrame) -> Labels:
+    """A new strokes layer on which every object of `layer` is painted as the second class, "object"."""
+    data = np.where(np.asarray(layer.data) > 0, 2, 0).astype(np.uint8)
+    return new_strokes_layer(viewer, frame, default_classes(2), name=f"{layer.name} strokes", data=data)
+
+
+def _numbers(layer: Labels) -> NDArray[np.integer]:
+    """Different numbers above 0 in a sample of the pixels, increasing."""
+    step = max(1, int(np.ceil((np.prod(layer.data.shape) / LOOKED_AT) ** (1 / layer.ndim))))
+    found = np.unique(np.asarray(layer.data[(slice(None, None, step),) * layer.ndim]))
+    return found[found > 0]
