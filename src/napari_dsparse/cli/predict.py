@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -144,14 +144,18 @@ def _key(classifier: TrainedClassifier, image: InputImage, arguments: argparse.N
     """All that decides the results of an image."""
     stated = image.path.stat()
     return {
-        "version": version("napari-dsparse"),
-        "torch": version("torch"),
+        **_versions(),
         "model": checksum(classifier),
         "image": fingerprint(image.source),
         "file": f"{stated.st_size} {stated.st_mtime_ns}",
         "device": "workers" if arguments.scheduler else pick_device(arguments.device).type,
         "precision": arguments.precision,
     }
+
+
+@cache  # reading a package's description takes milliseconds
+def _versions() -> dict[str, str]:
+    return {"version": version("napari-dsparse"), "torch": version("torch")}
 
 
 def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
