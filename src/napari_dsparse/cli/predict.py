@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,13 +21,15 @@ from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan
 from napari_dsparse.cli.projects import images_of, open_project
 from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segmented, write
-from napari_dsparse.errors import ExportError, ImageError, ProjectError
+from napari_dsparse.errors import DsparseError, ExportError, ImageError, ProjectError
 from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import checksum, read_classifier
 from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import Expected
+from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.machine.devices import pick_device
+from napari_dsparse.machine.memory import MOST_BAND, MemoryNeeds, plan_memory, resident_memory
 from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import Cluster
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
@@ -55,6 +58,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
     with _predictors(arguments, report) as predictor_of:
+        resident = resident_memory()  # of the program and the model, before any image
         shared = predictor_of(classifier) if arguments.normalise == "model" else None
         for one, outputs in zip(wanted, planned, strict=True):
             try:
@@ -62,7 +66,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 if shared is not None:
                     _mention_exposure(classifier, image, report)
                 predictor = shared or predictor_of(normalised_to(classifier, image.source))
-                found = _segment_image(image, outputs, predictor, arguments, report)
+                band = _share_memory(predictor, image, outputs, arguments.memory, resident)
+                found = _segment_image(image, outputs, predictor, arguments, report, band)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
                 if len(wanted) == 1:
@@ -128,16 +133,54 @@ def _segment_image(
     predictor: TilePredictor,
     arguments: argparse.Namespace,
     report: Report,
+    band: int,
 ) -> dict[str, Any]:
     """Segment an image and write the results."""
     started = time.perf_counter()
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
     classifier = predictor.classifier
     key = _key(classifier, image, arguments)
-    with segmented(predictor, image, outputs, key, report, resume=arguments.resume) as results:
+    with segmented(predictor, image, outputs, key, report, resume=arguments.resume, band=band) as results:
         seconds = time.perf_counter() - started
         write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
         return _facts(image, results["labels"], outputs, seconds)
+
+
+def _share_memory(
+    predictor: TilePredictor, image: InputImage, outputs: Outputs, limit: int | None, resident: int
+) -> int:
+    """Say how much of an image may be kept for later; returns the width of the bands that it allows.
+
+    Raises
+    ------
+    ImageError
+        If the limit is less than the image needs in any case.
+    """
+    if not isinstance(predictor, Predictor):
+        return MOST_BAND  # tiles are computed elsewhere
+    classifier, source = predictor.classifier, image.source
+    plane = _whole_bytes(source.data)
+    if outputs.labels.suffix.lower() == ".png":
+        plane += 2 * math.prod(source.shape)  # the labels, and Pillow's copy
+    needs = MemoryNeeds(source.channels, len(classifier.classes), classifier.n_symmetries, plane)
+    try:
+        plan = plan_memory(limit, resident, needs)
+    except DsparseError as error:
+        raise ImageError(f"Image {source.name!r} cannot be segmented: {error}") from None
+    predictor.keep_at_most(plan.scores)
+    if isinstance(source.data, TiffArray):
+        source.data.keep_at_most(plan.segments)
+    return plan.band
+
+
+def _whole_bytes(data: Any) -> int:
+    """Bytes of an image that are in memory in one piece: all of it, or a part that is decoded, twice."""
+    if isinstance(data, np.ndarray):
+        return 0 if isinstance(data, np.memmap) else int(data.nbytes)
+    if isinstance(data, TiffArray):
+        return 2 * data.part_bytes
+    part = getattr(data, "shards", None) or getattr(data, "chunks", None) or ()
+    return 2 * math.prod(part) * int(np.dtype(data.dtype).itemsize)
 
 
 def _key(classifier: TrainedClassifier, image: InputImage, arguments: argparse.Namespace) -> dict[str, str]:

@@ -14,6 +14,7 @@ from napari_dsparse.cli.outputs import Outputs
 from napari_dsparse.cli.report import Report
 from napari_dsparse.files.export import export_array, export_labels
 from napari_dsparse.files.parts import Parts
+from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction import (
     Prediction,
     Tile,
@@ -42,6 +43,7 @@ def segmented(
     report: Report,
     *,
     resume: bool,
+    band: int = MOST_BAND,
 ) -> Iterator[Mapping[str, Any]]:
     """Results of an image, kept in files: memory does not grow with them, and a later run can go on.
 
@@ -56,6 +58,8 @@ def segmented(
     report : Report
     resume : bool
         True to go on from what a former run with the same key has left.
+    band : int
+        Width in pixels of the bands in which tiles are computed.
 
     Yields
     ------
@@ -71,7 +75,8 @@ def segmented(
                 f"What a former run computed of {outputs.labels} is computed anew"
                 f"{', since image, model, options or versions differ.' if resume else ' without --resume.'}"
             )
-        predict_into(predictor, image.source, _PartResults(parts), progress=_progress(image, report))
+        progress = _progress(image, report)
+        predict_into(predictor, image.source, _PartResults(parts), band=band, progress=progress)
         yield parts.arrays
         finished = True
     finally:
