@@ -18,6 +18,7 @@ import numpy as np
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
+from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.projects import images_of, open_project
 from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segmented, write
@@ -60,14 +61,16 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     with _predictors(arguments, report) as predictor_of:
         resident = resident_memory()  # of the program and the model, before any image
         shared = predictor_of(classifier) if arguments.normalise == "model" else None
-        for one, outputs in zip(wanted, planned, strict=True):
+        progress = Progress(report, len(wanted))
+        for number, (one, outputs) in enumerate(zip(wanted, planned, strict=True)):
             try:
                 image = _open_image(one, outputs, classifier, report)
                 if shared is not None:
                     _mention_exposure(classifier, image, report)
                 predictor = shared or predictor_of(normalised_to(classifier, image.source))
                 band = _share_memory(predictor, image, outputs, arguments.memory, resident)
-                found = _segment_image(image, outputs, predictor, arguments, report, band)
+                show = progress.of(image, number)
+                found = _segment_image(image, outputs, predictor, arguments, report, band, show)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
                 if len(wanted) == 1:
@@ -134,13 +137,16 @@ def _segment_image(
     arguments: argparse.Namespace,
     report: Report,
     band: int,
+    progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """Segment an image and write the results."""
     started = time.perf_counter()
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
     classifier = predictor.classifier
     key = _key(classifier, image, arguments)
-    with segmented(predictor, image, outputs, key, report, resume=arguments.resume, band=band) as results:
+    with segmented(
+        predictor, image, outputs, key, report, resume=arguments.resume, band=band, progress=progress
+    ) as results:
         seconds = time.perf_counter() - started
         write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
         return _facts(image, results["labels"], outputs, seconds)
