@@ -126,7 +126,9 @@ def _add_predict(commands: _Commands) -> None:
         help="most memory to take, such as 800MB, 2GB or 1.5GiB (default: half of what is free)",
     )  # fmt: skip
     parser.add_argument(
-        "--resume", action="store_true", help="go on from what an interrupted run has computed"
+        "--resume",
+        action="store_true",
+        help="go on from what an interrupted run has computed: tiles, and of several images those finished",
     )
     _add_device(parser)
     _add_channel_axis(parser)

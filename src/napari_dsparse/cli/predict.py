@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segmented, write
 from napari_dsparse.errors import DsparseError, ExportError, ImageError, ProjectError
 from napari_dsparse.files.export import check_export
+from napari_dsparse.files.finished import Finished
 from napari_dsparse.files.model import checksum, read_classifier
 from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.fingerprint import fingerprint
@@ -51,14 +52,17 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
     )
-    every = [path for outputs in planned for path in outputs.paths]
+    several = len(wanted) > 1
+    finished = Finished(planned[0].labels.parent, resume=several and arguments.resume)
+    held = {outputs.labels for outputs in planned if finished.holds(outputs.paths)}
+    every = [path for outputs in planned if outputs.labels not in held for path in outputs.paths]
     inputs = [*(one.path for one in wanted), model]
     check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
     classifier = read_model()
     report.add(classes=[info.name for info in classifier.classes])
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
-    with _predictors(arguments, report) as predictor_of:
+    with _predictors(arguments, report) as predictor_of, _journal_kept(finished, report):
         resident = resident_memory()  # of the program and the model, before any image
         shared = predictor_of(classifier) if arguments.normalise == "model" else None
         progress = Progress(report, len(wanted))
@@ -68,18 +72,35 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 if shared is not None:
                     _mention_exposure(classifier, image, report)
                 predictor = shared or predictor_of(normalised_to(classifier, image.source))
+                key = _key(predictor.classifier, image, arguments)
+                known = finished.facts(outputs.labels, key) if outputs.labels in held else None
+                if known is not None:
+                    facts.append({"image": str(image.path), "ok": True, **known, "resumed": True})
+                    report.add(images=facts)
+                    for path in outputs.paths:
+                        report.wrote(path, "Finished by a former run")
+                    continue
+                if outputs.labels in held and not arguments.overwrite:
+                    raise ExportError(
+                        f"Output {outputs.labels} exists, of another image, model, options or versions; "
+                        "choose another name or pass --overwrite."
+                    )
                 band = _share_memory(predictor, image, outputs, arguments.memory, resident)
                 show = progress.of(image, number)
-                found = _segment_image(image, outputs, predictor, arguments, report, band, show)
+                found = _segment_image(image, outputs, predictor, arguments, report, key, band, show)
+                if several:
+                    finished.add(outputs.paths, key, found)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
-                if len(wanted) == 1:
+                if not several:
                     raise
                 sentence = sentence_of(error)
                 facts.append({"image": str(one.path), "ok": False, "error": sentence})
                 failed.append(one.path.name)
                 report.complain(sentence)
             report.add(images=facts)
+    if several:
+        finished.clear()
     if failed:
         raise ImageError(
             f"{len(failed)} of {len(wanted)} images could not be segmented ({', '.join(failed)}), for the "
@@ -136,6 +157,7 @@ def _segment_image(
     predictor: TilePredictor,
     arguments: argparse.Namespace,
     report: Report,
+    key: Mapping[str, str],
     band: int,
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
@@ -143,7 +165,6 @@ def _segment_image(
     started = time.perf_counter()
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
     classifier = predictor.classifier
-    key = _key(classifier, image, arguments)
     with segmented(
         predictor, image, outputs, key, report, resume=arguments.resume, band=band, progress=progress
     ) as results:
@@ -231,6 +252,17 @@ def _predictors(
         return
     with Cluster(arguments.scheduler, arguments.wait, report.say) as cluster:
         yield lambda classifier: ClusterPredictor(classifier, cluster, **where)
+
+
+@contextmanager
+def _journal_kept(finished: Finished, report: Report) -> Iterator[None]:
+    """Within, an end before the end of the batch says that finished results need not be computed again."""
+    try:
+        yield
+    except BaseException:
+        if finished.grown:
+            report.keep()
+        raise
 
 
 def _facts(image: InputImage, labels: Any, outputs: Outputs, seconds: float) -> dict[str, Any]:
