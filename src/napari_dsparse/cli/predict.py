@@ -257,12 +257,13 @@ def _predictors(
 @contextmanager
 def _journal_kept(finished: Finished, report: Report) -> Iterator[None]:
     """Within, an end before the end of the batch says that finished results need not be computed again."""
+    ended = False
     try:
         yield
-    except BaseException:
-        if finished.grown:
+        ended = True
+    finally:
+        if finished.grown and not ended:
             report.keep()
-        raise
 
 
 def _facts(image: InputImage, labels: Any, outputs: Outputs, seconds: float) -> dict[str, Any]:
