@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from napari_dsparse.cli import report
+from napari_dsparse.cli import progress, report
+from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.report import Report
 
 
@@ -80,3 +82,29 @@ def test_a_terminal_has_one_line_that_is_redrawn(clock: Clock, capsys: Any, monk
     drawn = capsys.readouterr().err
     assert drawn.count("\r") == 50
     assert "\n" not in drawn
+
+
+def test_progress_of_several_images_says_which_and_the_time_left_for_all(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "time", clock)
+    said: list[tuple[str, float]] = []
+    shown = Progress(SimpleNamespace(progress=lambda *told: said.append(told)), 4)  # type: ignore[arg-type]
+    source = SimpleNamespace(shape=(1000, 2000), name="cells.tif")
+    for number in range(2):
+        show = shown.of(SimpleNamespace(source=source), number)  # type: ignore[arg-type]
+        for share in (0.25, 0.5, 1.0):
+            clock.now += 40 * share
+            show(share)
+    assert said[1] == ("Segmenting 1 of 4, cells.tif: 50 %, 0.03 MP/s, 40 s left", 0.125)
+    assert said[4] == ("Segmenting 2 of 4, cells.tif: 50 %, 0.03 MP/s, 40 s left; 3 min left for all", 0.375)
+    assert [share for _, share in said] == sorted(share for _, share in said)
+
+
+def test_progress_of_one_image_is_of_that_alone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "time", clock)
+    said: list[str] = []
+    report = SimpleNamespace(progress=lambda line, share: said.append(line))
+    image = SimpleNamespace(source=SimpleNamespace(shape=(10, 10), name="cells.tif"))
+    Progress(report).of(image)(0.5)  # type: ignore[arg-type]
+    assert said == ["Segmenting cells.tif: 50 %"]

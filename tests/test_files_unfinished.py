@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from napari_dsparse.files import unfinished
 from napari_dsparse.files.atomic import complete_or_absent
-from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers, new_folder
+from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers, clear_leftovers_once, new_folder
 
 #: Writes without end: the same results over and over, until it is killed.
 WRITER = """
 import sys
 from pathlib import Path
+from napari_dsparse.files import unfinished
 from napari_dsparse.files.atomic import complete_or_absent
 
 folder = Path(sys.argv[1])
@@ -120,3 +122,17 @@ def test_killed_at_any_moment_names_hold_whole_results_and_the_next_run_cleans_u
             chunks = [path.read_text() for path in (tmp_path / "labels.zarr").glob("*/chunk")]
             assert chunks == ["whole"] * 20
     assert {path.name for path in tmp_path.iterdir()} == {"labels.tif", "labels.zarr"}
+
+
+def test_a_folder_is_listed_once_however_many_results_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = []
+    monkeypatch.setattr(unfinished, "clear_leftovers", listed.append)
+    for number in range(5):
+        with complete_or_absent(tmp_path / f"{number}.txt") as partial:
+            partial.write_text("whole")
+    assert listed == [tmp_path]
+    monkeypatch.setattr(unfinished, "_CLEARED_SECONDS", 0.0)
+    clear_leftovers_once(tmp_path)
+    assert listed == [tmp_path, tmp_path]

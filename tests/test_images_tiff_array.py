@@ -81,11 +81,9 @@ def indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_window_of_any_layout_is_read(
-    tmp_path_factory: pytest.TempPathFactory, layout: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tiff_array, "_KEPT_BYTES", 3000)  # some segments are let go and read anew
+def test_any_window_of_any_layout_is_read(tmp_path_factory: pytest.TempPathFactory, layout: str) -> None:
     whole, lazy = stored(tmp_path_factory.mktemp("tiff"), layout)
+    lazy.keep_at_most(3000)  # some segments are let go and read anew
     assert (lazy.shape, lazy.ndim, len(lazy)) == (whole.shape, whole.ndim, len(whole))
     assert lazy.dtype == whole.dtype.newbyteorder("=")
 
@@ -186,9 +184,9 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         lazy[40]
 
 
-def test_threads_read_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiff_array, "_KEPT_BYTES", 2000)
+def test_threads_read_side_by_side(tmp_path: Path) -> None:
     whole, lazy = stored(tmp_path, "tiles, zstd")
+    lazy.keep_at_most(2000)
 
     def differing(first: int) -> list[int]:
         tops = [(first + 7 * i) % 50 for i in range(60)]

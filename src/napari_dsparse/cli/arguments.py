@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 from napari_dsparse.cli.combinations import check_predict, check_train
 from napari_dsparse.cli.report import failure_line
+from napari_dsparse.machine.memory import parse_size
 
 PROGRAM = "napari-dsparse"
 
@@ -121,7 +122,13 @@ def _add_predict(commands: _Commands) -> None:
         help="grey values as where the model learned (default), or by each image's own: another exposure",
     )  # fmt: skip
     parser.add_argument(
-        "--resume", action="store_true", help="go on from what an interrupted run has computed"
+        "--memory", type=_size, metavar="SIZE",
+        help="most memory to take, such as 800MB, 2GB or 1.5GiB (default: half of what is free)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from what an interrupted run has computed: tiles, and of several images those finished",
     )
     _add_device(parser)
     _add_channel_axis(parser)
@@ -201,6 +208,13 @@ def _channel_axis(text: str) -> ChannelAxis:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no axis; give a whole number, none or auto") from None
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive_number(text: str) -> float:

@@ -35,6 +35,8 @@ def check_train(arguments: argparse.Namespace) -> str | None:
 
 def check_predict(arguments: argparse.Namespace) -> str | None:
     """The sentence that refuses arguments of `predict`, or None."""
+    if arguments.memory is not None and arguments.scheduler is not None:
+        return "--memory is for computing in this process, and --scheduler for others; drop one of them"
     if arguments.project is None:
         given = {
             "--model/-m or --project": arguments.model,

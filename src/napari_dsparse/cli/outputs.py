@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def plan_outputs(
         for base, label in zip(bases, labels, strict=True)
     )
     every = [path for outputs in planned for path in outputs.paths]
-    twice = next((path for path in every if every.count(path) > 1), None)
+    twice = next((path for path, count in Counter(every).items() if count > 1), None)
     if twice is not None:
         raise ExportError(f"Two results would both be called {twice}; rename an image or segment them apart.")
     return planned

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,20 @@ import numpy as np
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
+from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.projects import images_of, open_project
 from napari_dsparse.cli.report import Report, sentence_of
 from napari_dsparse.cli.results import segmented, write
-from napari_dsparse.errors import ExportError, ImageError, ProjectError
+from napari_dsparse.errors import DsparseError, ExportError, ImageError, ProjectError
 from napari_dsparse.files.export import check_export
+from napari_dsparse.files.finished import Finished
 from napari_dsparse.files.model import checksum, read_classifier
 from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import Expected
+from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.machine.devices import pick_device
+from napari_dsparse.machine.memory import MOST_BAND, MemoryNeeds, plan_memory, resident_memory
 from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import Cluster
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
@@ -47,31 +52,55 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
     )
-    every = [path for outputs in planned for path in outputs.paths]
+    several = len(wanted) > 1
+    finished = Finished(planned[0].labels.parent, resume=several and arguments.resume)
+    held = {outputs.labels for outputs in planned if finished.holds(outputs.paths)}
+    every = [path for outputs in planned if outputs.labels not in held for path in outputs.paths]
     inputs = [*(one.path for one in wanted), model]
     check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
     classifier = read_model()
     report.add(classes=[info.name for info in classifier.classes])
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
-    with _predictors(arguments, report) as predictor_of:
+    with _predictors(arguments, report) as predictor_of, _journal_kept(finished, report):
+        resident = resident_memory()  # of the program and the model, before any image
         shared = predictor_of(classifier) if arguments.normalise == "model" else None
-        for one, outputs in zip(wanted, planned, strict=True):
+        progress = Progress(report, len(wanted))
+        for number, (one, outputs) in enumerate(zip(wanted, planned, strict=True)):
             try:
                 image = _open_image(one, outputs, classifier, report)
                 if shared is not None:
                     _mention_exposure(classifier, image, report)
                 predictor = shared or predictor_of(normalised_to(classifier, image.source))
-                found = _segment_image(image, outputs, predictor, arguments, report)
+                key = _key(predictor.classifier, image, arguments)
+                known = finished.facts(outputs.labels, key) if outputs.labels in held else None
+                if known is not None:
+                    facts.append({"image": str(image.path), "ok": True, **known, "resumed": True})
+                    report.add(images=facts)
+                    for path in outputs.paths:
+                        report.wrote(path, "Finished by a former run")
+                    continue
+                if outputs.labels in held and not arguments.overwrite:
+                    raise ExportError(
+                        f"Output {outputs.labels} exists, of another image, model, options or versions; "
+                        "choose another name or pass --overwrite."
+                    )
+                band = _share_memory(predictor, image, outputs, arguments.memory, resident)
+                show = progress.of(image, number)
+                found = _segment_image(image, outputs, predictor, arguments, report, key, band, show)
+                if several:
+                    finished.add(outputs.paths, key, found)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
-                if len(wanted) == 1:
+                if not several:
                     raise
                 sentence = sentence_of(error)
                 facts.append({"image": str(one.path), "ok": False, "error": sentence})
                 failed.append(one.path.name)
                 report.complain(sentence)
             report.add(images=facts)
+    if several:
+        finished.clear()
     if failed:
         raise ImageError(
             f"{len(failed)} of {len(wanted)} images could not be segmented ({', '.join(failed)}), for the "
@@ -128,30 +157,75 @@ def _segment_image(
     predictor: TilePredictor,
     arguments: argparse.Namespace,
     report: Report,
+    key: Mapping[str, str],
+    band: int,
+    progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """Segment an image and write the results."""
     started = time.perf_counter()
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
     classifier = predictor.classifier
-    key = _key(classifier, image, arguments)
-    with segmented(predictor, image, outputs, key, report, resume=arguments.resume) as results:
+    with segmented(
+        predictor, image, outputs, key, report, resume=arguments.resume, band=band, progress=progress
+    ) as results:
         seconds = time.perf_counter() - started
         write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
         return _facts(image, results["labels"], outputs, seconds)
+
+
+def _share_memory(
+    predictor: TilePredictor, image: InputImage, outputs: Outputs, limit: int | None, resident: int
+) -> int:
+    """Say how much of an image may be kept for later; returns the width of the bands that it allows.
+
+    Raises
+    ------
+    ImageError
+        If the limit is less than the image needs in any case.
+    """
+    if not isinstance(predictor, Predictor):
+        return MOST_BAND  # tiles are computed elsewhere
+    classifier, source = predictor.classifier, image.source
+    plane = _whole_bytes(source.data)
+    if outputs.labels.suffix.lower() == ".png":
+        plane += 2 * math.prod(source.shape)  # the labels, and Pillow's copy
+    needs = MemoryNeeds(source.channels, len(classifier.classes), classifier.n_symmetries, plane)
+    try:
+        plan = plan_memory(limit, resident, needs)
+    except DsparseError as error:
+        raise ImageError(f"Image {source.name!r} cannot be segmented: {error}") from None
+    predictor.keep_at_most(plan.scores)
+    if isinstance(source.data, TiffArray):
+        source.data.keep_at_most(plan.segments)
+    return plan.band
+
+
+def _whole_bytes(data: Any) -> int:
+    """Bytes of an image that are in memory in one piece: all of it, or a part that is decoded, twice."""
+    if isinstance(data, np.ndarray):
+        return 0 if isinstance(data, np.memmap) else int(data.nbytes)
+    if isinstance(data, TiffArray):
+        return 2 * data.part_bytes
+    part = getattr(data, "shards", None) or getattr(data, "chunks", None) or ()
+    return 2 * math.prod(part) * int(np.dtype(data.dtype).itemsize)
 
 
 def _key(classifier: TrainedClassifier, image: InputImage, arguments: argparse.Namespace) -> dict[str, str]:
     """All that decides the results of an image."""
     stated = image.path.stat()
     return {
-        "version": version("napari-dsparse"),
-        "torch": version("torch"),
+        **_versions(),
         "model": checksum(classifier),
         "image": fingerprint(image.source),
         "file": f"{stated.st_size} {stated.st_mtime_ns}",
         "device": "workers" if arguments.scheduler else pick_device(arguments.device).type,
         "precision": arguments.precision,
     }
+
+
+@cache  # reading a package's description takes milliseconds
+def _versions() -> dict[str, str]:
+    return {"version": version("napari-dsparse"), "torch": version("torch")}
 
 
 def _mention_exposure(classifier: TrainedClassifier, image: InputImage, report: Report) -> None:
@@ -178,6 +252,18 @@ def _predictors(
         return
     with Cluster(arguments.scheduler, arguments.wait, report.say) as cluster:
         yield lambda classifier: ClusterPredictor(classifier, cluster, **where)
+
+
+@contextmanager
+def _journal_kept(finished: Finished, report: Report) -> Iterator[None]:
+    """Within, an end before the end of the batch says that finished results need not be computed again."""
+    ended = False
+    try:
+        yield
+        ended = True
+    finally:
+        if finished.grown and not ended:
+            report.keep()
 
 
 def _facts(image: InputImage, labels: Any, outputs: Outputs, seconds: float) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,9 +10,11 @@ from typing import Any
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage
 from napari_dsparse.cli.outputs import Outputs
+from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.report import Report
 from napari_dsparse.files.export import export_array, export_labels
 from napari_dsparse.files.parts import Parts
+from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction import (
     Prediction,
     Tile,
@@ -30,7 +31,7 @@ _WORTH_KEEPING = 10.0
 
 def segment(predictor: TilePredictor, image: InputImage, report: Report) -> Prediction:
     """Labels of an image, in memory, with a line of progress."""
-    return predict_image(predictor, image.source, progress=_progress(image, report))
+    return predict_image(predictor, image.source, progress=Progress(report).of(image))
 
 
 @contextmanager
@@ -42,6 +43,8 @@ def segmented(
     report: Report,
     *,
     resume: bool,
+    band: int = MOST_BAND,
+    progress: Callable[[float], None] | None = None,
 ) -> Iterator[Mapping[str, Any]]:
     """Results of an image, kept in files: memory does not grow with them, and a later run can go on.
 
@@ -56,6 +59,10 @@ def segmented(
     report : Report
     resume : bool
         True to go on from what a former run with the same key has left.
+    band : int
+        Width in pixels of the bands in which tiles are computed.
+    progress : callable, optional
+        Called with the share of pixels done, 0..1, after every tile.
 
     Yields
     ------
@@ -71,7 +78,7 @@ def segmented(
                 f"What a former run computed of {outputs.labels} is computed anew"
                 f"{', since image, model, options or versions differ.' if resume else ' without --resume.'}"
             )
-        predict_into(predictor, image.source, _PartResults(parts), progress=_progress(image, report))
+        predict_into(predictor, image.source, _PartResults(parts), band=band, progress=progress)
         yield parts.arrays
         finished = True
     finally:
@@ -106,31 +113,6 @@ def _arrays(classifier: TrainedClassifier, image: InputImage, outputs: Outputs) 
     if outputs.uncertainty is not None:
         arrays["uncertainty"] = (shape, "<f4")
     return arrays
-
-
-def _progress(image: InputImage, report: Report) -> Callable[[float], None]:
-    """A function of the share that is done, which shows it with the rate and the time left."""
-    megapixels = math.prod(image.source.shape) / 1e6
-    first: tuple[float, float] | None = None
-
-    def show(share: float) -> None:
-        nonlocal first
-        now = time.monotonic()
-        line = f"Segmenting {image.source.name}: {int(100 * share)} %"
-        if first is None:
-            first = now, share
-        elif share > first[1] and now > first[0]:
-            rate = (share - first[1]) / (now - first[0])
-            line += f", {megapixels * rate:.2f} MP/s, {_duration((1 - share) / rate)} left"
-        report.progress(line, share)
-
-    return show
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def write(

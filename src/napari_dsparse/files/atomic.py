@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
-from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers, new_folder, remove
+from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers_once, new_folder, remove
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
     hidden = new_folder(final, PARTIAL)
     partial = hidden / final.name
     try:
-        clear_leftovers(final.parent)
+        clear_leftovers_once(final.parent)
         hidden.mkdir()
         yield partial
         if partial.is_dir():
@@ -81,7 +81,7 @@ def place_by_content(folder: Path, write: Callable[[Path], object], before: str,
     hidden = new_folder(folder / f"{before}new{suffix}", PARTIAL)
     partial = hidden / f"new{suffix}"
     try:
-        clear_leftovers(folder)
+        clear_leftovers_once(folder)
         hidden.mkdir()
         write(partial)
         final = folder / f"{before}{file_digest(partial)}{suffix}"

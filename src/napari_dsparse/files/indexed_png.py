@@ -41,7 +41,7 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     known = list(classes[:_LARGEST_INDEX])
     known += [default_class(number) for number in range(len(known) + 1, highest + 1)]
 
-    image = Image.fromarray(pixels.read((slice(None), slice(None))).astype(np.uint8))
+    image = Image.fromarray(pixels.read((slice(None), slice(None))).astype(np.uint8, copy=False))
     palette = bytes(3) + b"".join(bytes(info.rgb) for info in known)
     # A full palette, because Pillow packs several pixels into a byte with a short one, which not every reader
     # unpacks.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.scratch import ScratchArray
-from napari_dsparse.files.unfinished import RESUMABLE, clear_leftovers, is_alive, owner, remove
+from napari_dsparse.files.unfinished import RESUMABLE, clear_leftovers_once, is_alive, owner, remove
 
 Window = tuple[int | slice, ...]
 
@@ -52,7 +52,7 @@ class Parts:
         *,
         resume: bool,
     ) -> None:
-        clear_leftovers(final.parent)
+        clear_leftovers_once(final.parent)
         digest = hashlib.blake2b(final.name.encode(errors="surrogateescape"), digest_size=8).hexdigest()
         self.folder = final.parent / f"{RESUMABLE}-{digest}"
         self._claim(final)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import shutil
@@ -21,6 +22,13 @@ _ABANDONED_SECONDS = 7 * 24 * 3600
 
 #: Attempts to remove a folder that zarr's threads may still write into after an interrupt, and pauses.
 _REMOVALS, _REMOVAL_SECONDS = 20, 0.05
+
+#: Seconds after which a folder that this process cleared is looked at again: listing it for every one of
+#: thousands of results takes a time that grows with their square.
+_CLEARED_SECONDS = 60.0
+
+#: Folders that were cleared, and when by the monotonic clock; by process, since a child begins anew.
+_cleared: dict[tuple[int, Path], float] = {}
 
 #: Two start times of one process agree within so many seconds.
 _CLOCK_SECONDS = 2
@@ -56,6 +64,14 @@ def clear_leftovers(folder: Path) -> None:
     for left in folder.glob(f"{RESUMABLE}-*"):
         if time.time() - _last_touched(left) > _ABANDONED_SECONDS:
             remove(left)
+
+
+def clear_leftovers_once(folder: Path) -> None:
+    """`clear_leftovers`, where this process has not done so within the last minute."""
+    key, now = (os.getpid(), folder.absolute()), time.monotonic()
+    if now - _cleared.get(key, -math.inf) >= _CLEARED_SECONDS:
+        clear_leftovers(folder)
+        _cleared[key] = now
 
 
 def remove(path: Path) -> None:

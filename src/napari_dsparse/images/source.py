@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -126,6 +127,7 @@ class ImageSource:
         try:
             with np.errstate(over="ignore"):
                 block = _as_float(self.data[tuple(index)], dtype)
+            _let_go(self.data)
         except (OSError, RuntimeError) as error:  # a disconnected drive, a damaged chunk
             reason = " ".join(str(error).split())
             raise ImageError(
@@ -143,6 +145,13 @@ class ImageSource:
         if column_picks is not None:
             block = block.take(column_picks, axis=2)
         return np.ascontiguousarray(block)
+
+
+def _let_go(data: Any) -> None:
+    """Give back what a file that is only read has mapped: resident memory would grow to its size."""
+    mapped = getattr(data, "_mmap", None) if getattr(data, "mode", None) == "r" else None
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _as_float(pixels: Any, dtype: npt.DTypeLike) -> npt.NDArray[np.float32]:

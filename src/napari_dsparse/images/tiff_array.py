@@ -5,6 +5,7 @@ A mapped file that is cut short meanwhile kills the process (SIGBUS); one that i
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 import zlib
@@ -19,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-#: Bytes of decoded strips and tiles that are kept; those of the last window are always.
-_KEPT_BYTES = 128 * 2**20
+from napari_dsparse.machine.memory import MOST_SEGMENTS
 
 #: Files of a set that are open at a time.
 _OPEN_FILES = 16
@@ -89,6 +89,16 @@ class TiffArray:
         if page.dtype is None or len(inner) != len(page.chunked) or shape[-len(inner) :] != inner:
             return False
         return len(series.pages) == int(np.prod(shape[: -len(inner)], dtype=np.int64))
+
+    def keep_at_most(self, size: int) -> None:
+        """Keep at most `size` bytes of decoded strips and tiles; those of the last window always."""
+        if isinstance(self._reader, _Segments):
+            self._reader.kept_bytes = size
+
+    @property
+    def part_bytes(self) -> int:
+        """Bytes of a strip or tile, decoded in one piece; 0 where rows are read as they stand."""
+        return self._reader.part_bytes if isinstance(self._reader, _Segments) else 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -277,6 +287,8 @@ class _Segments:
         edges = tuple(int(n) for n in page.chunks)
         self._edges = (1,) * (len(self._shape) - len(edges)) + edges
         self._files = _Files()
+        self.part_bytes = math.prod(edges) * self._dtype.itemsize
+        self.kept_bytes = MOST_SEGMENTS
         self._kept: OrderedDict[tuple[int, int], npt.NDArray[Any]] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
@@ -299,7 +311,7 @@ class _Segments:
                 here.append(slice(low - i * edge, high - i * edge))
             target[tuple(there)] = segment[tuple(here)]
         with self._lock:
-            while self._kept_bytes > max(_KEPT_BYTES, used):
+            while self._kept_bytes > max(self.kept_bytes, used):
                 self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def _segment(self, page: _Page, cell: tuple[int, ...]) -> npt.NDArray[Any] | None:

@@ -16,12 +16,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.prediction.tiles import Tile, even_parts
 
 #: Most rows and columns of a block.
 BLOCK = 256
-#: Bytes of local scores kept.
-MEMORY_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +73,15 @@ class Blocks:
     grid : BlockGrid
     compute : callable
         Local scores (1, L, h, w) of a block; None if there was no time for it.
+    most_bytes : int
+        Of local scores that are kept; what is needed again later is computed again.
     """
 
-    def __init__(self, grid: BlockGrid, compute: Callable[[Tile], Tensor | None]) -> None:
+    def __init__(
+        self, grid: BlockGrid, compute: Callable[[Tile], Tensor | None], most_bytes: int = MOST_SCORES
+    ) -> None:
         self.grid = grid
+        self._most_bytes = most_bytes
         self._compute = compute
         self._known: OrderedDict[Tile, Tensor] = OrderedDict()
 
@@ -107,7 +111,7 @@ class Blocks:
 
     def _keep(self, block: Tile, scores: Tensor) -> None:
         self._known[block] = _apart(scores) if scores.device.type == "cpu" else scores
-        while len(self._known) > 1 and sum(s.nbytes for s in self._known.values()) > MEMORY_BYTES:
+        while len(self._known) > 1 and sum(s.nbytes for s in self._known.values()) > self._most_bytes:
             self._known.popitem(last=False)
 
 

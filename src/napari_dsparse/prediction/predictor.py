@@ -16,6 +16,7 @@ from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
+from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import BlockGrid, Blocks
@@ -138,6 +139,7 @@ class Predictor:
         ]
         alone = self._device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
+        self._kept_scores = MOST_SCORES
         self.patch = classifier.spec.patch
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
@@ -147,6 +149,10 @@ class Predictor:
         self._tiles: tuple[Tile, ...] = ()
         self._blocks: tuple[Blocks, ...] = ()
         self._stopped: Callable[[], bool] = lambda: False
+
+    def keep_at_most(self, size: int) -> None:
+        """Keep at most `size` bytes of local scores for neighbouring tiles, of images begun from now on."""
+        self._kept_scores = size // len(self._forms)
 
     def begin(self, source: ImageSource, tiles: Sequence[Tile], grid: BlockGrid | None = None) -> None:
         """Say which tiles of an image will be asked for; what was computed for the same ones is kept.
@@ -168,7 +174,8 @@ class Predictor:
             self._source, self._tiles = source, tuple(tiles)
             grid = grid or BlockGrid.over(self._tiles, self.classifier.spec.block_halo)
             self._blocks = tuple(
-                Blocks(grid, partial(self._local_scores, source, form)) for form in self._forms
+                Blocks(grid, partial(self._local_scores, source, form), self._kept_scores)
+                for form in self._forms
             )
 
     def tile(

@@ -9,6 +9,7 @@ from math import ceil
 
 from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.machine.memory import MOST_BAND
 
 #: Edge of a tile's input in pixels, halo included, where the patch leaves room for it. A widest map of 32
 #: float32 channels is then 8 MB: it stays in a desktop processor's cache, and a tile takes tens of
@@ -16,8 +17,6 @@ from napari_dsparse.errors import DsparseError
 TILE_INPUT = 256
 #: A tile is at least this many times its halo, so that the halo never costs more than the tile.
 TILE_OVER_HALO = 3
-#: Columns of a band of tiles, wide enough that little of the work at its sides is done twice.
-BAND = 4096
 #: Most rows and columns of a preview's tile.
 VIEW_TILE = 256, 512
 
@@ -157,14 +156,14 @@ def nearest_first(
     return tuple(sorted(tiles, key=distance))
 
 
-def in_bands(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
-    """Tiles from top to bottom in bands of limited width, one band beside the other.
+def in_bands(tiles: Sequence[Tile], band: int = MOST_BAND) -> tuple[Tile, ...]:
+    """Tiles from top to bottom in bands of `band` columns, one band beside the other.
 
     What neighbours share is kept until the row below needs it: for a band that takes no more memory in a wide
     image than in a narrow one.
     """
     return tuple(
-        sorted(tiles, key=lambda tile: (tile.plane, tile.columns[0] // BAND, tile.rows, tile.columns))
+        sorted(tiles, key=lambda tile: (tile.plane, tile.columns[0] // band, tile.rows, tile.columns))
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.normalisation import check_float32
+from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction.predictor import TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile, in_bands, plan_tiles
 from napari_dsparse.stopping import StopFlag
@@ -120,12 +121,14 @@ def predict_into(
     source: ImageSource,
     results: Results,
     *,
+    band: int = MOST_BAND,
     progress: Callable[[float], None] | None = None,
     stop: StopFlag | Callable[[], bool] | None = None,
 ) -> None:
     """Predict those tiles of an image that `results` lacks, and give them to it one by one.
 
-    Parameters and errors are those of `predict_image`.
+    `band` is the width of the bands in which tiles are computed, in pixels; other parameters and errors are
+    those of `predict_image`.
     """
     check_float32(source)
     tiles = plan_tiles(source.shape, predictor.classifier.spec)
@@ -135,7 +138,7 @@ def predict_into(
     if progress is not None and done:
         progress(done / pixels)
     predictor.begin(source, tiles)
-    for tile in predictor.stream(source, in_bands(missing), stop):
+    for tile in predictor.stream(source, in_bands(missing, band), stop):
         results.put(tile)
         done += tile.labels.size
         if progress is not None:

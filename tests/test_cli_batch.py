@@ -1,0 +1,122 @@
+"""A batch that was interrupted goes on behind the images that it has finished, after checking them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from tests.classifiers import classifier_for
+from tests.command_line import Ran
+
+from napari_dsparse.cli import INTERRUPTED, main
+from napari_dsparse.files.model import save_classifier
+from napari_dsparse.prediction import Predictor
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three small images and a model."""
+    for seed, name in enumerate(NAMES):
+        pixels = np.random.default_rng(seed).normal(10, 3, (40, 50)).clip(0, 255).astype(np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+    save_classifier(classifier_for(), tmp_path / "model.safetensors")
+    return tmp_path
+
+
+class Batch:
+    """Runs the batch, and knows which images were computed."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        self.folder, self.capsys = folder, capsys
+        self.computed: list[str] = []
+        self.stops_at = ""
+        tile = Predictor.tile
+
+        def counting(predictor: Predictor, source: Any, *more: Any) -> Any:
+            if source.name == self.stops_at:
+                raise KeyboardInterrupt
+            self.computed.append(source.name[0])
+            return tile(predictor, source, *more)
+
+        monkeypatch.setattr(Predictor, "tile", counting)
+
+    def run(self, *more: str, output: str = "out", stops_at: str = "") -> Ran:
+        self.computed.clear()
+        self.stops_at = stops_at
+        images = [str(self.folder / f"{name}.tif") for name in NAMES]
+        given = ["-m", str(self.folder / "model.safetensors"), "-o", str(self.folder / output) + "/"]
+        self.capsys.readouterr()
+        code = main(["predict", *given, *images, "--json", *more])
+        return Ran(code, *self.capsys.readouterr())
+
+    def labels(self, name: str, output: str = "out") -> Path:
+        return self.folder / output / f"{name}_segmentation.ome.tif"
+
+
+@pytest.fixture
+def batch(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Batch:
+    return Batch(folder, monkeypatch, capsys)
+
+
+def test_finished_images_are_not_computed_again_and_all_are_reported(batch: Batch) -> None:
+    whole = batch.run(output="whole")
+    ran = batch.run(stops_at="c.tif")
+    assert ran.code == INTERRUPTED
+    assert "--resume goes on from it" in ran.err
+    ran = batch.run("--resume")
+    assert (ran.code, batch.computed) == (0, ["c"])
+    found = ran.facts["images"]
+    assert [image.pop("resumed", False) for image in found] == [True, True, False]
+    assert [Path(path).name[0] for path in ran.facts["outputs"]] == list(NAMES)
+    for mine, its in zip(found, whole.facts["images"], strict=True):
+        for other in ("seconds", "megapixels_per_second", "labels"):
+            del mine[other], its[other]
+        assert mine == its
+    for name in NAMES:
+        assert batch.labels(name).read_bytes() == batch.labels(name, "whole").read_bytes()
+    assert len(list((batch.folder / "out").iterdir())) == len(NAMES), "no journal is left"
+
+
+def test_a_finished_result_that_was_changed_is_not_believed(batch: Batch) -> None:
+    batch.run(stops_at="c.tif")
+    good = batch.labels("a").read_bytes()
+    batch.labels("a").write_bytes(b"changed")
+    ran = batch.run("--resume")
+    assert ran.code == 1
+    assert "exists; choose another name or pass --overwrite" in ran.err
+    assert batch.labels("a").read_bytes() == b"changed"
+    ran = batch.run("--resume", "--overwrite")
+    assert (ran.code, batch.computed) == (0, ["a", "c"])
+    assert batch.labels("a").read_bytes() == good
+
+
+def test_results_of_another_image_or_model_are_computed_again_if_that_is_allowed(batch: Batch) -> None:
+    batch.run(stops_at="c.tif")
+    tifffile.imwrite(batch.folder / "b.tif", np.full((40, 50), 9, np.uint8))
+    ran = batch.run("--resume")
+    assert ran.code == 1
+    assert "exists, of another image, model, options or versions" in ran.err
+    assert [image["ok"] for image in ran.facts["images"]] == [True, False, True]
+
+    batch.run("--overwrite", stops_at="c.tif")
+    save_classifier(classifier_for(seed=1), batch.folder / "model.safetensors", overwrite=True)
+    ran = batch.run("--resume", "--overwrite")
+    assert (ran.code, batch.computed) == (0, list(NAMES))
+
+
+def test_without_resume_and_without_a_journal_results_are_refused(batch: Batch) -> None:
+    batch.run(stops_at="c.tif")
+    assert "exists; choose another name" in batch.run().err
+    journal = batch.folder / "out" / ".resume-finished" / "journal"
+    lines = journal.read_text().splitlines()
+    assert [next(iter(json.loads(line)["digests"]))[0] for line in lines] == ["a", "b"]
+    journal.write_text("[]\nnonsense\n{}\n" + lines[0] + "\n" + lines[1][:40])  # cut off
+    ran = batch.run("--resume")
+    assert ran.code == 1
+    assert "b_segmentation.ome.tif exists" in ran.err
