@@ -15,7 +15,7 @@ from napari_dsparse.cli.report import failure_line
 PROGRAM = "napari-dsparse"
 
 #: Values of ``predict --format``.
-FORMATS = ("ome-tiff", "ome-zarr", "png")
+FORMATS = ("ome-tiff", "ome-zarr", "png", "geojson", "imagej-roi", "coco")
 
 #: Default folder of ``demo``.
 DEMO_FOLDER = "demo-output"
@@ -97,8 +97,8 @@ def _add_predict(commands: _Commands) -> None:
     _add_project(parser, "segment by the model of this project")
     parser.add_argument(
         "--output", "-o", metavar="OUT",
-        help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images; by default, for "
-        "the images of NAME.dsparse, the folder NAME_segmentation beside it",
+        help="file to write (.ome.tif, .ome.zarr, .png, .geojson, .roi.zip or .coco.json), or a folder for "
+        "several images; by default, for the images of NAME.dsparse, the folder NAME_segmentation beside it",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import try_target
-from napari_dsparse.files.export import SUFFIXES
+from napari_dsparse.files.export import LABELS_ONLY, SUFFIXES
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")
@@ -19,7 +19,7 @@ _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", "
 #: Suffixes of files that we do not write; other dots in a folder's name are no suffixes.
 _OTHER_SUFFIXES = (
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".svg", ".pdf"),
-    *(".npy", ".npz", ".h5", ".hdf5", ".mat", ".nii", ".gz", ".zip", ".csv", ".txt", ".json", ".geojson"),
+    *(".npy", ".npz", ".h5", ".hdf5", ".mat", ".nii", ".gz", ".csv", ".txt"),
     *(".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".mrc", ".safetensors"),
 )
 
@@ -56,7 +56,7 @@ def plan_outputs(
 
     `output` is a file where it ends in a suffix we write, and a folder otherwise, or where it ends in a slash
     or such a folder exists. In a folder the labels of ``cells.tif`` are called ``cells_segmentation`` and the
-    suffix of the format. Maps have the format of the labels, or OME-TIFF where that is PNG.
+    suffix of the format. Maps have the format of the labels, or OME-TIFF where that holds labels only.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def plan_outputs(
         bases = [folder.with_name(_stem(folder))]
         labels = [folder]
     chosen = named or chosen_format or "ome-tiff"
-    maps = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
+    maps = SUFFIXES["ome-tiff" if chosen in LABELS_ONLY else chosen][0]
     planned = tuple(
         Outputs(
             label,
