@@ -104,6 +104,10 @@ def _add_predict(commands: _Commands) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map")
     parser.add_argument(
+        "--objects", action="store_true", help="also write numbered objects of every class but the first"
+    )
+    parser.add_argument("--measurements", action="store_true", help="also write a table of objects (CSV)")
+    parser.add_argument(
         "--scheduler", metavar="WHERE",
         help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, or "
         "local: a worker for every core here (extra `cluster`)",

@@ -35,13 +35,26 @@ class Outputs:
     """Final paths of the results for one image; None = not requested."""
 
     labels: Path
-    probabilities: Path | None
-    uncertainty: Path | None
+    probabilities: Path | None = None
+    uncertainty: Path | None = None
+    objects: Path | None = None
+    measurements: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All paths."""
-        return tuple(p for p in (self.labels, self.probabilities, self.uncertainty) if p is not None)
+        return tuple(path for path in (*self.images.values(), self.measurements) if path is not None)
+
+    @property
+    def images(self) -> dict[str, Path]:
+        """Paths of what has pixels or regions, by the name of the result."""
+        named = {
+            "labels": self.labels,
+            "probabilities": self.probabilities,
+            "uncertainty": self.uncertainty,
+            "objects": self.objects,
+        }
+        return {name: path for name, path in named.items() if path is not None}
 
 
 def plan_outputs(
@@ -51,12 +64,15 @@ def plan_outputs(
     *,
     probabilities: bool,
     uncertainty: bool,
+    objects: bool = False,
+    measurements: bool = False,
 ) -> tuple[Outputs, ...]:
     """Names of the results, one entry per image.
 
     `output` is a file where it ends in a suffix we write, and a folder otherwise, or where it ends in a slash
     or such a folder exists. In a folder the labels of ``cells.tif`` are called ``cells_segmentation`` and the
-    suffix of the format. Maps have the format of the labels, or OME-TIFF where that holds labels only.
+    suffix of the format. Maps have the format of the labels, or OME-TIFF where that holds labels only; so
+    have objects, unless it is PNG, which counts to 255. Measurements are CSV.
 
     Raises
     ------
@@ -87,11 +103,14 @@ def plan_outputs(
         labels = [folder]
     chosen = named or chosen_format or "ome-tiff"
     maps = SUFFIXES["ome-tiff" if chosen in LABELS_ONLY else chosen][0]
+    numbered = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
     planned = tuple(
         Outputs(
             label,
             base.with_name(f"{base.name}_probabilities{maps}") if probabilities else None,
             base.with_name(f"{base.name}_uncertainty{maps}") if uncertainty else None,
+            base.with_name(f"{base.name}_objects{numbered}") if objects else None,
+            base.with_name(f"{base.name}_measurements.csv") if measurements else None,
         )
         for base, label in zip(bases, labels, strict=True)
     )

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         arguments.format,
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
+        objects=arguments.objects,
+        measurements=arguments.measurements,
     )
     every = [path for outputs in planned for path in outputs.paths]
     inputs = [*(one.path for one in wanted), model]
@@ -113,8 +115,8 @@ def _open_image(
     """Read an image's description, and refuse results that could not be written."""
     image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
     place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
-    for output in outputs.paths:
-        channels = 0 if output == outputs.labels else 1
+    for name, output in outputs.images.items():
+        channels = 0 if name in ("labels", "objects") else 1
         check_export(output, image.source.shape, channels=channels, **place)
     check_room(outputs, image.source.shape, len(classifier.classes))
     for remark in image.remarks:

@@ -47,6 +47,11 @@ LABELS_ONLY = frozenset(SUFFIXES) - set(_INTENSITY_WRITERS)
 OF_REGIONS = frozenset(_REGION_WRITERS)
 
 
+def takes_objects(path: str | os.PathLike[str]) -> bool:
+    """True if the suffix is of a format of regions, which holds objects together with their classes."""
+    return _format_by_suffix(Path(path)) in OF_REGIONS
+
+
 def export_labels(
     path: str | os.PathLike[str],
     labels: Any,
@@ -243,10 +248,14 @@ def _place_channels(pixels: Pixels, axes: tuple[Axis, ...]) -> tuple[Pixels, tup
     return pixels, (Axis("C"), *axes)
 
 
+def _format_by_suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((each for each, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
+
+
 def _find_format(path: Path, format: str | None, able: Mapping[str, object]) -> str:
     """The format given by the caller or by the suffix, if it can hold the result."""
-    name = path.name.lower()
-    by_suffix = next((each for each, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
+    by_suffix = _format_by_suffix(path)
     found = format or by_suffix
     if found is None or found not in able:
         allowed = ", ".join(f"{each} ({SUFFIXES[each][0]})" for each in able)
