@@ -231,6 +231,7 @@ class LabelsRead:
     scale, units : tuple
         Per axis of `labels`.
     axes : str or None
+    image_name : str or None
     """
 
     path: Path
@@ -239,6 +240,7 @@ class LabelsRead:
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
     axes: str | None = None
+    image_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
