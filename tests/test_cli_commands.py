@@ -310,7 +310,7 @@ def stopping_after(tiles: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr", ".png"])
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr", ".png", ".roi.zip"])
 def test_an_interrupted_prediction_goes_on_and_ends_with_the_same_bytes(
     run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
