@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image
@@ -170,6 +171,51 @@ def test_probabilities_agree_with_labels_and_uncertainty(run: Any, folder: Path,
     np.testing.assert_allclose(uncertainty, 1 - abs(probabilities[0] - probabilities[1]), atol=1e-6)
 
 
+def test_objects_and_their_measurements_are_those_of_the_python_api(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    model, image = load_model(folder / "model.safetensors"), folder / "image.ome.tif"
+    wanted = ("--objects", "--measurements", image)
+    expected = model.objects(IMAGE)
+    assert expected.any()
+    for output in ("l.ome.tif", "l.geojson", "l.png"):
+        (tmp_path / output).mkdir()
+        out = tmp_path / output / output
+        ran = run("predict", "-m", folder / "model.safetensors", "-o", out, *wanted)
+        assert ran.code == 0, ran.err
+        table = pd.read_csv(out.with_name("l_measurements.csv"))
+        assert list(table["label"]) == list(range(1, expected.max() + 1))
+        pixels = np.bincount(expected.ravel())[1:]
+        np.testing.assert_allclose(table["area"], pixels * 0.5 * 0.25)
+        assert set(table["class name"]) == {model.classes[1].name}
+        assert set(table["unit"]) == {"micrometer"}
+    for output in ("l.ome.tif", "l.png"):
+        objects = tifffile.imread(tmp_path / output / "l_objects.ome.tif")
+        np.testing.assert_array_equal(objects, expected)
+    regions, objects = (
+        json.loads((tmp_path / "l.geojson" / name).read_text())["features"]
+        for name in ("l.geojson", "l_objects.geojson")
+    )
+    assert {each["properties"]["classification"]["name"] for each in regions} == {
+        info.name for info in model.classes
+    }
+    names = [each["properties"]["name"] for each in objects]
+    assert names == [f"{model.classes[1].name} {number}" for number in table["label"]]
+
+
+def test_coco_names_the_image_and_refuses_a_stack_before_it_is_segmented(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    arguments = ("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "out", "--format", "coco")
+    assert run(*arguments, folder / "other.png", "--uncertainty").code == 0
+    written = json.loads((tmp_path / "out" / "other_segmentation.coco.json").read_text())
+    assert written["images"][0]["file_name"] == "other.png"
+    assert (tmp_path / "out" / "other_uncertainty.ome.tif").exists()
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([IMAGE] * 2), photometric="rgb")
+    ran = run(*arguments, tmp_path / "stack.tif")
+    assert (ran.code, "COCO holds one plane" in ran.err, "%" in ran.err) == (1, True, False)
+
+
 def test_several_images_go_into_one_folder(run: Any, folder: Path, tmp_path: Path) -> None:
     ran = run(
         "predict", "--model", folder / "model.safetensors", "--output", tmp_path / "new" / "results",
@@ -264,7 +310,7 @@ def stopping_after(tiles: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr", ".png"])
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr", ".png", ".roi.zip"])
 def test_an_interrupted_prediction_goes_on_and_ends_with_the_same_bytes(
     run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

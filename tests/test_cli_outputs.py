@@ -39,7 +39,15 @@ def test_images_go_into_a_folder_under_their_own_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "suffix"), [("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr"), ("png", ".png")]
+    ("chosen", "suffix"),
+    [
+        ("ome-tiff", ".ome.tif"),
+        ("ome-zarr", ".ome.zarr"),
+        ("png", ".png"),
+        ("geojson", ".geojson"),
+        ("imagej-roi", ".roi.zip"),
+        ("coco", ".coco.json"),
+    ],
 )
 def test_the_format_decides_the_suffix_in_a_folder(chosen: str, suffix: str) -> None:
     assert plan(["one.tif"], "out", chosen) == [[f"out/one_segmentation{suffix}"]]
@@ -48,6 +56,9 @@ def test_the_format_decides_the_suffix_in_a_folder(chosen: str, suffix: str) -> 
 def test_maps_stand_beside_the_labels_in_their_format() -> None:
     assert plan(["one.tif"], "labels.png", extras=True) == [
         ["labels.png", "labels_probabilities.ome.tif", "labels_uncertainty.ome.tif"]
+    ]
+    assert plan(["one.tif"], "labels.roi.zip", extras=True) == [
+        ["labels.roi.zip", "labels_probabilities.ome.tif", "labels_uncertainty.ome.tif"]
     ]
     assert plan(["one.tif"], "labels.zarr", extras=True) == [
         ["labels.zarr", "labels_probabilities.ome.zarr", "labels_uncertainty.ome.zarr"]

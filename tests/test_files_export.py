@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from exports import CLASSES, OME, SIZES, STACKS, ome_of, random_labels, sizes
 from napari_dsparse.errors import ExportError
-from napari_dsparse.files.export import SUFFIXES, export_array, export_labels
+from napari_dsparse.files.export import OF_REGIONS, SUFFIXES, export_array, export_labels
 from napari_dsparse.images.reading import read_image, read_labels
 
 # Every format: labels come back
@@ -24,6 +24,7 @@ from napari_dsparse.images.reading import read_image, read_labels
     [
         (suffix, axes)
         for format, suffixes in SUFFIXES.items()
+        if format not in OF_REGIONS
         for suffix in suffixes
         for axes in (["YX"] if format == "png" else STACKS)
     ],

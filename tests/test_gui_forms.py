@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from superqt.utils import WorkerBase
 
 import napari_dsparse as nd
 from gui_session import PATIENCE, two_textures
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ExportError, ImageError
 from napari_dsparse.gui.contributions import layer_functions
 from napari_dsparse.gui.layers.class_look import show_classes
@@ -341,6 +343,17 @@ def test_thousands_of_objects_are_exported_without_a_class_for_each(tmp_path: Pa
     file = layer_functions.export_layer(Labels(numbers), tmp_path / "objects.tif")
     np.testing.assert_array_equal(np.asarray(read_image(file).data), numbers)
     assert file.stat().st_size < 2 * numbers.nbytes
+
+
+def test_objects_are_exported_by_number_and_named_classes_by_region(tmp_path: Path) -> None:
+    layer = Labels(np.array([[2, 0, 2], [1, 1, 1]]))
+    file = layer_functions.export_layer(layer, tmp_path / "objects.geojson")
+    found = [each["properties"] for each in json.loads(file.read_text())["features"]]
+    assert [each["name"] for each in found] == ["object 1", "object 2"]
+    show_classes(layer, (ClassInfo("background", "#0072b2"), ClassInfo("nucleus", "#e69f00")))
+    file = layer_functions.export_layer(layer, tmp_path / "classes.geojson")
+    found = [each["properties"]["classification"] for each in json.loads(file.read_text())["features"]]
+    assert [each["name"] for each in found] == ["nucleus", "nucleus", "background"]
 
 
 # -- the forms themselves -------------------------------------------------------------------------------

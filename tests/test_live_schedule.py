@@ -217,6 +217,17 @@ def test_after_the_segmentation_is_removed_the_whole_image_is_segmented_anew() -
     assert world.asked(msg.ExportJob)
 
 
+def test_a_format_that_cannot_hold_a_stack_is_refused_before_it_is_segmented() -> None:
+    world = trained("stack")
+    asked = len(world.jobs)
+    world.tell(ev.ExportPressed(Path("out.coco.json"), False))
+    assert "COCO holds one plane" in describe(world.state)
+    assert (len(world.jobs), world.state.whole, world.state.export) == (asked, None, None)
+    world.tell(ev.ExportPressed(Path("out.geojson"), False))
+    assert world.state.problem is None
+    assert world.state.whole is not None
+
+
 def test_a_segmentation_that_is_removed_while_it_is_made_is_given_up() -> None:
     world = trained()
     world.tell(ev.ExportPressed(Path("out.tif"), False))

@@ -16,7 +16,7 @@ from napari_dsparse.machine.memory import parse_size
 PROGRAM = "napari-dsparse"
 
 #: Values of ``predict --format``.
-FORMATS = ("ome-tiff", "ome-zarr", "png")
+FORMATS = ("ome-tiff", "ome-zarr", "png", "geojson", "imagej-roi", "coco")
 
 #: Default folder of ``demo``.
 DEMO_FOLDER = "demo-output"
@@ -98,12 +98,16 @@ def _add_predict(commands: _Commands) -> None:
     _add_project(parser, "segment by the model of this project")
     parser.add_argument(
         "--output", "-o", metavar="OUT",
-        help="file to write (.ome.tif, .ome.zarr or .png), or a folder for several images; by default, for "
-        "the images of NAME.dsparse, the folder NAME_segmentation beside it",
+        help="file to write (.ome.tif, .ome.zarr, .png, .geojson, .roi.zip or .coco.json), or a folder for "
+        "several images; by default, for the images of NAME.dsparse, the folder NAME_segmentation beside it",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
     parser.add_argument("--uncertainty", action="store_true", help="also write the uncertainty map")
+    parser.add_argument(
+        "--objects", action="store_true", help="also write numbered objects of every class but the first"
+    )
+    parser.add_argument("--measurements", action="store_true", help="also write a table of objects (CSV)")
     parser.add_argument(
         "--scheduler", metavar="WHERE",
         help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, or "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import try_target
-from napari_dsparse.files.export import SUFFIXES
+from napari_dsparse.files.export import LABELS_ONLY, SUFFIXES
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")
@@ -20,7 +20,7 @@ _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", "
 #: Suffixes of files that we do not write; other dots in a folder's name are no suffixes.
 _OTHER_SUFFIXES = (
     *(".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".svg", ".pdf"),
-    *(".npy", ".npz", ".h5", ".hdf5", ".mat", ".nii", ".gz", ".zip", ".csv", ".txt", ".json", ".geojson"),
+    *(".npy", ".npz", ".h5", ".hdf5", ".mat", ".nii", ".gz", ".csv", ".txt"),
     *(".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".mrc", ".safetensors"),
 )
 
@@ -36,13 +36,26 @@ class Outputs:
     """Final paths of the results for one image; None = not requested."""
 
     labels: Path
-    probabilities: Path | None
-    uncertainty: Path | None
+    probabilities: Path | None = None
+    uncertainty: Path | None = None
+    objects: Path | None = None
+    measurements: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All paths."""
-        return tuple(p for p in (self.labels, self.probabilities, self.uncertainty) if p is not None)
+        return tuple(path for path in (*self.images.values(), self.measurements) if path is not None)
+
+    @property
+    def images(self) -> dict[str, Path]:
+        """Paths of what has pixels or regions, by the name of the result."""
+        named = {
+            "labels": self.labels,
+            "probabilities": self.probabilities,
+            "uncertainty": self.uncertainty,
+            "objects": self.objects,
+        }
+        return {name: path for name, path in named.items() if path is not None}
 
 
 def plan_outputs(
@@ -52,12 +65,15 @@ def plan_outputs(
     *,
     probabilities: bool,
     uncertainty: bool,
+    objects: bool = False,
+    measurements: bool = False,
 ) -> tuple[Outputs, ...]:
     """Names of the results, one entry per image.
 
     `output` is a file where it ends in a suffix we write, and a folder otherwise, or where it ends in a slash
     or such a folder exists. In a folder the labels of ``cells.tif`` are called ``cells_segmentation`` and the
-    suffix of the format. Maps have the format of the labels, or OME-TIFF where that is PNG.
+    suffix of the format. Maps have the format of the labels, or OME-TIFF where that holds labels only; so
+    have objects, unless it is PNG, which counts to 255. Measurements are CSV.
 
     Raises
     ------
@@ -87,12 +103,15 @@ def plan_outputs(
         bases = [folder.with_name(_stem(folder))]
         labels = [folder]
     chosen = named or chosen_format or "ome-tiff"
-    maps = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
+    maps = SUFFIXES["ome-tiff" if chosen in LABELS_ONLY else chosen][0]
+    numbered = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
     planned = tuple(
         Outputs(
             label,
             base.with_name(f"{base.name}_probabilities{maps}") if probabilities else None,
             base.with_name(f"{base.name}_uncertainty{maps}") if uncertainty else None,
+            base.with_name(f"{base.name}_objects{numbered}") if objects else None,
+            base.with_name(f"{base.name}_measurements.csv") if measurements else None,
         )
         for base, label in zip(bases, labels, strict=True)
     )

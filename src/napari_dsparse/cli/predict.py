@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         arguments.format,
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
+        objects=arguments.objects,
+        measurements=arguments.measurements,
     )
     several = len(wanted) > 1
     finished = Finished(planned[0].labels.parent, resume=several and arguments.resume)
@@ -142,8 +144,8 @@ def _open_image(
     """Read an image's description, and refuse results that could not be written."""
     image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
     place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
-    for output in outputs.paths:
-        channels = 0 if output == outputs.labels else 1
+    for name, output in outputs.images.items():
+        channels = 0 if name in ("labels", "objects") else 1
         check_export(output, image.source.shape, channels=channels, **place)
     check_room(outputs, image.source.shape, len(classifier.classes))
     for remark in image.remarks:

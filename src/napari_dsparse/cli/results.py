@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage
 from napari_dsparse.cli.outputs import Outputs
 from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.report import Report
-from napari_dsparse.files.export import export_array, export_labels
+from napari_dsparse.files.atomic import complete_or_absent
+from napari_dsparse.files.export import export_array, export_labels, takes_objects
 from napari_dsparse.files.parts import Parts
 from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction import (
@@ -24,6 +25,9 @@ from napari_dsparse.prediction import (
     predict_image,
     predict_into,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Seconds of computing that are worth keeping where it cannot be finished.
 _WORTH_KEEPING = 10.0
@@ -132,7 +136,8 @@ def write(
         "overwrite": overwrite,
     }
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
-    export_labels(outputs.labels, results["labels"], classes=classes, **place)
+    named: dict[str, Any] = {"classes": classes, "image_name": image.path.name}
+    export_labels(outputs.labels, results["labels"], **named, **place)
     report.wrote(outputs.labels, "Labels")
     if outputs.probabilities is not None:
         probabilities = results["probabilities"]
@@ -141,3 +146,41 @@ def write(
     if outputs.uncertainty is not None:
         export_array(outputs.uncertainty, results["uncertainty"], name="uncertainty", **place)
         report.wrote(outputs.uncertainty, "Uncertainty")
+    if outputs.objects is not None or outputs.measurements is not None:
+        _write_objects(results["labels"], image, outputs, report, named, place)
+
+
+def _write_objects(
+    labels: Any,
+    image: InputImage,
+    outputs: Outputs,
+    report: Report,
+    named: Mapping[str, Any],
+    place: Mapping[str, Any],
+) -> None:
+    """Find objects, which takes memory for the whole image, and write what is wanted of them."""
+    from napari_dsparse.prediction.objects import find_objects  # scikit-image: not needed otherwise
+
+    objects = find_objects(labels)
+    if outputs.objects is not None:
+        if takes_objects(outputs.objects):
+            export_labels(outputs.objects, labels, objects=objects, **named, **place)
+        else:
+            export_labels(outputs.objects, objects, classes=(), **place)
+        report.wrote(outputs.objects, "Objects")
+    if outputs.measurements is not None:
+        table = _measurements(objects, labels, image, named["classes"])
+        with complete_or_absent(outputs.measurements, overwrite=place["overwrite"]) as partial:
+            table.to_csv(partial, index=False)
+        report.wrote(outputs.measurements, "Measurements")
+
+
+def _measurements(objects: Any, labels: Any, image: InputImage, classes: Sequence[ClassInfo]) -> pd.DataFrame:
+    """The table of `measure`, with the names of classes and the unit of lengths as the window writes it."""
+    from napari_dsparse.prediction.measurements import measure
+
+    source, scale = image.source, image.scale[-2:]
+    table = measure(objects, source.data, classes=labels, scale=scale, channel_axis=source.channel_axis)
+    table.insert(2, "class name", [classes[number - 1].name for number in table["class"]])
+    table["unit"] = " and ".join(dict.fromkeys(map(str, image.units[-2:])))
+    return table

@@ -69,9 +69,9 @@ def ome_xml(pixels: Pixels, axes: Sequence[Axis], wording: Wording) -> bytes:
             "Creator": "napari-dsparse",
         },
     )
-    image = ET.SubElement(root, "Image", ID="Image:0", Name=_printable(wording.name))
+    image = ET.SubElement(root, "Image", ID="Image:0", Name=printable(wording.name))
     if wording.description:
-        ET.SubElement(image, "Description").text = _printable(wording.description)
+        ET.SubElement(image, "Description").text = printable(wording.description)
     described = ET.SubElement(
         image,
         "Pixels",
@@ -89,7 +89,7 @@ def ome_xml(pixels: Pixels, axes: Sequence[Axis], wording: Wording) -> bytes:
             "Channel",
             ID=f"Channel:0:{number}",
             SamplesPerPixel="1",
-            Name=_printable(info.name),
+            Name=printable(info.name),
             Color=_signed_rgba(info),
         )
     ET.SubElement(described, "TiffData", IFD="0", PlaneCount=str(int(np.prod(pixels.shape[:-2]))))
@@ -109,7 +109,7 @@ def _annotate(root: ET.Element, image: ET.Element, annotations: Mapping[str, Map
         )
         value = ET.SubElement(annotation, "Value")
         for key, text in entries.items():
-            ET.SubElement(value, "M", K=key).text = _printable(text)
+            ET.SubElement(value, "M", K=key).text = printable(text)
 
 
 def _physical_sizes(axes: Sequence[Axis]) -> dict[str, str]:
@@ -135,6 +135,6 @@ def _signed_rgba(info: ClassInfo) -> str:
     return str(int.from_bytes((*info.rgb, 255), "big", signed=True))
 
 
-def _printable(text: str) -> str:
-    """XML has no place for control characters, however they came into a name."""
+def printable(text: str) -> str:
+    """The text with a blank for each control character: neither XML nor other programs' names take them."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -16,9 +16,10 @@ from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
-    EXPORT_FILTERS,
     MODEL_FILTER,
     MODEL_SUFFIX,
+    export_filters,
+    folder_of,
 )
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
@@ -248,7 +249,7 @@ class SegmentationDock(QWidget):
         self._save(
             "Export segmentation",
             f"{self._shown.image} segmentation{DEFAULT_SUFFIX}",
-            EXPORT_FILTERS,
+            export_filters(),
             lambda path, overwrite: self.controller.send(ev.ExportPressed(path, overwrite)),
         )
 
@@ -263,12 +264,13 @@ class SegmentationDock(QWidget):
         )
 
     def _save(self, title: str, suggestion: str, filters: str, save: Callable[[Path, bool], None]) -> None:
-        answer = ask_save_path(self, title, suggestion, filters)
+        folder = folder_of(self.panel.image_combo.layer)
+        answer = ask_save_path(self, title, suggestion, filters, folder)
         if answer is not None:
             save(*answer)
 
     def _load_model(self) -> None:
-        path = ask_open_path(self, "Load model", MODEL_FILTER)
+        path = ask_open_path(self, "Load model", MODEL_FILTER, folder_of(self.panel.image_combo.layer))
         if path is not None:
             self.controller.load_model(path)
 

@@ -282,6 +282,7 @@ class LabelsRead:
     scale, units : tuple
         Per axis of `labels`.
     axes : str or None
+    image_name : str or None
     """
 
     path: Path
@@ -290,6 +291,7 @@ class LabelsRead:
     scale: tuple[float, ...] = ()
     units: tuple[str, ...] = ()
     axes: str | None = None
+    image_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

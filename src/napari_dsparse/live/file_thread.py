@@ -42,6 +42,7 @@ class FileThread(Worker[FileJob]):
                     job.path,
                     job.labels,
                     classes=job.classes,
+                    image_name=job.image_name,
                     scale=job.scale,
                     units=job.units,
                     axes=job.axes,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from napari_dsparse.errors import ExportError
+from napari_dsparse.files.export import check_export
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import learning, segmenting
 from napari_dsparse.live import messages as msg
@@ -14,8 +16,18 @@ from napari_dsparse.live.turn import Turn
 
 
 def export(turn: Turn, event: ev.ExportPressed) -> None:
-    """Write the segmentation of the whole image; what is still missing is segmented first."""
+    """Write the segmentation of the whole image; what is still missing is segmented first.
+
+    A format that cannot hold it is refused before.
+    """
     turn.set(problem=None, note=None)
+    chosen = turn.state.chosen
+    if chosen is not None:
+        try:
+            check_export(event.path, chosen.source.shape)
+        except ExportError as error:
+            turn.set(problem=str(error))
+            return
     if turn.state.complete:
         turn.do(ReadLabels(event.path, event.overwrite))
     else:
@@ -41,6 +53,7 @@ def write_labels(turn: Turn, event: ev.LabelsRead) -> None:
             units=event.units,
             axes=event.axes,
             overwrite=event.overwrite,
+            image_name=event.image_name,
         )
     )
 

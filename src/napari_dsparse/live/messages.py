@@ -318,6 +318,7 @@ class ExportJob:
     units: tuple[str, ...]
     axes: str | None
     overwrite: bool
+    image_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,10 +18,9 @@ from napari_dsparse.gui.contributions.layer_functions import (
     train_on_layers,
 )
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
-from napari_dsparse.gui.layers.exporting import EXPORT_FILTERS, MODEL_FILTER
+from napari_dsparse.gui.layers.exporting import MODEL_FILTER, export_filters
 from napari_dsparse.gui.widgets.new_file_edit import NewFileEdit
 
-_LABELS_FILTERS = f"{EXPORT_FILTERS};;OME-Zarr (*.ome.zarr)"
 _LARGEST = 10_000_000
 _MIN_SIZE = {"label": "Smallest (px)", "min": 0, "max": _LARGEST}
 _SEPARATE = {"text": "cut touching objects apart"}
@@ -154,7 +153,7 @@ export_form = background_form(
     file={
         "label": "Save as",
         "widget_type": NewFileEdit,
-        "filter": _LABELS_FILTERS,
+        "filter": export_filters(),
         "suggestion": "labels.ome.tif",
         "title": "Export labels",
     },

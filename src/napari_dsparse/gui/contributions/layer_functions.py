@@ -278,8 +278,10 @@ def export_layer(layer: Labels, file: Path) -> Path:
     layer : Labels
         The labels to write.
     file : Path
-        New file: .ome.tif (OME-TIFF), .ome.zarr (OME-Zarr) or .png (one plane, indexed colours). .ome.tif is
-        added to a name without suffix.
+        New file: .ome.tif (OME-TIFF), .ome.zarr (OME-Zarr), .png (one plane, indexed colours), .geojson
+        (QuPath), .roi.zip (ImageJ) or .coco.json (COCO, one plane). .ome.tif is added to a name without
+        suffix. The last three hold connected regions of each class, or, of a layer that names no classes,
+        what each number stands for.
 
     Returns
     -------
@@ -291,14 +293,15 @@ def export_layer(layer: Labels, file: Path) -> Path:
     ExportError
         If the file exists, its suffix is not known, or the format cannot hold the layer.
     """
-    from napari_dsparse.files.export import export_labels
+    from napari_dsparse.files.export import export_labels, takes_objects
 
+    new = _new_file(file, "the labels", ".ome.tif")
     data = _snapshot(layer)
     attributes = {"features": layer.features, "colormap": layer.colormap}
     return export_labels(
-        _new_file(file, "the labels", ".ome.tif"),
+        new,
         data,
-        classes=classes_of_attributes(attributes, data),
+        classes=classes_of_attributes(attributes, data, named_only=takes_objects(new)),
         scale=tuple(float(step) for step in layer.scale),
         units=tuple(str(unit) for unit in layer.units),
         axes=axis_letters([str(label) for label in layer.axis_labels]),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, hex_color
-from napari_dsparse.files.export import export_labels
+from napari_dsparse.files.export import export_labels, takes_objects
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import axis_letters
 
@@ -17,7 +17,7 @@ MOST_CLASSES = 255
 
 
 def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    """Write one Labels layer as OME-TIFF or indexed-colour PNG, by the suffix of `path`.
+    """Write one Labels layer in the format of the suffix of `path`.
 
     napari has asked before it lets a file be replaced, so an existing one is.
 
@@ -38,7 +38,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     written = export_labels(
         Path(path),
         data,
-        classes=classes_of_attributes(attributes, data),
+        classes=classes_of_attributes(attributes, data, named_only=takes_objects(path)),
         scale=None if scale is None else tuple(float(step) for step in scale),
         units=None if units is None else tuple(str(unit) for unit in units),
         axes=axis_letters(names),
@@ -47,10 +47,13 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     return [str(written)]
 
 
-def classes_of_attributes(attributes: dict[str, Any], data: Any) -> tuple[ClassInfo, ...]:
+def classes_of_attributes(
+    attributes: dict[str, Any], data: Any, *, named_only: bool = False
+) -> tuple[ClassInfo, ...]:
     """Names from a layer's features, colours from its colormap, defaults for the rest.
 
-    None at all where nothing is named and labels go beyond `MOST_CLASSES`: those are numbered objects.
+    None at all where nothing is named and labels go beyond `MOST_CLASSES`: those are numbered objects. With
+    `named_only`, for formats that tell objects from classes, so are all labels that are not named.
     """
     features, colormap = attributes.get("features", {}), attributes.get("colormap")
     names: dict[int, str] = {}
@@ -59,7 +62,7 @@ def classes_of_attributes(attributes: dict[str, Any], data: Any) -> tuple[ClassI
         names = {int(number): str(name) for number, name in pairs}
     colors = getattr(colormap, "color_dict", {})
     count = max([int(np.max(data)), *names]) if data.size else 0
-    if not names and count > MOST_CLASSES:
+    if not names and (named_only or count > MOST_CLASSES):
         return ()
     return tuple(
         ClassInfo(

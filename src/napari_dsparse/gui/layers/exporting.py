@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.events import LabelsRead
 
-#: The formats that the window offers; the first is the default.
-EXPORT_FILTERS = "OME-TIFF (*.ome.tif *.ome.tiff *.tif *.tiff);;PNG, indexed colours (*.png)"
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+_TIFF_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff *.tif *.tiff)"
+_ZARR_FILTER = "OME-Zarr (*.ome.zarr *.zarr)"
+_OTHER_FILTERS = (
+    "PNG, indexed colours (*.png)",
+    "GeoJSON for QuPath (*.geojson)",
+    "ImageJ ROIs (*.roi.zip *.zip)",
+    "COCO (*.coco.json *.json)",
+)
 DEFAULT_SUFFIX = ".ome.tif"
 MODEL_FILTER = "Model (*.safetensors)"
 MODEL_SUFFIX = ".safetensors"
+
+
+def export_filters() -> str:
+    """The formats that can be written here, as Qt's name filters; the first is the default."""
+    zarr = [_ZARR_FILTER] if find_spec("zarr") is not None else []
+    return ";;".join([_TIFF_FILTER, *zarr, *_OTHER_FILTERS])
+
+
+def folder_of(layer: Layer | None) -> Path | None:
+    """The folder of the file that a layer was read from, if it is there."""
+    path = None if layer is None else layer.source.path
+    folder = None if path is None else Path(path).absolute().parent
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def labels_to_export(
@@ -29,6 +52,7 @@ def labels_to_export(
         labels=None if labels is None else labels.copy(),
         scale=tuple(float(placement["scale"][axis]) for axis in axes),
         units=tuple(str(placement["units"][axis]) for axis in axes),
+        image_name=frame.source.name,
         axes=axis_letters([str(placement["axis_labels"][axis]) for axis in axes]),
     )
 

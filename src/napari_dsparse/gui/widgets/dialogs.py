@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -9,7 +11,25 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 from napari_dsparse.gui.widgets.plain import plain
 
 
-def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) -> tuple[Path, bool] | None:
+@dataclass(slots=True)
+class _Folders:
+    """The folder that a file was last chosen from, in this process."""
+
+    last: Path | None = None
+
+    def start(self, folder: Path | None = None) -> Path:
+        """The folder that a dialog opens: the last one if it is still there, else `folder` or the present."""
+        if self.last is not None and self.last.is_dir():
+            return self.last
+        return folder or Path.cwd()
+
+
+_FOLDERS = _Folders()
+
+
+def ask_save_path(
+    parent: QWidget, title: str, suggestion: str, filters: str, folder: Path | None = None
+) -> tuple[Path, bool] | None:
     """Path to save to, and True if a file of that name may be replaced; None if the user cancelled.
 
     Parameters
@@ -18,7 +38,10 @@ def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) ->
     title, suggestion : str
         The dialog's title, and the file name it starts with.
     filters : str
-        Qt's name filters; the first suffix of the chosen one is added to a name without suffix.
+        Qt's name filters; the first suffix of the chosen one is added to a name without suffix, and takes the
+        place of the suggestion's, which belongs to another one.
+    folder : Path, optional
+        The folder to start in while no file has been chosen.
 
     Returns
     -------
@@ -27,14 +50,15 @@ def ask_save_path(parent: QWidget, title: str, suggestion: str, filters: str) ->
     chosen, chosen_filter = QFileDialog.getSaveFileName(
         parent,
         title,
-        str(Path.cwd() / suggestion.replace("/", "-")),
+        str(_FOLDERS.start(folder) / suggestion.replace("/", "-")),
         filters,
         "",
         QFileDialog.Option.DontConfirmOverwrite,  # asked below, for the name with its suffix
     )
     if not chosen:
         return None
-    path = _with_suffix(Path(chosen), chosen_filter or filters)
+    path = _with_suffix(Path(chosen), chosen_filter or filters, suggestion)
+    _FOLDERS.last = path.parent
     if not path.exists():
         return path, False
     answer = QMessageBox.question(
@@ -52,14 +76,15 @@ def ask_new_path(parent: QWidget, title: str, suggestion: str, filters: str) -> 
 
     Parameters are those of `ask_save_path`.
     """
-    start = Path.cwd() / suggestion
+    start = _FOLDERS.start() / suggestion
     while True:
         chosen, chosen_filter = QFileDialog.getSaveFileName(
             parent, title, str(start), filters, "", QFileDialog.Option.DontConfirmOverwrite
         )
         if not chosen:
             return None
-        path = _with_suffix(Path(chosen), chosen_filter or filters)
+        path = _with_suffix(Path(chosen), chosen_filter or filters, suggestion)
+        _FOLDERS.last = path.parent
         if not path.exists():
             return path
         QMessageBox.information(
@@ -68,26 +93,39 @@ def ask_new_path(parent: QWidget, title: str, suggestion: str, filters: str) -> 
         start = path
 
 
-def ask_open_path(parent: QWidget, title: str, filters: str) -> Path | None:
+def ask_open_path(parent: QWidget, title: str, filters: str, folder: Path | None = None) -> Path | None:
     """Path of the file to open; None if the user cancelled."""
-    chosen, _ = QFileDialog.getOpenFileName(parent, title, str(Path.cwd()), filters)
-    return Path(chosen) if chosen else None
+    chosen, _ = QFileDialog.getOpenFileName(parent, title, str(_FOLDERS.start(folder)), filters)
+    if not chosen:
+        return None
+    _FOLDERS.last = Path(chosen).parent
+    return Path(chosen)
 
 
 def ask_open_paths(parent: QWidget, title: str, filters: str) -> list[Path]:
     """Paths of files to open; none if the user cancelled."""
-    chosen, _ = QFileDialog.getOpenFileNames(parent, title, str(Path.cwd()), filters)
-    return [Path(each) for each in chosen]
+    chosen, _ = QFileDialog.getOpenFileNames(parent, title, str(_FOLDERS.start(None)), filters)
+    paths = [Path(each) for each in chosen]
+    if paths:
+        _FOLDERS.last = paths[0].parent
+    return paths
 
 
 def ask_folder(parent: QWidget, title: str) -> list[Path]:
     """Path of a folder; none if the user cancelled."""
-    chosen = QFileDialog.getExistingDirectory(parent, title, str(Path.cwd()))
+    chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start(None)))
     return [Path(chosen)] if chosen else []
 
 
-def _with_suffix(path: Path, filters: str) -> Path:
-    if path.suffix:
+def _with_suffix(path: Path, filters: str, suggestion: str) -> Path:
+    """The path with the first suffix of the chosen filter, unless another one was typed."""
+    first, *others = re.findall(r"\*(\.[\w.]+)", filters)
+    name = path.name
+    if name.lower().endswith((first, *others)):
         return path
-    first = filters[filters.index("*") + 1 :].split()[0].rstrip(")")
-    return path.with_name(path.name + first)
+    suggested = "".join(Path(suggestion).suffixes[-2:])
+    if suggested and name.endswith(suggested):
+        name = name.removesuffix(suggested)
+    elif path.suffix:
+        return path
+    return path.with_name(name + first)

@@ -122,7 +122,10 @@ class Panel(QWidget):
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
         self.cancel_button = _button("Cancel", "Stop segmenting; what is done stays.")
-        self.export_button = _button("Export…", "Write the whole segmentation as OME-TIFF or PNG.")
+        self.export_button = _button(
+            "Export…",
+            "Write the whole segmentation: OME-TIFF, OME-Zarr, PNG, GeoJSON for QuPath, ImageJ ROIs, COCO.",
+        )
         self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
         self.reset_button = _button("Reset", "Forget the model and begin anew; strokes and results stay.")
