@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: So many different numbers without names are more likely objects than classes.
 FEW_NUMBERS = 8
-#: Pixels looked at to find that out.
+#: Pixels looked at to tell kinds of layers apart.
 LOOKED_AT = 1 << 20
 
 
@@ -29,7 +29,8 @@ def looks_like_instances(layer: Labels) -> bool:
     """True if the numbers of `layer`, which was not painted here, are likely of objects."""
     if our_role(layer) == "strokes" or layer.multiscale:
         return False
-    numbers = _numbers(layer)
+    found = np.unique(sample_of(layer))
+    numbers = found[found > 0]
     if numbers.size and numbers[-1] > MOST_CLASSES:
         return True
     return numbers.size > FEW_NUMBERS and CLASS_COLUMN not in layer.features
@@ -46,8 +47,7 @@ def as_one_class(viewer: Viewer, layer: Labels, frame: ImageFrame) -> Labels:
     return new_strokes_layer(viewer, frame, default_classes(2), name=f"{layer.name} strokes", data=data)
 
 
-def _numbers(layer: Labels) -> NDArray[np.integer]:
-    """Different numbers above 0 in a sample of the pixels, increasing."""
+def sample_of(layer: Labels) -> NDArray[np.integer]:
+    """Labels of evenly spaced pixels: all of a small layer, about as many of a large one."""
     step = max(1, int(np.ceil((np.prod(layer.data.shape) / LOOKED_AT) ** (1 / layer.ndim))))
-    found = np.unique(np.asarray(layer.data[(slice(None, None, step),) * layer.ndim]))
-    return found[found > 0]
+    return np.asarray(layer.data[(slice(None, None, step),) * layer.ndim])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dsparse.gui.layers.instances import looks_like_instances
+from napari_dsparse.gui.layers.instances import looks_like_instances, sample_of
 from napari_dsparse.gui.layers.viewer import layers_of, our_role
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Strokes cover less of an image than this; a layer with more is a finished annotation.
 MOST_PAINT = 0.2
-#: Pixels looked at to find that out.
-LOOKED_AT = 1 << 20
 
 
 def images_of(viewer: Viewer) -> list[Image]:
@@ -56,6 +54,5 @@ def _fits(layer: Labels, frame: ImageFrame) -> bool:
 
 
 def _is_sparse(layer: Labels) -> bool:
-    step = max(1, int(np.ceil((np.prod(layer.data.shape) / LOOKED_AT) ** (1 / layer.ndim))))
-    sample = np.asarray(layer.data[(slice(None, None, step),) * layer.ndim])
+    sample = sample_of(layer)
     return bool(np.count_nonzero(sample) < MOST_PAINT * sample.size)
