@@ -24,6 +24,7 @@ from napari_dsparse.gui.layers.exporting import (
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
+from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
@@ -79,6 +80,7 @@ class SegmentationDock(QWidget):
         self.setMinimumWidth(264)
 
         self.study = StudyDesk(self)
+        self.projects = ProjectDesk(self, self.study.study, self.study.pick)
         self._connect()
         self.controller.changed.connect(self._render)
         self.viewer.events.theme.connect(self._on_theme)
@@ -338,6 +340,7 @@ class SegmentationDock(QWidget):
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.controller.shutdown()
+        self.projects.shutdown()
 
     def event(self, event: QEvent) -> bool:
         """Handle deletion: napari deletes the widget of a closed dock without a close event."""
@@ -362,6 +365,7 @@ class SegmentationDock(QWidget):
         """Let the threads end when the window around the dock is closed; they start again when needed."""
         if event.type() == QEvent.Type.Hide and not event.spontaneous() and not self._closed:
             self.controller.rest()
+            self.projects.save_now()
         return bool(super().eventFilter(watched, event))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)

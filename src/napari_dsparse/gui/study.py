@@ -14,6 +14,7 @@ import psutil
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
 from napari_dsparse.gui.layers.paint_history import repaint
@@ -93,6 +94,8 @@ class Study(QObject):
 
     #: Images were added or removed, or another one is open.
     listed = Signal()
+    #: Something that a project keeps has changed: images, strokes, classes, or the model.
+    edited = Signal()
     #: Figures of an image changed.
     counted = Signal()
 
@@ -101,6 +104,9 @@ class Study(QObject):
         self.images: list[StudyImage] = []
         self._front: Any = None
         self._classifier: Any = None
+        self._kept: tuple[Any, ...] = ()
+        #: The table of classes of a list that is being opened.
+        self.opened_classes: tuple[ClassInfo, ...] = ()
         self._viewer = viewer
 
     @property
@@ -155,14 +161,22 @@ class Study(QObject):
         self._check_channels(path.name, source)
         return self._append(StudyImage(number, path.name, source, file=file, path=path))
 
+    def replace(self, images: list[StudyImage], classes: tuple[ClassInfo, ...]) -> None:
+        """Make it another list, with another table of classes."""
+        self.images, self.opened_classes = images, classes
+        self.listed.emit()
+        self.opened_classes = ()
+
     def remove(self, entry: StudyImage) -> None:
         """Take an image out of the list; its layers and files stay."""
         self.images.remove(entry)
         self.listed.emit()
+        self.edited.emit()
 
     def _append(self, entry: StudyImage) -> StudyImage:
         self.images.append(entry)
         self.listed.emit()
+        self.edited.emit()
         return entry
 
     def _check_channels(self, name: str, source: ImageSource) -> None:
@@ -295,6 +309,12 @@ class Study(QObject):
                 front.strokes_layer = weakref.ref(strokes)
         if front is not None and state.complete and not front.segmented:
             front.segmented = changed = True
+        classes = state.classes if state.studied else state.study_classes
+        kept = (*(each.labels for each in self.images), classes, self._classifier)
+        if len(kept) != len(self._kept) or any(a is not b for a, b in zip(kept, self._kept, strict=True)):
+            self._kept = kept
+            if front is not None:
+                self.edited.emit()
         if key != self._front:  # what was painted on the image before is on one behind now
             self._front = key
             if self.images:

@@ -50,7 +50,7 @@ class StudyDesk(QObject):
         self.study.counted.connect(self._draw)
         self._controller.changed.connect(self._on_state)
         panel = self._panel
-        panel.images_list.picked.connect(self._on_picked)
+        panel.images_list.picked.connect(self.pick)
         panel.images_list.dropped.connect(self.add_files)
         panel.add_image_button.setMenu(self._sources_menu())
         panel.remove_image_button.clicked.connect(self._remove)
@@ -159,7 +159,8 @@ class StudyDesk(QObject):
 
     # -- opening --------------------------------------------------------------------------------------------
 
-    def _on_picked(self, row: int) -> None:
+    def pick(self, row: int) -> None:
+        """Open the image of that row, and bring it to the front."""
         entry = self.study.images[row]
         state = self._controller.state
         if state.chosen is None or state.chosen.key != entry.key:
@@ -189,7 +190,7 @@ class StudyDesk(QObject):
     # -- following ------------------------------------------------------------------------------------------
 
     def _on_listed(self) -> None:
-        self._controller.send(ev.StudyChanged(self.study.labelled))
+        self._controller.send(ev.StudyChanged(self.study.labelled, self.study.opened_classes))
         self._draw()
 
     def _on_state(self, state: LiveState) -> None:

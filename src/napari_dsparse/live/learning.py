@@ -22,7 +22,7 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
     if turn.state.chosen is None:
         return
     leave_strokes(turn)
-    classes = _shared_classes(turn) or event.classes
+    classes = shared_classes(turn) or event.classes
     classes += event.classes[len(classes) :]
     turn.set(
         strokes_layer=ChosenStrokes(event.name, event.labels, event.palette),
@@ -38,7 +38,7 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
     segmenting.look_ahead(turn)
 
 
-def _shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
+def shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
     """The table of classes if images of the list have paint: their names hold here, too."""
     state = turn.state
     if state.chosen is None or not state.studied:

@@ -174,6 +174,7 @@ def _choose_image(turn: Turn, event: ev.ImageChosen) -> None:
     number = turn.state.images + 1
     chosen = ChosenImage(number, event.key, event.name, event.source)
     turn.set(images=number, chosen=chosen, view=event.view)
+    turn.set(classes=learning.shared_classes(turn) or turn.state.classes)
     turn.set(applied=turn.state.has_model and (turn.state.of_study or not turn.state.foreign))
     segmenting.predict_view(turn)
 

@@ -111,6 +111,24 @@ def ask_open_paths(parent: QWidget, title: str, filters: str) -> list[Path]:
     return paths
 
 
+def ask_project_path(parent: QWidget, suffix: str) -> Path | None:
+    """Path of a new project; asks again while something of that name exists, None if the user cancelled."""
+    title, start = "Save as a project", _FOLDERS.start(None) / f"study{suffix}"
+    while True:
+        chosen, _ = QFileDialog.getSaveFileName(
+            parent, title, str(start), f"Project (*{suffix})", "", QFileDialog.Option.DontConfirmOverwrite
+        )
+        if not chosen:
+            return None
+        path = Path(chosen) if chosen.endswith(suffix) else Path(chosen + suffix)
+        if not path.exists():
+            return path
+        QMessageBox.information(
+            parent, title, plain(f"{path.name} exists already and is not replaced. Choose another name.")
+        )
+        start = path
+
+
 def ask_folder(parent: QWidget, title: str) -> list[Path]:
     """Path of a folder; none if the user cancelled."""
     chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start(None)))

@@ -96,6 +96,13 @@ class Panel(QWidget):
         self.remove_image_button = _button(
             "Remove", "Take the selected image out of the list; its layers and its file stay."
         )
+        self.project_open_button = _button("Open…", "Open a project: its images, strokes and classes.")
+        self.project_save_button = _button(
+            "Save…", "Keep images, strokes, classes and model in a project; changes follow by themselves."
+        )
+        self.project_label = QLabel()
+        self.project_label.setTextFormat(Qt.TextFormat.PlainText)
+        self.project_label.setMinimumWidth(40)  # a long name is cut off rather than widen the dock
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
@@ -173,6 +180,7 @@ class Panel(QWidget):
         return _column(
             _row(self.images_list),
             _row(self.add_image_button, self.remove_image_button, None, self.only_this_check),
+            _row(self.project_open_button, self.project_save_button, self.project_label),
         )
 
     def _segmentation(self) -> QWidget:

@@ -1,0 +1,220 @@
+"""Projects in the window: saved, kept up to date by themselves, and opened again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog
+
+import napari_dsparse as nd
+from gui_session import Desk, two_textures
+from napari_dsparse.gui import project_desk
+from napari_dsparse.live.state import Training
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Two images of one kind, in files."""
+    paths = [tmp_path / f"{name}.tif" for name in ("a", "b")]
+    for seed, path in enumerate(paths):
+        tifffile.imwrite(path, two_textures(seed=seed))
+    return paths
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save 0.2 s after a change."""
+    monkeypatch.setattr(project_desk, "AUTOSAVE_SECONDS", 0.2)
+
+
+def pick(at: Desk, row: int) -> None:
+    shown = at.find("images_list")
+    shown.itemClicked.emit(shown.item(row))
+
+
+def begin(at: Desk, files: list[Path]) -> np.ndarray:
+    """List the images, paint on the first, and let it be learned; returns the strokes."""
+    at.dock.study.add_files(files)
+    pick(at, 0)
+    strokes = at.layer("a.tif strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    return np.asarray(strokes.data)
+
+
+def save(at: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+    at.click("project_save_button")
+    saved(at, folder)
+
+
+def saved(at: Desk, folder: Path) -> None:
+    at.wait(lambda: at.find("project_label").text() == f"{folder.name}: all saved")
+
+
+def test_a_project_is_kept_up_to_date_by_itself(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    strokes = begin(at, files)
+    assert at.find("project_label").text() == "No project: the list ends with this window"
+    save(at, folder, monkeypatch)
+    with nd.Project.open(folder, read_only=True) as project:
+        assert [image.name for image in project.images] == ["a.tif", "b.tif"]
+        np.testing.assert_array_equal(project.strokes("a.tif"), strokes)
+        assert project.model is not None
+    pick(at, 1)
+    at.paint(at.layer("b.tif strokes"), 1, (60, 20), (70, 40))
+    at.wait(lambda: at.find("project_label").text().endswith("in a moment"))
+    saved(at, folder)
+    at.wait(lambda: nd.Project.open(folder, read_only=True).strokes("b.tif").any())
+    with pytest.raises(nd.DsparseError, match=r"study\.dsparse.* is open"):
+        nd.Project.open(folder)
+    at.dock.shutdown()
+    with nd.Project.open(folder) as project:  # closed with the window
+        assert project.predict("b.tif").shape == (96, 128)
+
+
+def test_opening_brings_back_images_strokes_and_classes(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study.dsparse"
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[20:24, 20:30], strokes[20:24, 90:100] = 1, 2
+    with nd.Project.create(folder, classes=["stroma", "tumour"]) as project:
+        project.add(files[0])
+        project.add(files[1], strokes)
+        project.save()
+    at = desk()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(folder))
+    at.click("project_open_button")
+    at.wait(
+        lambda: at.has_layer("b.tif segmentation")
+    )  # the painted image comes to the front, and is learned
+    np.testing.assert_array_equal(at.layer("b.tif strokes").data, strokes)
+    assert [info.name for info in at.session.classes] == ["stroma", "tumour"]
+    shown = at.find("images_list")
+    assert [shown.item(n).text() for n in range(2)] == ["○ a.tif", "○ b.tif: 2 strokes, 80 px"]
+    pick(at, 0)
+    at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+    saved(at, folder)
+    at.wait(lambda: nd.Project.open(folder, read_only=True).strokes("a.tif").any())
+    np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("b.tif"), strokes)
+
+
+def test_paint_of_the_last_moment_is_saved_when_the_dock_closes(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    begin(at, files)
+    save(at, folder, monkeypatch)
+    monkeypatch.setattr(at.dock.projects._timer, "start", lambda: None)
+    strokes = at.layer("a.tif strokes")
+    at.paint(strokes, 2, (50, 100), (60, 100))
+    at.dock.shutdown()
+    np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("a.tif"), strokes.data)
+
+
+def test_images_that_were_moved_are_asked_for_and_stay_in_the_project(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "here" / "study.dsparse", tmp_path / "there"
+    folder.parent.mkdir()
+    elsewhere.mkdir()
+    strokes = np.ones((96, 128), np.uint8)
+    with nd.Project.create(folder) as project:
+        project.add(files[0])
+        project.add(files[1], strokes)
+        project.save()
+    shutil.move(files[1], elsewhere / "b.tif")
+    at = desk()
+    answers = [str(folder), ""]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: answers.pop(0))
+    at.click("project_open_button")
+    at.wait(lambda: "'b.tif' of the project is neither at" in at.status)
+    pick(at, 0)
+    at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+    saved(at, folder)
+    at.wait(lambda: nd.Project.open(folder, read_only=True).strokes("a.tif").any())
+    np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("b.tif"), strokes)
+    answers[:] = [str(elsewhere)]
+    at.dock.projects._opening = None
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.find("images_list").count() == 2)
+    assert not answers
+
+
+def test_what_cannot_be_saved_or_opened_is_said(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    at.dock.study.add_layers([at.layer("textures")])
+    folder = tmp_path / "study.dsparse"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+    at.click("project_save_button")
+    at.wait(lambda: at.status.startswith("Image 'textures' has no file that a project could name"))
+    assert not folder.exists()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(tmp_path))
+    at.click("project_open_button")
+    at.wait(lambda: "is no project" in at.status)
+    with nd.Project.create(folder):
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(folder))
+        at.click("project_open_button")
+        at.wait(lambda: "is open" in at.status)
+    assert at.find("images_list").count() == 1
+
+
+KILLED = """
+import os, signal, sys, time
+sys.path.insert(0, sys.argv[3])
+import napari
+from pathlib import Path
+from qtpy.QtTest import QTest
+from gui_session import Desk
+from napari_dsparse.gui import project_desk
+project_desk.AUTOSAVE_SECONDS = 0.3
+viewer = napari.Viewer(show=False)
+_, dock = viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
+at = Desk(viewer, dock, None)
+dock.study.add_files([Path(sys.argv[1])])
+dock.study.pick(0)
+strokes = at.layer("a.tif strokes")
+dock.projects.save_as(Path(sys.argv[2]))
+row = 0
+while True:
+    row = (row + 3) % 90
+    at.paint(strokes, 1 + row % 2, (row, 10), (row, 20), size=2)
+    QTest.qWait(150)
+    print(int((strokes.data > 0).sum()), time.time(), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_window_loses_no_more_than_the_last_moments(files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "study.dsparse"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(files[0]), str(folder), str(Path(__file__).parent)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        lines = [program.stdout.readline() for _ in range(25)]
+        program.send_signal(signal.SIGKILL)
+    painted = [(int(pixels), float(when)) for pixels, when in (line.split() for line in lines)]
+    with nd.Project.open(folder) as project:
+        kept = int((project.strokes("a.tif") > 0).sum())
+    end = painted[-1][1]
+    assert kept >= max(pixels for pixels, when in painted if when < end - 2.0)
