@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,8 @@ from napari_dsparse.live.project_keeper import KeptImage, OpenedProject, Project
 
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
+
+_log = logging.getLogger(__name__)
 
 #: Seconds from a change to its saving: what a crash may cost.
 AUTOSAVE_SECONDS = 5.0
@@ -50,7 +53,8 @@ class ProjectDesk(QObject):
         self._folder: Path | None = None
         self._opening: Path | None = None
         self._changes = self._saved = 0
-        self._classes: tuple[Any, ...] = ()
+        #: True once the window is gone, and nobody is left to tell anything.
+        self.ended = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(int(1000 * AUTOSAVE_SECONDS))
@@ -204,6 +208,7 @@ class ProjectDesk(QObject):
 
     def shutdown(self) -> None:
         """Save what is not saved yet, and let other programs open the project."""
+        self.ended = True
         self.save_now()
         self._files.submit(self._keeper.close)
         self._files.shutdown(wait=True)
@@ -223,5 +228,7 @@ class ProjectDesk(QObject):
 def _report(desk: weakref.ref[ProjectDesk], then: Callable[[Any], None], future: Future[Any]) -> None:
     """Pass a result on to the window's thread, if the window is still there."""
     present = desk()
-    if present is not None:
+    if present is not None and not present.ended:
         present._finished.emit(then, future)
+    elif (error := future.exception()) is not None:
+        _log.error("The project was not saved when the window closed: %s", error)
