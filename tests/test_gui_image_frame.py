@@ -26,8 +26,15 @@ def test_a_grey_image_and_a_colour_image_leave_no_choice() -> None:
     assert choices_of((5, 8, 9, 4), rgb=True) == [3]
 
 
-def test_an_axis_is_taken_for_channels_only_if_it_says_so() -> None:
-    assert choices_of((3, 8, 9))[0] is None
+def test_an_axis_is_taken_for_channels_if_it_says_so_or_is_one_of_few_planes() -> None:
+    assert choices_of((3, 8, 9)) == [0, None, 1, 2]
+    assert choices_of((3, 8, 9), axis_labels=("z", "y", "x"))[0] is None
+    assert choices_of((3, 8, 9), scale=(2, 1, 1))[0] is None
+    assert choices_of((5, 8, 9))[0] is None
+    assert choices_of((3, 2, 8, 9))[0] is None
+    assert choices_of((5, 520, 520)) == [None, 0]
+    assert choices_of((100, 520, 520)) == [None]
+    assert choices_of((100, 520, 520), axis_labels=("c", "y", "x")) == [0, None]
     assert choices_of((3, 8, 9), axis_labels=("c", "y", "x"))[0] == 0
     assert choices_of((5, 2, 8, 9), axis_labels=("z", "channel", "y", "x"))[0] == 1
     assert sorted(choices_of((5, 2, 8, 9)), key=str) == [0, 1, 2, 3, None]
@@ -108,7 +115,9 @@ def test_channels_chosen_by_the_user_are_all_learned_from(desk: Callable[..., De
     image = np.stack([two_textures(seed=0), two_textures(seed=1)])
     at = desk(Image(image, name="pair"))
     combo = at.find("channels_combo")
-    assert combo.currentText() == "none: 2 slices"
+    assert combo.currentText() == "axis 0: 2 channels"
+    combo.setCurrentText("none: 2 slices")
+    assert at.dock.controller.frame.source.shape == (2, 96, 128)
     combo.setCurrentText("axis 0: 2 channels")
     at.click("new_labels_button")
     strokes = at.layer("pair strokes")

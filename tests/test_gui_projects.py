@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
@@ -143,6 +143,7 @@ def test_images_that_were_moved_are_asked_for_and_stay_in_the_project(
         project.save()
     shutil.move(files[1], elsewhere / "b.tif")
     at = desk()
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: pytest.fail("nothing could be lost"))
     answers = [str(folder), ""]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: answers.pop(0))
     at.click("project_open_button")
@@ -156,6 +157,22 @@ def test_images_that_were_moved_are_asked_for_and_stay_in_the_project(
     at.dock.projects.open(folder)
     at.wait(lambda: at.find("images_list").count() == 2)
     assert not answers
+
+
+def test_a_list_in_no_project_is_not_replaced_unasked(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "other.dsparse"
+    nd.Project.create(folder).close()
+    at = desk()
+    begin(at, files)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(folder))
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.No)
+    at.click("project_open_button")
+    assert at.find("images_list").count() == 2
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
+    at.click("project_open_button")
+    at.wait(lambda: at.find("images_list").count() == 0)
 
 
 def test_what_cannot_be_saved_or_opened_is_said(

@@ -182,6 +182,22 @@ def test_a_removed_image_has_no_part_in_learning(desk: Callable[..., Desk], file
     assert at.has_layer("a.tif strokes")
 
 
+def test_a_few_planes_of_which_nothing_is_said_are_channels(
+    desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    planes = np.stack([two_textures(seed=1), two_textures(seed=2)])
+    np.save(tmp_path / "pair.npy", planes)
+    at = desk()
+    at.dock.study.add_files([tmp_path / "pair.npy"])
+    pick(at, 0)
+    assert at.find("channels_combo").currentText() == "axis 0: 2 channels"
+    assert at.layer("pair.npy strokes").data.shape == (96, 128)
+    at.paint_two_classes(at.layer("pair.npy strokes"))
+    learned(at)
+    assert at.session.model is not None
+    assert at.session.model.classifier.spec.channels == 2
+
+
 def test_files_can_be_dropped_on_the_list(desk: Callable[..., Desk], files: list[Path]) -> None:
     at = desk()
     shown: ImagesList = at.find("images_list")

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.study import Study, StudyImage
-from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path
+from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.project_keeper import KeptImage, OpenedProject, ProjectKeeper
 
@@ -75,6 +75,12 @@ class ProjectDesk(QObject):
 
     def _ask_to_open(self) -> None:
         for folder in ask_folder(self._dock, f"Open project (a folder NAME{SUFFIX})"):
+            if self._folder is None and any(each.labels is not None for each in self._study.images):
+                question = (
+                    "The images listed now are in no project. Open another list? Layers that are open stay."
+                )
+                if not confirm(self._dock, "Open project", question):
+                    return
             self.open(folder)
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:

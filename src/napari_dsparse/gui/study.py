@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ImageError
-from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, are_few_planes, frame_of
 from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
@@ -157,7 +157,7 @@ class Study(QObject):
         if any(each.path is not None and each.path.absolute() == there for each in self.images):
             raise ImageError(f"Image {path.name!r} is in the list already.")
         file = read_image(path)
-        source = file.source()
+        source = _likely_source(file)
         self._check_channels(path.name, source)
         return self._append(StudyImage(number, path.name, source, file=file, path=path))
 
@@ -339,6 +339,15 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def _likely_source(file: ImageFile) -> ImageSource:
+    """The image with channels where its file says, or as is likely where it says nothing."""
+    source = file.source()
+    unsaid = file.channel_axis is None and file.letters[0] == "?" and file.scale[0] == 1
+    if unsaid and are_few_planes(file.data.shape):
+        return ImageSource(file.data, 0, source.name, source.letters)
+    return source
+
+
 def _layer_of(entry: StudyImage) -> Image:
     """A new layer of an image, with the scale that its file tells."""
     from napari.layers import Image
@@ -349,7 +358,8 @@ def _layer_of(entry: StudyImage) -> Image:
     scale, units = [1.0] * len(data.shape), ["pixel"] * len(data.shape)
     if file is not None:
         spatial = [each for each in range(len(data.shape)) if each != axis]
-        for place, size, unit in zip(spatial, file.scale, file.units, strict=True):
+        known = len(spatial)  # of axes that the file calls slices, but channels are likelier, none is used
+        for place, size, unit in zip(spatial, file.scale[-known:], file.units[-known:], strict=True):
             scale[place], units[place] = size, unit
     if color:
         scale, units = scale[:-1], units[:-1]

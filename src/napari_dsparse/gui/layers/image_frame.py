@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels", "s", "sample", "samples", "rgb", "lambda"})
 
 
+#: More channels than an image has whose file does not say so.
+MOST_CHANNELS = 64
+#: Planes that are likelier channels than slices where nothing is said.
+FEW_CHANNELS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelChoice:
     """One way to read the axes of an image, as the user can choose it.
@@ -38,7 +44,9 @@ class ChannelChoice:
 def channel_choices(layer: Image) -> tuple[ChannelChoice, ...]:
     """Every way to read `layer`, the likeliest first.
 
-    Only the axis of an RGB layer, or one labelled as channels, is taken for channels by default.
+    The axis of an RGB layer, or one labelled as channels, holds channels. Where nothing is labelled, a
+    leading axis of 2 to 4 in front of rows and columns is likelier channels than slices. Axes longer than
+    any microscope has channels are offered only if they are labelled so.
     """
     shape = data_of(layer).shape
     if layer.rgb:
@@ -51,8 +59,23 @@ def channel_choices(layer: Image) -> tuple[ChannelChoice, ...]:
         for axis in range(len(shape))
     ]
     labelled = [choice for choice in as_channels if _says_channel(layer, choice.axis)]
-    others = [choice for choice in as_channels if choice not in labelled]
+    others = [
+        choice for choice in as_channels if choice not in labelled and shape[choice.axis] <= MOST_CHANNELS
+    ]
+    if not labelled and _leads_with_few(layer, shape):
+        return (others[0], slices, *others[1:])
     return (*labelled, slices, *others)
+
+
+def _leads_with_few(layer: Image, shape: Sequence[int]) -> bool:
+    """True of a few planes whose axis has neither a name nor a size of its own: likely one per channel."""
+    named = not str(layer.axis_labels[0]).lstrip("-").isdigit()
+    return are_few_planes(shape) and not named and layer.scale[0] == 1
+
+
+def are_few_planes(shape: Sequence[int]) -> bool:
+    """True of a shape like (3, Y, X): planes so few that they are likelier channels than slices."""
+    return len(shape) == 3 and 2 <= shape[0] <= FEW_CHANNELS and min(shape[1:]) > FEW_CHANNELS
 
 
 def _says_channel(layer: Image, axis: int | None) -> bool:
@@ -157,7 +180,9 @@ def frame_for_channels(layer: Image, channels: int, usual_axis: int | None) -> I
     ImageError
         If it does not have as many, or the data cannot be read as pixels.
     """
-    known = channel_choices(layer)[0].axis  # colour, or labelled as channels
+    known = channel_choices(layer)[0].axis
+    if not layer.rgb and not _says_channel(layer, known):
+        known = None
     if known is None and channels == 1:
         return frame_of(layer, ChannelChoice(None, "slices"))  # napari shows no colour: a stack
     source = resolve_image(

@@ -129,6 +129,13 @@ def ask_project_path(parent: QWidget, suffix: str) -> Path | None:
         start = path
 
 
+def confirm(parent: QWidget, title: str, question: str) -> bool:
+    """True if the user says yes."""
+    buttons = QMessageBox.StandardButton
+    answer = QMessageBox.question(parent, title, plain(question), buttons.Yes | buttons.No, buttons.No)
+    return answer == buttons.Yes
+
+
 def ask_folder(parent: QWidget, title: str) -> list[Path]:
     """Path of a folder; none if the user cancelled."""
     chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start(None)))
