@@ -107,7 +107,12 @@ def test_neither_home_nor_language_is_needed(
 def test_an_early_interrupt_is_one_line(folder: Path, tmp_path: Path, seconds: float) -> None:
     output = tmp_path / "l.tif"
     program = subprocess.Popen(
-        shlex.split(predict(output)), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        shlex.split(predict(output)),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     until_interrupts_are_caught(program.pid)
     time.sleep(seconds)
@@ -118,6 +123,11 @@ def test_an_early_interrupt_is_one_line(folder: Path, tmp_path: Path, seconds: f
     assert program.returncode == 130
     assert len(said.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to programs in the background: they inherit that interrupts are ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until_interrupts_are_caught(pid: int) -> None:
