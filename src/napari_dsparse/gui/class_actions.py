@@ -62,7 +62,9 @@ class ClassActions(QObject):
     def remove_class(self, number: int) -> None:
         """Remove class `number`; if there is paint of it, ask once what becomes of it."""
         classes, editor = self._controller.state.classes, self._controller.editor
-        pixels, into = editor.painted_pixels(number), 0
+        counts = self._controller.state.counts  # of all images of the list
+        counted = counts[number - 1][1] if number <= len(counts) else 0
+        pixels, into = max(editor.painted_pixels(number), counted), 0
         if pixels:
             others = {other: info for other, info in enumerate(classes, start=1) if other != number}
             answer = ask_removal(self._panel, classes[number - 1].name, pixels, others)

@@ -135,7 +135,8 @@ class SegmentationDock(QWidget):
         layers = strokes_of(self.viewer)
         wanted = self._remembered_strokes() if anew else combo.layer
         chosen = wanted if any(one is wanted for one in layers) else None
-        if chosen is None and frame is not None:
+        if chosen is None and frame is not None and not self.controller.state.studied:
+            # (an image of the list has strokes of its own: another layer must be chosen by hand)
             chosen = likely_strokes([one for one in layers if not self._of_others(one)], frame)
         combo.offer([(one.name, one) for one in layers], chosen)
         self.controller.choose_strokes(chosen)
@@ -180,7 +181,7 @@ class SegmentationDock(QWidget):
             )
 
     def _on_new_pressed(self) -> None:
-        self.new_strokes()
+        self.new_strokes(self.study.kept_strokes())  # of an image of the list nothing painted is lost
 
     def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> None:
         """Make a strokes layer for the image in front, with `labels` painted on it already."""

@@ -16,6 +16,7 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.study import Study, StudyImage
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
+from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.project_keeper import KeptImage, OpenedProject, ProjectKeeper
 
@@ -53,6 +54,8 @@ class ProjectDesk(QObject):
         self._folder: Path | None = None
         self._opening: Path | None = None
         self._changes = self._saved = 0
+        self._busy = False  # a project is being opened
+        self._failure: str | None = None  # of the last saving
         #: True once the window is gone, and nobody is left to tell anything.
         self.ended = False
         self._timer = QTimer(self)
@@ -84,11 +87,27 @@ class ProjectDesk(QObject):
             self.open(folder)
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
-        """Open a project in place of the list; a project that is open is saved first."""
-        self.save_now()
-        self._run(partial(self._keeper.open, folder, image_folders), self._on_opened)
+        """Open a project in place of the list; what a project that is open lacks is saved first."""
+        if self._busy:
+            return
+        self._busy = True
+        self._draw()
+        read = partial(self._keeper.read, folder, image_folders)
+        self._save_before(partial(self._run, read, self._on_read))
 
-    def _on_opened(self, opened: OpenedProject) -> None:
+    def _save_before(self, then: Callable[[], None]) -> None:
+        """Go on with `then` once the present project holds everything; not at all if that fails."""
+        self._catch_up()
+        if self._folder is not None and self.unsaved:
+            self._submit(self._folder, then)
+        else:
+            then()
+
+    def _on_read(self, opened: OpenedProject) -> None:
+        """It has been read; what was painted meanwhile belongs to the project before."""
+        self._save_before(partial(self._show, opened))
+
+    def _show(self, opened: OpenedProject) -> None:
         images = [
             StudyImage(
                 self._controller.number_of(None),
@@ -104,14 +123,14 @@ class ProjectDesk(QObject):
         ]
         entries = {image.number: each.entry for image, each in zip(images, opened.images, strict=True)}
         labels = {image.number: image.labels for image in images}
-        self._run(partial(self._keeper.bind, entries, labels), None)
-        self._folder = opened.folder
+        self._run(partial(self._keeper.switch, entries, labels), None)
+        self._folder, self._busy = opened.folder, False
         self._study.replace(images, opened.classes)
-        self._changes = self._saved = 0
-        self._timer.stop()
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
+        self._changes = self._saved = 0  # opening changes nothing
+        self._timer.stop()
         if opened.missing:
             self._say_missing(opened)
         else:
@@ -143,16 +162,23 @@ class ProjectDesk(QObject):
             self._changes += 1
             self.save_now()
 
+    def _catch_up(self) -> None:
+        """Take over what was painted on layers of images behind."""
+        chosen = self._controller.state.chosen
+        if self._study.catch_up(None if chosen is None else chosen.key):
+            self._changes += 1
+
     def save_as(self, folder: Path) -> None:
         """Make a project of the list, and keep it up to date from now on."""
         self._submit(folder)
 
     def save_now(self) -> None:
         """Write what has changed, if there is a project to hold it."""
-        if self._folder is not None and self.unsaved:
+        self._catch_up()
+        if self._folder is not None and self.unsaved and not self._busy:
             self._submit(self._folder)
 
-    def _submit(self, folder: Path) -> None:
+    def _submit(self, folder: Path, then: Callable[[], None] | None = None) -> None:
         self._timer.stop()
         state, changes = self._controller.state, self._changes
         images = [
@@ -171,14 +197,17 @@ class ProjectDesk(QObject):
         classes = state.classes if state.studied else state.study_classes
         classifier = model.classifier if model is not None and learned else None
         self._run(
-            partial(self._keeper.save, folder, images, classes, classifier), partial(self._on_saved, changes)
+            partial(self._keeper.save, folder, images, classes, classifier),
+            partial(self._on_saved, changes, then),
         )
 
-    def _on_saved(self, changes: int, folder: Path) -> None:
+    def _on_saved(self, changes: int, then: Callable[[], None] | None, folder: Path) -> None:
         if self._folder is None or self._folder != folder:
             self._controller.send(ev.Noted(f"Project {folder.name} made; it is kept up to date from now on."))
-        self._folder, self._saved = folder, changes
-        if self.unsaved:
+        self._folder, self._saved, self._failure = folder, changes, None
+        if then is not None:
+            then()
+        elif self.unsaved:
             self._timer.start()
         self._draw()
 
@@ -199,14 +228,20 @@ class ProjectDesk(QObject):
     def _on_finished(self, then: Callable[[Any], None], future: Future[Any]) -> None:
         try:
             result = future.result()
-        except DsparseError as error:
-            self._controller.send(ev.Refused(str(error)))
-            self._draw()
-        except OSError as error:
-            self._controller.send(ev.Refused(f"The project cannot be written: {error.strerror or error}."))
-            self._draw()
+        except (DsparseError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            self._on_failure(str(error) or type(error).__name__)
         else:
             then(result)
+
+    def _on_failure(self, sentence: str) -> None:
+        """Say it once, and try again in a while: perhaps there is room again, or a network."""
+        if sentence != self._failure:
+            self._controller.send(ev.Refused(sentence))
+        self._failure = None if self._busy and not self.unsaved else sentence
+        self._busy = False
+        if self._folder is not None and self.unsaved:
+            self._timer.start()
+        self._draw()
 
     def wait(self) -> None:
         """Wait for files that are being read or written."""
@@ -214,7 +249,7 @@ class ProjectDesk(QObject):
 
     def shutdown(self) -> None:
         """Save what is not saved yet, and let other programs open the project."""
-        self.ended = True
+        self.ended, self._busy = True, False
         self.save_now()
         self._files.submit(self._keeper.close)
         self._files.shutdown(wait=True)
@@ -222,13 +257,17 @@ class ProjectDesk(QObject):
     def _draw(self) -> None:
         panel = self._panel
         panel.project_save_button.setText("Save…" if self._folder is None else "Save")
-        panel.project_save_button.setEnabled(bool(self._study.images) or self._folder is not None)
+        panel.project_save_button.setEnabled(
+            not self._busy and (bool(self._study.images) or self._folder is not None)
+        )
         if self._folder is None:
             text = NO_PROJECT
         else:
-            text = f"{self._folder.name}: {'saving in a moment' if self.unsaved else 'all saved'}"
+            failed = "NOT all saved" if self._failure else "saving in a moment"
+            text = f"{self._folder.name}: {failed if self.unsaved else 'all saved'}"
         panel.project_label.setText(text)
-        panel.project_label.setToolTip("" if self._folder is None else str(self._folder))
+        panel.project_label.setToolTip(plain(self._failure or str(self._folder or "")))
+        panel.project_open_button.setEnabled(not self._busy)
 
 
 def _report(desk: weakref.ref[ProjectDesk], then: Callable[[Any], None], future: Future[Any]) -> None:

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
-import psutil
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.errors import DsparseError, ImageError
-from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, are_few_planes, frame_of
+from napari_dsparse.errors import ImageError
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
 from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
+from napari_dsparse.gui.study_files import layer_of, likely_source
 from napari_dsparse.images.reading import ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Image, Labels, Layer
 
-#: Share of the free memory up to which an image is loaded when its layer is opened; larger ones are read
-#: from their file plane by plane.
-_LOADED_SHARE = 0.25
 #: Edits of the table of classes that can be taken back on images behind.
 _MOST_STEPS = 20
-#: Suffixes of the files that are taken from a folder.
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr")
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +100,7 @@ class Study(QObject):
         self._front: Any = None
         self._classifier: Any = None
         self._kept: tuple[Any, ...] = ()
+        self._files: WeakKeyDictionary[Image, ImageFile] = WeakKeyDictionary()
         #: The table of classes of a list that is being opened.
         self.opened_classes: tuple[ClassInfo, ...] = ()
         self._viewer = viewer
@@ -134,13 +130,15 @@ class Study(QObject):
         """
         if self.of_layer(layer) is not None:
             raise ImageError(f"Image {layer.name!r} is in the list already.")
+        path = self.path_of(layer)
+        self._check_new(layer.name, path)
         self._check_channels(layer.name, frame.source)
-        path = layer.source.path
         entry = StudyImage(
             number,
             layer.name,
             frame.source,
-            path=None if path is None else Path(path),
+            file=self._files.get(layer),
+            path=path,
             layer=weakref.ref(layer),
         )
         return self._append(entry)
@@ -153,11 +151,9 @@ class Study(QObject):
         ImageError
             If it cannot be read, is in the list already, or has other channels than the others.
         """
-        there = path.absolute()
-        if any(each.path is not None and each.path.absolute() == there for each in self.images):
-            raise ImageError(f"Image {path.name!r} is in the list already.")
+        self._check_new(path.name, path)
         file = read_image(path)
-        source = _likely_source(file)
+        source = likely_source(file)
         self._check_channels(path.name, source)
         return self._append(StudyImage(number, path.name, source, file=file, path=path))
 
@@ -175,9 +171,24 @@ class Study(QObject):
 
     def _append(self, entry: StudyImage) -> StudyImage:
         self.images.append(entry)
+        return entry
+
+    def announce(self) -> None:
+        """Tell that images were added."""
         self.listed.emit()
         self.edited.emit()
-        return entry
+
+    def path_of(self, layer: Image) -> Path | None:
+        """The file that a layer was opened from, by us or by napari, if that is known."""
+        file = self._files.get(layer)
+        path = layer.source.path if file is None else file.path
+        return None if path is None else Path(path).absolute()
+
+    def _check_new(self, name: str, path: Path | None) -> None:
+        if path is None:
+            return
+        if any(each.path is not None and each.path.absolute() == path.absolute() for each in self.images):
+            raise ImageError(f"Image {name!r} is in the list already.")
 
     def _check_channels(self, name: str, source: ImageSource) -> None:
         if self.images and self.images[0].source.channels != source.channels:
@@ -205,9 +216,11 @@ class Study(QObject):
         layer = None if entry.layer is None else entry.layer()
         if layer is not None and in_viewer(self._viewer, layer):
             return layer
-        layer = _layer_of(entry)
+        layer = layer_of(entry.name, entry.source, entry.file)
         frame = frame_of(layer, ChannelChoice(entry.source.channel_axis, "known"))
         entry.source, entry.layer = frame.source, weakref.ref(layer)
+        if entry.file is not None:
+            self._files[layer] = entry.file
         give_number(layer, entry.number)
         self._viewer.add_layer(layer)
         return layer
@@ -220,10 +233,35 @@ class Study(QObject):
             if tuple(layer.data.shape) == frame.layer_shape:
                 entry.labels, entry.strokes_layer = copy_of(frame, layer), weakref.ref(layer)
 
-    @staticmethod
-    def painted(entry: StudyImage) -> npt.NDArray[Any]:
-        """The strokes on an image, a new array."""
-        return np.array(entry.labels)
+    def bring_to_top(self, entry: StudyImage, strokes: Labels) -> None:
+        """Put the layers of an image above all others, its strokes on top."""
+        layers = [each for each in self._layers_of(entry) if each is not strokes]
+        for layer in (*layers, strokes):
+            if self._viewer.layers[-1] is not layer:
+                self._viewer.layers.move(self._viewer.layers.index(layer), len(self._viewer.layers))
+
+    def catch_up(self, front: Any) -> bool:
+        """Take over what was painted on layers of images behind; True if something was.
+
+        Parameters
+        ----------
+        front : hashable
+            Key of the image in front.
+        """
+        changed = False
+        for entry in self.images:
+            layer = None if entry.strokes_layer is None else entry.strokes_layer()
+            if layer is None or entry.key == front or layer.data.size != np.prod(entry.source.shape):
+                continue
+            now = np.asarray(layer.data).reshape(entry.source.shape)
+            same = not now.any() if entry.labels is None else np.array_equal(now, entry.labels)
+            if not same:
+                entry.labels = now.copy()
+                entry.labels.flags.writeable = False
+                changed = True
+        if changed:
+            self.listed.emit()
+        return changed
 
     def show_layers(self, entry: StudyImage, *, only: bool) -> None:
         """Show the layers of an image; those of the others too, or only of this one."""
@@ -267,8 +305,10 @@ class Study(QObject):
         if state.chosen is None or not state.studied:
             return None
         layers = []
+        self.catch_up(state.chosen.key)
         for entry in self.images:
-            if entry.labels is None or entry.key == state.chosen.key:
+            in_front = entry.key == state.chosen.key and state.strokes_layer is not None
+            if entry.labels is None or in_front:
                 continue
             before = entry.labels
             own = next((own for front, own in entry.steps if front is step), None)
@@ -280,7 +320,8 @@ class Study(QObject):
                 entry.labels = own.restore(before, state.classes)
             entry.labels.flags.writeable = False
             layer = None if entry.strokes_layer is None else entry.strokes_layer()
-            if layer is not None and in_viewer(self._viewer, layer):
+            fits = layer is not None and layer.data.size == entry.labels.size
+            if layer is not None and fits and in_viewer(self._viewer, layer):
                 repaint(layer, entry.labels.reshape(layer.data.shape))
                 layers.append(layer)
         return layers, self.labelled
@@ -305,8 +346,9 @@ class Study(QObject):
         front = self.of_key(key)
         if front is not None and state.strokes_layer is not None:
             front.labels = state.strokes_layer.labels
-            if strokes is not None:
+            if strokes is not None and (front.strokes_layer is None or front.strokes_layer() is not strokes):
                 front.strokes_layer = weakref.ref(strokes)
+                strokes.events.paint.connect(self._on_paint)
         if front is not None and state.complete and not front.segmented:
             front.segmented = changed = True
         classes = state.classes if state.studied else state.study_classes
@@ -322,67 +364,11 @@ class Study(QObject):
         elif changed:
             self.counted.emit()
 
-
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths` and, of folders that are no image themselves, the images in them, by name."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir() and path.suffix.lower() != ".zarr":
-            inside = sorted(path.iterdir(), key=lambda each: each.name)
-            found += [
-                each
-                for each in inside
-                if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith(".")
-            ]
-        else:
-            found.append(path)
-    return found
-
-
-def _likely_source(file: ImageFile) -> ImageSource:
-    """The image with channels where its file says, or as is likely where it says nothing."""
-    source = file.source()
-    unsaid = file.channel_axis is None and file.letters[0] == "?" and file.scale[0] == 1
-    if unsaid and are_few_planes(file.data.shape):
-        return ImageSource(file.data, 0, source.name, source.letters)
-    return source
-
-
-def _layer_of(entry: StudyImage) -> Image:
-    """A new layer of an image, with the scale that its file tells."""
-    from napari.layers import Image
-
-    file, axis = entry.file, entry.source.channel_axis
-    data = _loaded(entry.source)
-    color = axis == len(data.shape) - 1 and data.shape[axis] in (3, 4) and data.dtype.kind in "uf"
-    scale, units = [1.0] * len(data.shape), ["pixel"] * len(data.shape)
-    if file is not None:
-        spatial = [each for each in range(len(data.shape)) if each != axis]
-        known = len(spatial)  # of axes that the file calls slices, but channels are likelier, none is used
-        for place, size, unit in zip(spatial, file.scale[-known:], file.units[-known:], strict=True):
-            scale[place], units[place] = size, unit
-    if color:
-        scale, units = scale[:-1], units[:-1]
-    return Image(data, name=entry.name, rgb=color, scale=scale, units=units)
-
-
-def _loaded(source: ImageSource) -> npt.NDArray[Any] | Any:
-    """Pixels in memory, or read from the file by need where they are too many."""
-    data = source.data
-    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
-        return data
-    size = int(np.prod([int(n) for n in data.shape])) * np.dtype(data.dtype).itemsize
-    try:
-        if size <= _LOADED_SHARE * psutil.virtual_memory().available:
-            return np.asarray(data[(slice(None),) * len(data.shape)])
-    except DsparseError:
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ImageError(
-            f"Image {source.name!r} cannot be read any more ({error}); is its file there?"
-        ) from error
-    import dask.array
-
-    rows = max(1, (1 << 24) // max(1, int(data.shape[-1])))
-    chunks = (*(1 for _ in data.shape[:-2]), min(rows, int(data.shape[-2])), int(data.shape[-1]))
-    return dask.array.from_array(data, chunks=chunks, asarray=True)
+    def _on_paint(self, event: Any) -> None:
+        """Paint on an image behind is kept, too."""
+        entry = next(
+            (e for e in self.images if e.strokes_layer is not None and e.strokes_layer() is event.source),
+            None,
+        )
+        if entry is not None and entry.key != self._front:
+            self.edited.emit()

@@ -6,8 +6,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QMenu
 
@@ -15,8 +16,10 @@ from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
+from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
-from napari_dsparse.gui.study import Study, StudyImage, image_files
+from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.study_files import image_files
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.live import events as ev
@@ -24,6 +27,7 @@ from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from napari.layers import Image, Labels
 
     from napari_dsparse.gui.dock import SegmentationDock
@@ -90,7 +94,8 @@ class StudyDesk(QObject):
         if refused:
             more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""
             self._complain(refused[0] + more)
-        elif things:
+        if len(refused) < len(things):
+            self.study.announce()
             self._panel.images_section.expand(animate=False)
 
     def _add_layer(self, layer: Image) -> None:
@@ -105,10 +110,11 @@ class StudyDesk(QObject):
             strokes = self._dock.strokes_remembered(layer)
             if strokes is not None:
                 self.study.take_strokes(entry, strokes)
-        self._on_listed()
 
     def _add_file(self, path: Path) -> None:
-        layer = next((one for one in images_of(self._viewer) if _is_of(one, path)), None)
+        layer = next(
+            (one for one in images_of(self._viewer) if self.study.path_of(one) == path.absolute()), None
+        )
         if layer is not None:
             self._add_layer(layer)
         else:
@@ -163,19 +169,26 @@ class StudyDesk(QObject):
         """Open the image of that row, and bring it to the front."""
         entry = self.study.images[row]
         state = self._controller.state
-        if state.chosen is None or state.chosen.key != entry.key:
-            try:
-                self._open(entry)
-            except DsparseError as error:
-                self._complain(str(error))
+        try:
+            if state.chosen is None or state.chosen.key != entry.key:
+                layer = self.study.open(entry, self._controller.give_number)
+                self._dock.show_image(layer, entry.source.channel_axis, self._strokes_layer(entry))
+            if self._controller.strokes.layer is None:
+                self._dock.new_strokes(self.kept_strokes())
+        except DsparseError as error:
+            self._complain(str(error))
+        strokes = self._controller.strokes.layer
+        if strokes is not None:
+            self.study.bring_to_top(entry, strokes)
+            take_brush(self._viewer, strokes)
         self._show_only()
         self._draw()
 
-    def _open(self, entry: StudyImage) -> None:
-        layer = self.study.open(entry, self._controller.give_number)
-        self._dock.show_image(layer, entry.source.channel_axis, self._strokes_layer(entry))
-        if self._controller.strokes.layer is None:
-            self._dock.new_strokes(None if entry.labels is None else self.study.painted(entry))
+    def kept_strokes(self) -> npt.NDArray[Any] | None:
+        """Strokes on the image in front as the list keeps them, a new array; None where it keeps none."""
+        chosen = self._controller.state.chosen
+        entry = None if chosen is None else self.study.of_key(chosen.key)
+        return None if entry is None or entry.labels is None else np.array(entry.labels)
 
     def _strokes_layer(self, entry: StudyImage) -> Labels | None:
         layer = None if entry.strokes_layer is None else entry.strokes_layer()
@@ -218,8 +231,3 @@ def _renumber_others(
 ) -> tuple[LabelledImage, ...] | None:
     present = desk()
     return None if present is None else present.renumber(edit, step, made)
-
-
-def _is_of(layer: Image, path: Path) -> bool:
-    source = layer.source.path
-    return source is not None and Path(source).absolute() == path.absolute()

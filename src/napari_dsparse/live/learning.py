@@ -43,14 +43,16 @@ def shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
     state = turn.state
     if state.chosen is None or not state.studied:
         return ()
-    painted = any(each.labels is not None for each in state.study)
-    return state.study_classes if painted else ()
+    known = state.study_named or any(each.labels is not None for each in state.study)
+    return state.study_classes if known else ()
 
 
 def change_study(turn: Turn, images: tuple[LabelledImage, ...], classes: tuple[ClassInfo, ...]) -> None:
     """Learn from these images together; the strokes of the one in front are those of its layer."""
     was_studied = turn.state.studied
-    turn.set(study=images, study_classes=classes or turn.state.study_classes or turn.state.classes)
+    state = turn.state
+    present = state.classes if was_studied else state.study_classes or state.classes
+    turn.set(study=images, study_classes=classes or present, study_named=state.study_named or bool(classes))
     if was_studied or turn.state.studied:
         submit(turn, learn=turn.state.live)
 

@@ -102,12 +102,13 @@ class ProjectKeeper:
 
     def __init__(self) -> None:
         self._project: Project | None = None
+        self._next: Project | None = None  # read, while the window still shows the other
         self._entries: dict[int, int] = {}  # number in the project, by number in the window's list
         self._written: dict[int, Any] = {}  # labels in the project, by the same
         self._model: TrainedClassifier | None = None
 
-    def open(self, folder: Path, image_folders: Sequence[Path] = ()) -> OpenedProject:
-        """Open a project; the one before is closed once that has worked.
+    def read(self, folder: Path, image_folders: Sequence[Path] = ()) -> OpenedProject:
+        """Open a project beside the present one, which stays until `switch`; the same one is closed first.
 
         Parameters
         ----------
@@ -120,8 +121,8 @@ class ProjectKeeper:
         ProjectError
             If it is none, is damaged, or another program has it open.
         """
-        before = self._project
-        if before is not None and before.folder == folder.absolute():
+        self._drop_next()
+        if self._project is not None and self._project.folder == folder.absolute():
             self.close()
         project = Project.open(folder, image_folders=image_folders)
         try:
@@ -129,13 +130,26 @@ class ProjectKeeper:
         except BaseException:
             project.close()
             raise
-        self.close()
-        self._project = project
+        self._next = project
         return found
 
-    def bind(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
-        """Let images of the window's list, by their numbers, be those entries with those labels."""
+    def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
+        """Close the present project, and go on with the one that was read.
+
+        Parameters
+        ----------
+        entries, labels : mapping
+            Number in the project, and strokes, of each image by its number in the window's list.
+        """
+        project, self._next = self._next, None
+        self.close()
+        self._project = project
         self._entries, self._written = dict(entries), dict(labels)
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
 
     def save(
         self,
@@ -146,7 +160,8 @@ class ProjectKeeper:
     ) -> Path:
         """Write what has changed into the project in `folder`, which is made if there is none; its path.
 
-        Images that could not be found when the project was opened stay in it.
+        Images that could not be found when the project was opened stay in it. Of images without a file the
+        others are saved before it is said.
 
         Raises
         ------
@@ -156,11 +171,9 @@ class ProjectKeeper:
             If an image cannot be read, or something cannot be written: the project stays as it was.
         """
         homeless = next((image.name for image in images if image.path is None), None)
-        if homeless is not None:
-            raise ProjectError(
-                f"Image {homeless!r} has no file that a project could name; save its layer with File > Save "
-                "Selected Layers, open that file, and add it instead."
-            )
+        images = [image for image in images if image.path is not None]
+        if homeless is not None and not images:
+            raise _no_file(homeless)
         project = self._project_in(folder)
         kept = {image.number for image in images}
         for number in [each for each in self._entries if each not in kept]:
@@ -174,10 +187,13 @@ class ProjectKeeper:
         if classifier is not None and classifier is not self._model:
             project.model, self._model = Model(classifier), classifier
         project.save()
+        if homeless is not None:
+            raise _no_file(homeless)
         return project.folder
 
     def close(self) -> None:
         """Let other programs open the project."""
+        self._drop_next()
         if self._project is not None:
             self._project.close()
         self._project, self._model = None, None
@@ -189,7 +205,9 @@ class ProjectKeeper:
         if (folder / DESCRIPTION).exists():
             raise ProjectError(f"{folder.name} is a project already; open it, or choose another name.")
         project = Project.create(folder)
-        self.close()
+        if self._project is not None:
+            self._project.close()
+        self._model, self._entries, self._written = None, {}, {}
         self._project = project
         return project
 
@@ -209,6 +227,13 @@ class ProjectKeeper:
 
     def _entry(self, project: Project, number: int) -> Any:
         return next(each for each in project.images if each.number == self._entries[number])
+
+
+def _no_file(name: str) -> ProjectError:
+    return ProjectError(
+        f"Image {name!r} has no file that a project could name; save its layer with File > Save Selected "
+        "Layers, open that file, and add it instead."
+    )
 
 
 def _read(project: Project) -> OpenedProject:

@@ -70,8 +70,9 @@ def _learn_again(turn: Turn) -> None:
 
 
 def _model_after(state: LiveState, edit: ClassEdit) -> CurrentModel | None:
+    """The model with other numbers; none where that cannot be, or it is of a list that keeps its numbers."""
     model = state.model
-    if model is None:
+    if model is None or (not state.studied and any(each.key in model.keys for each in state.study)):
         return None
     classifier = renumbered(replace(model.classifier, record=model.record or model.classifier.record), edit)
     if classifier is None:

@@ -19,7 +19,7 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 
 #: What a change of image leaves as it is.
 _KEPT = (
-    *("study", "study_classes", "classes", "live", "device", "network"),
+    *("study", "study_classes", "study_named", "classes", "live", "device", "network"),
     *("uncertainty", "probabilities", "match_exposure", "model", "fit_seconds"),
     *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
@@ -89,7 +89,7 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.BrushChanged():
             turn.set(brush=event.number)
         case ev.ClassesEdited():
-            turn.set(classes=event.classes)
+            turn.set(classes=event.classes, study_named=turn.state.study_named or turn.state.studied)
             turn.do(ShowClasses(event.classes))
         case ev.ClassesRenumbered():
             renumbering.renumber(turn, event)

@@ -131,6 +131,8 @@ class LiveState:
         Images that one model learns from together; the one in front need not be among them.
     study_classes : tuple of ClassInfo
         The table of classes of the list, while an image beside it is in front.
+    study_named : bool
+        The user has named classes of the list, or a project has: they hold before anything is painted.
     by_image : tuple of (key, strokes, pixels)
         Paint by image, as counted last.
     strokes_layer : ChosenStrokes or None
@@ -215,6 +217,7 @@ class LiveState:
     chosen: ChosenImage | None = None
     study: tuple[LabelledImage, ...] = ()
     study_classes: tuple[ClassInfo, ...] = ()
+    study_named: bool = False
     by_image: tuple[tuple[Hashable, int, int], ...] = ()
     strokes_layer: ChosenStrokes | None = None
     view: FieldOfView | None = None

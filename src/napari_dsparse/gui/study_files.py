@@ -1,0 +1,92 @@
+"""Files of images in the list: found in folders, and opened as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from napari_dsparse.errors import DsparseError, ImageError
+from napari_dsparse.gui.layers.image_frame import are_few_planes
+from napari_dsparse.images.reading import ImageFile
+from napari_dsparse.images.source import ImageSource
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from napari.layers import Image
+
+#: Share of the free memory up to which an image is loaded when its layer is opened; larger ones are read
+#: from their file plane by plane.
+_LOADED_SHARE = 0.25
+#: And at most this many bytes: the window waits while they are read.
+_MOST_LOADED = 2**29
+#: Suffixes of the files that are taken from a folder.
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr")
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """The files among `paths` and, of folders that are no image themselves, the images in them, by name."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            inside = sorted(path.iterdir(), key=lambda each: each.name)
+            found += [
+                each
+                for each in inside
+                if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith(".")
+            ]
+        else:
+            found.append(path)
+    return found
+
+
+def likely_source(file: ImageFile) -> ImageSource:
+    """The image with channels where its file says, or as is likely where it says nothing."""
+    source = file.source()
+    unsaid = file.channel_axis is None and file.letters[0] == "?" and file.scale[0] == 1
+    if unsaid and are_few_planes(file.data.shape):
+        return ImageSource(file.data, 0, source.name, source.letters)
+    return source
+
+
+def layer_of(name: str, source: ImageSource, file: ImageFile | None) -> Image:
+    """A new layer of an image, with the scale that its file tells."""
+    from napari.layers import Image
+
+    axis = source.channel_axis
+    data = _loaded(source)
+    color = axis == len(data.shape) - 1 and data.shape[axis] in (3, 4) and data.dtype.kind in "uf"
+    scale, units = [1.0] * len(data.shape), ["pixel"] * len(data.shape)
+    if file is not None:
+        spatial = [each for each in range(len(data.shape)) if each != axis]
+        known = len(spatial)  # of axes that the file calls slices, but channels are likelier, none is used
+        for place, size, unit in zip(spatial, file.scale[-known:], file.units[-known:], strict=True):
+            scale[place], units[place] = size, unit
+    if color:
+        scale, units = scale[:-1], units[:-1]
+    return Image(data, name=name, rgb=color, scale=scale, units=units)
+
+
+def _loaded(source: ImageSource) -> npt.NDArray[Any] | Any:
+    """Pixels in memory, or read from the file by need where they are too many."""
+    data = source.data
+    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
+        return data
+    size = int(np.prod([int(n) for n in data.shape])) * np.dtype(data.dtype).itemsize
+    try:
+        if size <= min(_MOST_LOADED, _LOADED_SHARE * psutil.virtual_memory().available):
+            return np.asarray(data[(slice(None),) * len(data.shape)])
+    except DsparseError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ImageError(
+            f"Image {source.name!r} cannot be read any more ({error}); is its file there?"
+        ) from error
+    import dask.array
+
+    rows = max(1, (1 << 24) // max(1, int(data.shape[-1])))
+    chunks = (*(1 for _ in data.shape[:-2]), min(rows, int(data.shape[-2])), int(data.shape[-1]))
+    return dask.array.from_array(data, chunks=chunks, asarray=True)
