@@ -240,3 +240,122 @@ def test_a_killed_window_loses_no_more_than_the_last_moments(files: list[Path], 
     with nd.Project.open(folder) as project:  # the lock of a dead program is taken over
         kept = np.count_nonzero(project.strokes("a.tif"))
     assert said[50] <= kept <= max(said.values()) + 100
+
+
+def named_project(folder: Path, image: Path, labels: np.ndarray | None = None) -> Path:
+    with nd.Project.create(folder, classes=["stroma", "tumour", "glass"]) as project:
+        project.add(image, labels)
+        project.save()
+    return folder
+
+
+def test_opening_changes_nothing_in_the_project(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    folder = named_project(tmp_path / "study.dsparse", files[0])
+    before = (folder / "project.json").read_bytes()
+    mask = np.zeros((96, 128), np.uint8)
+    mask[40:44, 40:60] = 1
+    at = desk()
+    at.viewer.add_labels(mask, name="mask")
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.session.strokes == "a.tif strokes")
+    assert not at.layer("a.tif strokes").data.any()
+    assert [info.name for info in at.session.classes] == ["stroma", "tumour", "glass"]
+    at.qtbot.wait(600)
+    assert (folder / "project.json").read_bytes() == before
+
+
+def test_no_other_layer_becomes_the_strokes_of_an_image_in_the_list(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    strokes = begin(at, files).copy()
+    save(at, folder, monkeypatch)
+    mask = np.zeros((96, 128), np.uint8)
+    mask[40:44, 40:60] = 1
+    at.viewer.add_labels(mask, name="mask")
+    at.viewer.layers.remove("a.tif strokes")
+    assert at.session.strokes is None
+    pick(at, 1)
+    assert at.session.strokes == "b.tif strokes"
+    pick(at, 0)
+    np.testing.assert_array_equal(at.layer("a.tif strokes").data, strokes)
+    at.viewer.layers.remove("a.tif strokes")
+    at.click("new_labels_button")  # nothing that was painted is lost
+    np.testing.assert_array_equal(at.layer("a.tif strokes").data, strokes)
+    at.dock.shutdown()
+    with nd.Project.open(folder) as project:
+        np.testing.assert_array_equal(project.strokes("a.tif"), strokes)
+        assert not project.strokes("b.tif").any()
+
+
+def test_paint_on_an_image_behind_is_saved(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    begin(at, files)
+    pick(at, 1)
+    save(at, folder, monkeypatch)
+    before = painted(folder, "a.tif")
+    at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+    at.wait(lambda: painted(folder, "a.tif") > before)
+    pick(at, 0)
+    assert at.viewer.layers.selection.active.name == "a.tif strokes"  # not the one of the image before
+    assert at.viewer.layers[-1].name == "a.tif strokes"
+
+
+def test_classes_edited_before_the_image_in_front_is_taken_out_are_saved_right(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[20:24, 20:30], strokes[20:24, 90:100], strokes[60:64, 90:100] = 1, 2, 3
+    folder = named_project(tmp_path / "study.dsparse", files[0], strokes)
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.strokes_of(3) == 1)
+    at.dock.study.add_files(files[1:])
+    pick(at, 1)
+    at.dock.class_actions.merge_class(1, 2)
+    at.find("images_list").setCurrentRow(1)
+    at.click("remove_image_button")
+    at.dock.shutdown()
+    with nd.Project.open(folder) as project:
+        assert [info.name for info in project.classes] == ["tumour", "glass"]
+        np.testing.assert_array_equal(project.strokes("a.tif"), np.array([0, 1, 1, 2], np.uint8)[strokes])
+
+
+def test_saving_that_fails_is_said_until_it_works(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    begin(at, files)
+    save(at, folder, monkeypatch)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(nd.Project, "set_strokes", full)
+        at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+        at.wait(lambda: at.find("project_label").text() == "study.dsparse: NOT all saved")
+        assert "No space left" in at.find("project_label").toolTip()
+    saved(at, folder)
+    assert painted(folder, "a.tif") == np.count_nonzero(at.layer("a.tif strokes").data)
+
+
+def test_paint_while_another_project_is_opened_belongs_to_the_one_before(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(), tmp_path / "study.dsparse"
+    other = named_project(tmp_path / "other.dsparse", files[1])
+    begin(at, files[:1])
+    save(at, folder, monkeypatch)
+    strokes = at.layer("a.tif strokes")
+    at.dock.projects.open(other)
+    at.paint(strokes, 2, (50, 100), (60, 100))
+    at.wait(lambda: at.session.strokes == "b.tif strokes")
+    at.dock.projects.wait()
+    assert painted(folder, "a.tif") == np.count_nonzero(strokes.data)
+    with nd.Project.open(folder):  # it has been let go
+        pass

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
+from napari_dsparse.gui import class_actions
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.live.state import Training
 
@@ -246,3 +247,65 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     assert [info.name for info in at.session.classes] == ["background", "object", "class 3"]
     first.undo()  # nothing is left to undo that would bring back old numbers
     np.testing.assert_array_equal(first.data, painted[0])
+
+
+def test_classes_edited_beside_the_list_leave_it_and_its_model_right(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:1])
+    pick(at, 0)
+    at.click("add_class_button")
+    first = at.layer("a.tif strokes")
+    for number, x in ((1, 20), (2, 80), (3, 110)):
+        at.paint(first, number, (20, x), (30, x))
+    at.wait(lambda: at.strokes_of(3) == 1)
+    learned(at)
+    before = first.data.copy()
+    at.viewer.add_image(two_textures(seed=7), name="beside")
+    at.find("image_combo").setCurrentText("beside")
+    at.dock.class_actions.move_class(1, 3)
+    pick(at, 0)
+    np.testing.assert_array_equal(first.data, before)
+    assert [info.name for info in at.session.classes] == ["background", "object", "class 3"]
+    learned(at)
+    assert at.session.model is not None
+    assert [info.name for info in at.session.model.classifier.classes] == ["background", "object", "class 3"]
+
+
+def test_paint_on_another_image_is_asked_about_before_a_class_is_removed(
+    desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:2])
+    pick(at, 0)
+    at.click("add_class_button")
+    first = at.layer("a.tif strokes")
+    at.paint(first, 3, (20, 20), (30, 20))
+    at.wait(lambda: at.strokes_of(3) == 1)
+    before = first.data.copy()
+    pick(at, 1)
+    at.wait(lambda: at.strokes_of(3) == 1)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        class_actions, "ask_removal", lambda parent, name, pixels, others: asked.append(pixels)
+    )
+    at.dock.class_actions.remove_class(3)
+    assert asked == [np.count_nonzero(before)]
+    np.testing.assert_array_equal(first.data, before)
+
+
+def test_a_file_is_in_the_list_once_however_it_was_opened(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.dock.study.add_files(files[:1])
+    at.viewer.open(files[0])
+    add(at, "All open images")
+    assert rows(at) == ["○ a.tif"]
+    assert at.status == "Image 'a' is in the list already."
+    pick(at, 0)
+    at.find("images_list").setCurrentRow(0)
+    at.click("remove_image_button")
+    add(at, "This image")
+    assert at.dock.study.study.images[0].path == files[0]

@@ -163,7 +163,8 @@ class ProjectDesk(QObject):
             self.save_now()
 
     def _catch_up(self) -> None:
-        """Take over what was painted on layers of images behind."""
+        """Take over what was painted in the last moment, and on layers of images behind."""
+        self._controller.strokes.flush()
         chosen = self._controller.state.chosen
         if self._study.catch_up(None if chosen is None else chosen.key):
             self._changes += 1

@@ -65,8 +65,7 @@ class StrokesBinding(QObject):
 
     def release(self) -> None:
         """Watch nothing; paint of the last moment is still passed on."""
-        if self._watch.pending:
-            self._on_paint()
+        self.flush()
         if self.layer is not None:
             self.layer.events.selected_label.disconnect(self._on_brush)
             self.layer.events.mode.disconnect(self._on_mode)
@@ -77,6 +76,11 @@ class StrokesBinding(QObject):
     def copy(self) -> npt.NDArray[Any] | None:
         """A copy of all labels as they are; None without a layer."""
         return None if self.layer is None or self._frame is None else copy_of(self._frame, self.layer)
+
+    def flush(self) -> None:
+        """Pass on paint of the last moment now."""
+        if self._watch.pending:
+            self._on_paint()
 
     def pick_class(self, number: int) -> None:
         """Paint class `number` from now on, if there is one."""
