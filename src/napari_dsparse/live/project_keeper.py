@@ -127,10 +127,10 @@ class ProjectKeeper:
         project = Project.open(folder, image_folders=image_folders)
         try:
             found = _read(project)
-        except BaseException:
-            project.close()
-            raise
-        self._next = project
+            self._next = project
+        finally:
+            if self._next is not project:
+                project.close()
         return found
 
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
