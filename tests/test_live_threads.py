@@ -26,6 +26,7 @@ from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction import Predictor
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training import Trainer
+from napari_dsparse.training.train import train_classifier
 from whole_images import predict_labels
 
 E = TypeVar("E")
@@ -208,7 +209,8 @@ def test_a_fit_is_shown_first_then_judged_then_at_rest(trainer: TrainerThread, e
     for row in (20, 120, 220):
         labels[row : row + 4, 20:40], labels[row : row + 4, 180:200] = 1, 2
     source = ImageSource(two_textures(labels.shape))
-    trainer.submit(replace(learn(1, labels, asked=True), source=source))
+    image = LabelledImage("image", "image", source, labels)
+    trainer.submit(replace(learn(1, labels, asked=True), images=(image,)))
     assert ended(ear, 1).steady
     kinds = [type(event) for event in ear.heard]
     assert kinds == [
@@ -234,8 +236,9 @@ def test_a_second_press_of_train_takes_steps_and_painting_takes_none(
     for generation, asked in ((1, True), (2, False), (3, True)):
         trainer.submit(learn(generation, labels, asked=asked))
         assert ended(ear, generation).steady
-    labels[40:44, 10:30] = 1
-    trainer.submit(learn(4, labels))
+    more = labels.copy()  # what was sent with a job is never written to
+    more[40:44, 10:30] = 1
+    trainer.submit(learn(4, more))
     ended(ear, 4)
     last = {step.envelope.job: step.progress.step for step in ear.all_of(msg.StepTaken)}
     assert last == {1: 0, 2: 0, 3: 3, 4: 0}
@@ -572,3 +575,21 @@ def test_the_cores_are_shared_among_those_that_work() -> None:
     thread.join()
     assert shares == [4, 2]
     assert torch.get_num_threads() == before  # the limit is the worker's own
+
+
+def test_several_images_make_the_model_that_training_on_them_makes(trainer: TrainerThread, ear: Ear) -> None:
+    sources = [ImageSource(two_textures((96, 128), seed=seed)) for seed in range(3)]
+    labels = [strokes(1, 2), None, strokes(2)]
+    images = tuple(
+        LabelledImage(number, f"image {number}", source, paint)
+        for number, (source, paint) in enumerate(zip(sources, labels, strict=True))
+    )
+    for front in (0, 1, 2):  # whichever is in front
+        trainer.submit(replace(learn(front + 1, labels[0], asked=True), images=images, front=front))
+        ended(ear, front + 1)
+    counted = ear.first(msg.StrokesCounted)
+    assert [key for key, _, pixels in counted.by_image if pixels] == [0, 2]
+    assert sum(pixels for _, pixels in counted.counts) == sum(pixels for _, _, pixels in counted.by_image)
+    expected = train_classifier([sources[0], sources[2]], [labels[0], labels[2]], device="cpu")
+    for name, value in expected.weights.items():
+        np.testing.assert_array_equal(ear.first(msg.SnapshotTaken).classifier.weights[name], value)
