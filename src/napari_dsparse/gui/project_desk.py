@@ -203,7 +203,7 @@ class ProjectDesk(QObject):
         )
 
     def _on_saved(self, changes: int, then: Callable[[], None] | None, folder: Path) -> None:
-        if self._folder is None or self._folder != folder:
+        if self._folder != folder:
             self._controller.send(ev.Noted(f"Project {folder.name} made; it is kept up to date from now on."))
         self._folder, self._saved, self._failure = folder, changes, None
         if then is not None:

@@ -53,6 +53,8 @@ class StudyImage:
         Strokes as they were when it was in front last; None where nothing is painted.
     strokes, pixels : int
         Paint on it.
+    strokes_layer : weakref to Labels, or None
+        Where the strokes were painted last; it may have been removed since.
     steps : list of (edit as it was made on the image in front, the same on this one)
         Edits of the table of classes, for taking them back.
     segmented : bool
