@@ -8,6 +8,7 @@ import json
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,12 @@ def test_two_classes_of_one_name_have_a_probability_each(desk: Callable[..., Des
         table.item(row, NAME).setText("cell")
     assert one.name == "textures probability cell"
     assert other.name == "textures probability cell [1]"
+    first, second = at.session.classes
+    at.dock.controller.set_classes((replace(first, color="#0a50c8"), second))
+    assert (one.blending, one.contrast_limits) == ("translucent", [0, 1])
+    blue = (10 / 255, 80 / 255, 200 / 255)
+    np.testing.assert_allclose(one.colormap.map([0, 1]), [(*blue, 0), (*blue, 1)], atol=1e-6)
+    np.testing.assert_allclose(other.colormap.map([1])[0, :3], np.divide(second.rgb, 255), atol=1e-6)
     at.paint(at.layer("textures strokes"), 1, (50.0, 20.0), (60.0, 30.0))
     at.wait(lambda: at.session.progress is not None and at.session.progress.strokes == 5)
     at.wait(lambda: at.session.training is Training.STEADY)

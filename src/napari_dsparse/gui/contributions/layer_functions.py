@@ -8,7 +8,7 @@ values: it neither changes a layer nor adds one, so any thread may run it. No fi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from napari_dsparse.gui.layers.class_look import (
     class_features,
     classes_of,
     more_classes,
+    probability_look,
 )
 from napari_dsparse.gui.layers.exporting import MODEL_SUFFIX, axis_letters
 from napari_dsparse.gui.layers.image_frame import (
@@ -37,7 +38,7 @@ from napari_dsparse.gui.layers.image_frame import (
     frame_for_labels,
     placement_of,
 )
-from napari_dsparse.gui.layers.result_layers import SEGMENTATION_OPACITY
+from napari_dsparse.gui.layers.result_layers import SEGMENTATION_OPACITY, UNCERTAINTY_LOOK
 from napari_dsparse.gui.layers.viewer import METADATA_KEY
 
 #: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.
@@ -158,10 +159,10 @@ def segment_layer(
         return []
     layers: list[LayerDataTuple] = []
     if maps.uncertainty is not None:
-        layers.append(_map_layer(frame, maps.uncertainty, "uncertainty", "inferno"))
+        layers.append(_map_layer(frame, maps.uncertainty, "uncertainty", UNCERTAINTY_LOOK))
     if maps.probabilities is not None:
         layers += [
-            _map_layer(frame, values, f"probability {info.name}", "gray")
+            _map_layer(frame, values, f"probability {info.name}", probability_look(info))
             for info, values in zip(model.classes, maps.probabilities, strict=True)
         ]
     if segmentation:
@@ -349,15 +350,10 @@ def _labels_layer(
     return LayerDataTuple((labels.reshape(frame.layer_shape), attributes, "labels"))
 
 
-def _map_layer(frame: ImageFrame, values: NDArray[np.float32], words: str, colormap: str) -> LayerDataTuple:
-    attributes = {
-        "name": f"{frame.source.name} {words}",
-        "colormap": colormap,
-        "contrast_limits": (0, 1),
-        "blending": "additive",
-        **_ours(),
-        **frame.placement,
-    }
+def _map_layer(
+    frame: ImageFrame, values: NDArray[np.float32], words: str, look: Mapping[str, Any]
+) -> LayerDataTuple:
+    attributes = {"name": f"{frame.source.name} {words}", **look, **_ours(), **frame.placement}
     return LayerDataTuple((values.reshape(frame.layer_shape), attributes, "image"))
 
 

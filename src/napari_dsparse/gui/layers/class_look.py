@@ -11,10 +11,13 @@ from napari_dsparse.classifier.classes import ClassInfo, default_class, hex_colo
 
 if TYPE_CHECKING:
     from napari.layers import Labels
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 #: Column of a Labels layer's features that names the class; napari shows it under the cursor.
 CLASS_COLUMN = "class"
+
+#: Opacity of probability maps at probability 1: the image below stays visible.
+PROBABILITY_OPACITY = 0.5
 
 
 def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
@@ -26,6 +29,24 @@ def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
         number: (*(part / 255 for part in info.rgb), 1.0) for number, info in enumerate(classes, start=1)
     }
     return DirectLabelColormap(color_dict=colors)
+
+
+def probability_colormap(info: ClassInfo) -> Colormap:
+    """From see-through at 0 to the class's colour at 1."""
+    from napari.utils.colormaps import Colormap
+
+    color = [part / 255 for part in info.rgb]
+    return Colormap([[*color, 0.0], [*color, 1.0]], name=f"probability {info.color}")
+
+
+def probability_look(info: ClassInfo) -> dict[str, Any]:
+    """Attributes of a probability map: a tint of the class, on dark images as on bright ones."""
+    return {
+        "colormap": probability_colormap(info),
+        "contrast_limits": (0, 1),
+        "blending": "translucent",
+        "opacity": PROBABILITY_OPACITY,
+    }
 
 
 def class_features(classes: Sequence[ClassInfo]) -> dict[str, list[Any]]:

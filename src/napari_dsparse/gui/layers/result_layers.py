@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.class_look import probability_colormap, probability_look, show_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.viewer import (
     disown,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SEGMENTATION_OPACITY = 0.4
 #: Key of the uncertainty map, where probability maps have the number of their class.
 UNCERTAINTY = 0
+#: Look of the uncertainty map; certain pixels leave the image as it is.
+UNCERTAINTY_LOOK = {"colormap": "inferno", "contrast_limits": (0, 1), "blending": "additive"}
 #: A whole layer is redrawn at most this often (seconds), and never more than a twentieth of the time.
 REDRAW_SECONDS, REDRAW_SHARE = 0.25, 0.05
 
@@ -64,6 +66,7 @@ class ResultLayers(QObject):
         self._frame = frame
         self._segmentation: Labels | None = None
         self._maps: dict[int, Image] = {}  # by number of the class; uncertainty under one of its own
+        self._map_colors: dict[int, str] = {}  # of the classes whose maps are shown, as it was last set
         self._maps_shown = (False, False)
         self._classes: tuple[ClassInfo, ...] = ()
         self._stale: dict[str, Layer] = {}
@@ -93,30 +96,35 @@ class ResultLayers(QObject):
         layer.data[index] = done.labels.reshape(layer.data[index].shape)
         self._redraw_part(layer, index, done.labels)
         if done.uncertainty is not None:
-            self._fill_map(UNCERTAINTY, "uncertainty", index, done.uncertainty)
+            self._fill_map(UNCERTAINTY, None, index, done.uncertainty)
         if done.probabilities is not None:
             for number, (info, probability) in enumerate(
                 zip(done.classes, done.probabilities, strict=True), start=1
             ):
-                self._fill_map(number, f"probability {info.name}", index, probability)
+                self._fill_map(number, info, index, probability)
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
-        """Show new class names and colours on the segmentation, and names on the probabilities."""
+        """Show new class names and colours on the segmentation and on the probabilities."""
         self._classes = tuple(classes)
         if (layer := self.segmentation) is not None:
             show_classes(layer, classes)
         for number, info in enumerate(classes, start=1):
             shown = self._maps.get(number)
-            name = f"{self._image.name} probability {info.name}"
-            if shown is not None and in_viewer(self._viewer, shown) and not _is_named(shown, name):
+            if shown is None or not in_viewer(self._viewer, shown):
+                continue
+            name = self._map_name(info)
+            if not _is_named(shown, name):
                 shown.name = name
+            if self._map_colors.get(number) != info.color:  # a colormap that the user has chosen stays
+                shown.colormap = probability_colormap(info)
+                self._map_colors[number] = info.color
 
     def renumber(self, edit: ClassEdit) -> None:
         """Give what is shown the numbers that its classes have after `edit`; maps of lost classes go."""
         if (layer := self.segmentation) is not None:
             layer.data[...] = edit.apply(layer.data)
             layer.refresh(extent=False, highlight=False)
-        maps, self._maps = self._maps, {}
+        maps, self._maps, self._map_colors = self._maps, {}, {}
         for number, shown in maps.items():
             new = UNCERTAINTY if number == UNCERTAINTY else edit.number(number)
             if number != UNCERTAINTY and new == 0:
@@ -217,32 +225,37 @@ class ResultLayers(QObject):
     # -- maps -----------------------------------------------------------------------------------------------
 
     def _fill_map(
-        self, number: int, words: str, index: tuple[int | slice, ...], values: npt.NDArray[np.float32]
+        self,
+        number: int,
+        info: ClassInfo | None,
+        index: tuple[int | slice, ...],
+        values: npt.NDArray[np.float32],
     ) -> None:
-        layer = self._map_for(number, words)
+        layer = self._map_for(number, info)
         layer.data[index] = values.reshape(layer.data[index].shape)
         self._mark_stale(f"map {number}", layer)
 
-    def _map_for(self, number: int, words: str) -> Image:
+    def _map_for(self, number: int, info: ClassInfo | None) -> Image:
+        """The layer of a class's probability, or of uncertainty where there is no class."""
         from napari.layers import Image
 
         layer = self._maps.get(number)
         if layer is not None and in_viewer(self._viewer, layer):
             return layer
-        name, role = f"{self._image.name} {words}", f"map {number}"
+        name, role = self._map_name(info), f"map {number}"
+        look = UNCERTAINTY_LOOK if info is None else probability_look(info)
         layer = self._ours(Image, name, role)
         if layer is None:
-            layer = Image(
-                np.zeros(self._frame.layer_shape, np.float32),
-                name=name,
-                colormap="inferno" if number == UNCERTAINTY else "gray",
-                contrast_limits=(0, 1),
-                blending="additive",  # certain pixels leave the image as it is
-                **self._frame.placement,
-            )
+            data = np.zeros(self._frame.layer_shape, np.float32)
+            layer = Image(data, name=name, **look, **self._frame.placement)
             self._add(layer, role)
+        if info is not None:
+            self._map_colors[number] = info.color
         self._maps[number] = layer
         return layer
+
+    def _map_name(self, info: ClassInfo | None) -> str:
+        return f"{self._image.name} {'uncertainty' if info is None else f'probability {info.name}'}"
 
     # -- both -----------------------------------------------------------------------------------------------
 
