@@ -94,13 +94,15 @@ def f1(counts: Counts) -> float:
 def _report(found: dict[str, dict[str, Counts]], seconds: float) -> Report:
     columns = list(dict.fromkeys(key for row in found.values() for key in row))
     rows = [
-        (name, int(next(iter(row.values()))[2]), *(f"{f1(row[key]):.3f}" for key in columns))
+        (name, int(next(iter(row.values()))[2]), *(f"{f1(row[key]):.3f} ({row[key][1]})" for key in columns))
         for name, row in found.items()
     ]
-    text = table(("set", "outlined", *columns), rows)
+    text = f"F1 at an IoU of 0.5, and in brackets the objects found, of at least {SMALLEST} pixels.\n\n"
+    text += table(("set", "outlined", *columns), rows)
     text += f"\n\n{seconds:.2g} s per megapixel with separation."
     numbers = {name: {key: f1(counts) for key, counts in row.items()} for name, row in found.items()}
-    return Report(TITLE, text, {"f1": numbers, "seconds_per_megapixel": seconds})
+    counted = {name: {key: counts.tolist() for key, counts in row.items()} for name, row in found.items()}
+    return Report(TITLE, text, {"f1": numbers, "counts": counted, "seconds_per_megapixel": seconds})
 
 
 if __name__ == "__main__":
