@@ -189,6 +189,7 @@ def test_objects_and_their_measurements_are_those_of_the_python_api(
         np.testing.assert_allclose(table["area"], pixels * 0.5 * 0.25)
         assert set(table["class name"]) == {model.classes[1].name}
         assert set(table["unit"]) == {"micrometer"}
+        assert set(table["image"]) == {"image.ome.tif"}
     for output in ("l.ome.tif", "l.png"):
         objects = tifffile.imread(tmp_path / output / "l_objects.ome.tif")
         np.testing.assert_array_equal(objects, expected)
@@ -201,6 +202,26 @@ def test_objects_and_their_measurements_are_those_of_the_python_api(
     }
     names = [each["properties"]["name"] for each in objects]
     assert names == [f"{model.classes[1].name} {number}" for number in table["label"]]
+
+
+def test_options_of_objects_are_those_of_the_python_api(run: Any, folder: Path, tmp_path: Path) -> None:
+    model, image = load_model(folder / "model.safetensors"), folder / "image.ome.tif"
+    command = ("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "out", image)
+    name = model.classes[0].name
+    options = ("--object-class", name, "--min-size", 9, "--max-hole", 5, "--splitting", 0.7)
+    ran = run(*command, "--objects", *options, "--no-border-objects")
+    assert ran.code == 0, ran.err
+    expected = model.objects(IMAGE, classes=[1], min_size=9, max_hole=5, splitting=0.7, border_objects=False)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "image_objects.ome.tif"), expected)
+    for wrong, sentence in (
+        (("--objects", "--object-class", "nobody"), "The model has no class 'nobody'; its classes are"),
+        (("--objects", "--volume"), "is one plane; drop --volume"),
+        (("--min-size", 3), "--min-size is about objects; add --objects or --measurements"),
+        (("--objects", "--splitting", 2), "'2' is not a number from 0 to 1"),
+    ):
+        ran = run(*command, "--overwrite", *wrong)
+        assert ran.code != 0
+        assert sentence in ran.err
 
 
 def test_coco_names_the_image_and_refuses_a_stack_before_it_is_segmented(

@@ -286,6 +286,11 @@ def test_a_mask_has_objects_once_its_background_is_zero(open_form: Callable[...,
     form.run()
     expected = find_objects(sample.truth, separate=False)
     np.testing.assert_array_equal(form.layer("mask objects").data, expected)
+    form.fields.separate.value, form.fields.splitting.value = True, 0.6
+    form.fields.max_hole.value, form.fields.border_objects.value = 30, False
+    form.run()
+    expected = find_objects(sample.truth, splitting=0.6, max_hole=30, border_objects=False)
+    np.testing.assert_array_equal(form.layer("mask objects [1]").data, expected)
 
 
 # -- measure --------------------------------------------------------------------------------------------

@@ -108,6 +108,31 @@ def test_a_stack_takes_the_pixel_size_of_all_its_axes() -> None:
     )
 
 
+def test_volumes_have_a_row_each_in_cubic_units() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.ones((9, 20, 30), np.uint8)
+    labels[2:6, 3:12, 4:14] = 2
+    labels[7, 15:18, 20:24] = 3
+    image = rng.normal(100, 10, (2, *labels.shape))
+    objects = find_objects(labels, volume=True)
+    table = nd.measure(objects, image, classes=labels, scale=(2, 0.5, 0.25), channel_axis=0, volume=True)
+    assert list(table["label"]) == [1, 2]
+    assert list(table["class"]) == [2, 3]
+    np.testing.assert_allclose(table["volume"], [4 * 9 * 10 * 0.25, 12 * 0.25])
+    np.testing.assert_allclose(
+        table[["centroid-0", "centroid-1", "centroid-2"]], [[7, 3.5, 2.125], [14, 8, 5.375]]
+    )
+    for number in (1, 2):
+        for channel in (0, 1):
+            mean = image[channel][objects == number].mean()
+            assert table[f"intensity_mean-{channel}"][number - 1] == pytest.approx(mean)
+    both = nd.measure(np.stack([objects, objects]), volume=True)
+    assert list(both["plane-0"]) == [0, 0, 1, 1]
+    assert len(nd.measure(np.zeros_like(objects), volume=True)) == 0
+    with pytest.raises(LabelsError, match="need a stack"):
+        nd.measure(objects[0], volume=True)
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (2, 4, 5)])
 def test_no_objects_make_an_empty_table_with_all_columns(shape: tuple[int, ...]) -> None:
     empty = np.zeros(shape, np.uint32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -14,10 +16,21 @@ from skimage.draw import disk, ellipse
 
 from napari_dsparse import train
 from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.model import Model
+from napari_dsparse.prediction import tiles
 from napari_dsparse.prediction.objects import find_objects
 from napari_dsparse.samples import load
 
 CORNERS_CONNECT = np.ones((3, 3), bool)
+
+
+IMAGE = load("nuclei").image[:180, :240]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    sample = load("nuclei")
+    return train(sample.image, sample.strokes, steps=0, device="cpu")
 
 
 @st.composite
@@ -157,15 +170,145 @@ def test_what_is_no_segmentation_is_refused(labels: object, sentence: str) -> No
         find_objects(labels)
 
 
-def test_a_negative_size_is_refused() -> None:
-    with pytest.raises(DsparseError, match="min_size is -1"):
-        find_objects(np.ones((2, 2), int), min_size=-1)
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"min_size": -1}, "min_size is -1"),
+        ({"max_hole": 0.5}, "max_hole is 0.5"),
+        ({"splitting": 1.5}, "splitting is 1.5; give a number from 0"),
+        ({"classes": 2}, "give the numbers of one class or more"),
+        ({"border_objects": "no"}, "border_objects is 'no'; give True or False"),
+        ({"z_step": 0}, "z_step is 0; give the distance"),
+        ({"volume": True}, "are one plane; objects over planes"),
+    ],
+)
+def test_an_option_that_is_not_possible_is_refused(option: dict[str, Any], sentence: str) -> None:
+    with pytest.raises((DsparseError, LabelsError), match=sentence):
+        find_objects(np.ones((2, 2), int), **option)
 
 
-def test_a_model_finds_the_objects_of_what_it_predicts() -> None:
-    sample = load("nuclei")
-    model = train(sample.image, sample.strokes, steps=0, device="cpu")
-    found = model.objects(sample.image, min_size=30, device="cpu")
-    np.testing.assert_array_equal(found, find_objects(model.predict(sample.image), min_size=30))
-    touching = model.objects(sample.image, min_size=30, separate=False, device="cpu")
+# -- options --------------------------------------------------------------------------------------------
+
+
+@given(segmentations())
+def test_only_the_chosen_classes_are_objects(labels: NDArray[np.uint8]) -> None:
+    every, chosen = find_objects(labels, background=0), find_objects(labels, classes=(1, 3))
+    np.testing.assert_array_equal(chosen > 0, np.isin(labels, (1, 3)))
+    for number in range(1, int(chosen.max(initial=0)) + 1):
+        assert len(np.unique(every[chosen == number])) == 1
+
+
+@given(segmentations(), st.floats(0, 1))
+def test_splitting_moves_no_pixel_and_none_of_it_is_no_separation(
+    labels: NDArray[np.uint8], splitting: float
+) -> None:
+    np.testing.assert_array_equal(find_objects(labels, splitting=splitting) > 0, labels > 1)
+    np.testing.assert_array_equal(
+        find_objects(labels, splitting=0), find_objects(labels, separate=False, splitting=splitting)
+    )
+
+
+def test_stronger_splitting_cuts_wider_necks() -> None:
+    labels = two_disks(20, 30)  # the neck has 0.66 of the disks' width
+    counts = [find_objects(labels, splitting=share).max() for share in (0, 0.5, 0.6, 0.8, 0.9, 1)]
+    assert counts == [1, 1, 1, 2, 2, 2]
+
+
+@given(segmentations(), st.integers(0, 40))
+def test_objects_at_the_edge_are_those_left_out_and_in_volumes_at_any_face(
+    labels: NDArray[np.uint8], splitting: int
+) -> None:
+    every = find_objects(labels, splitting=splitting / 40)
+    inner = find_objects(labels, splitting=splitting / 40, border_objects=False)
+    for kept, numbers in zip(planes(inner), planes(every), strict=True):
+        rim = np.concatenate([numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]])
+        np.testing.assert_array_equal(kept > 0, (numbers > 0) & ~np.isin(numbers, rim))
+    if labels.ndim > 2:
+        solid = find_objects(labels, volume=True, border_objects=False)
+        assert not solid[..., [0, -1], :, :].any()
+
+
+def test_holes_of_one_class_are_filled_up_to_a_size_and_others_stay() -> None:
+    labels = np.ones((20, 40), np.uint8)
+    labels[2:12, 2:12] = labels[2:12, 14:24] = labels[2:12, 26:36] = labels[17:, 2:12] = 2
+    labels[4:6, 4:6] = 1  # a hole of 4
+    labels[4:9, 16:21] = 1  # of 24, around a speck that becomes a part of the object
+    labels[6, 18] = 2
+    labels[2:8, 31] = labels[7, 26:31] = 3
+    labels[4:6, 29:31] = 1  # this one has two classes around it
+    labels[18:, 5:8] = 1  # and this one is open at the edge
+    options = {"splitting": 0, "classes": (2,)}
+    assert find_objects(labels, max_hole=3, **options).max() == 6
+    found = find_objects(labels, max_hole=4, **options)
+    assert found[4, 4] == found[2, 2] > 0
+    assert found[5, 17] == 0
+    found = find_objects(labels, max_hole=24, **options)
+    assert found[6, 18] == found[5, 17] == found[2, 14]
+    assert found.max() == 5
+    assert not find_objects(labels, max_hole=1000, splitting=0)[4, 29]
+    assert not find_objects(labels, max_hole=1000, splitting=0)[19, 6]
+
+
+def two_balls(step: int = 1) -> NDArray[np.uint8]:
+    """Two balls of radius 12 that touch, every `step`-th plane of them."""
+    grid = np.indices((30, 30, 56))
+    inside = np.zeros(grid.shape[1:], bool)
+    for column in (16, 37):
+        inside |= ((grid - np.array([15, 15, column])[:, None, None, None]) ** 2).sum(0) <= 144
+    return (1 + inside).astype(np.uint8)[::step]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_volumes_are_connected_over_planes_and_cut_at_their_necks(step: int) -> None:
+    labels = two_balls(step)
+    assert find_objects(labels, volume=True, separate=False).max() == 1
+    found = find_objects(labels, volume=True, z_step=step)
+    assert found.max() == 2
+    np.testing.assert_array_equal(found > 0, labels > 1)
+    assert set(np.unique(found[..., :26])) == {0, 1}
+    assert find_objects(labels).max() > 2
+    pair = find_objects(np.stack([labels, labels]), volume=True, z_step=step)
+    np.testing.assert_array_equal(pair[1], np.where(found > 0, found + 2, 0))
+
+
+@given(segmentations(), st.booleans(), st.booleans())
+def test_options_mean_the_same_for_arrays_in_pieces(
+    labels: NDArray[np.uint8], volume: bool, border_objects: bool
+) -> None:
+    options = {"volume": volume and labels.ndim > 2, "border_objects": border_objects, "max_hole": 4}
+    np.testing.assert_array_equal(
+        find_objects(labels, **options), find_objects(da.from_array(labels, chunks=2), **options)
+    )
+
+
+def test_finding_objects_tells_its_progress_and_can_be_stopped() -> None:
+    stack = np.stack([two_disks(6, 10)] * 4)
+    shares: list[float] = []
+    whole = find_objects(stack, progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    shares.append(0)
+    stopped = find_objects(stack, progress=shares.append, stop=lambda: shares[-1] >= 0.5)
+    np.testing.assert_array_equal(stopped[:2], whole[:2])
+    assert not stopped[2:].any()
+
+
+def test_objects_across_the_borders_of_tiles_are_one(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "_cuts", lambda length, halo: [(0, length)])
+    whole = model.objects(IMAGE, device="cpu")
+    monkeypatch.setattr(tiles, "_cuts", lambda length, halo: tiles.even_parts(0, length, 60))
+    np.testing.assert_array_equal(model.objects(IMAGE, device="cpu"), whole)
+    border = tiles.even_parts(0, len(IMAGE), 60)[0][1]
+    assert np.any((whole[border - 1] > 0) & (whole[border - 1] == whole[border]))
+
+
+def test_a_model_finds_the_objects_of_what_it_predicts(model: Model) -> None:
+    labels = model.predict(IMAGE, device="cpu")
+    found = model.objects(IMAGE, min_size=30, device="cpu")
+    np.testing.assert_array_equal(found, find_objects(labels, min_size=30))
+    touching = model.objects(IMAGE, min_size=30, separate=False, device="cpu")
     assert 0 < touching.max() < found.max()
+    options = {"classes": [1], "max_hole": 9, "splitting": 0.7, "border_objects": False}
+    np.testing.assert_array_equal(
+        model.objects(IMAGE, device="cpu", **options), find_objects(labels, **options)
+    )

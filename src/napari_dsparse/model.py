@@ -16,6 +16,7 @@ from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.prediction import Prediction, Predictor, predict_image
 from napari_dsparse.prediction.exposure import normalised_to
+from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
 from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress, train_classifier
 
@@ -133,19 +134,62 @@ class Model:
         self,
         image: Any,
         *,
+        classes: Sequence[int] | None = None,
         min_size: int = 0,
+        max_hole: int = 0,
         separate: bool = True,
+        splitting: float = SPLITTING,
+        border_objects: bool = True,
+        volume: bool = False,
+        z_step: float = 1.0,
         **options: Unpack[PredictionOptions],
     ) -> NDArray[np.uint32]:
         """Numbered objects of every class but the first, uint32 (..., Y, X), 0 between them.
 
-        `min_size` (pixels) and `separate` (cut touching objects apart) are those of
-        `prediction.objects.find_objects`, which finds the objects of labels that are at hand already; options
-        as in `predict`.
+        `prediction.objects.find_objects` finds the objects of labels that are at hand already.
+
+        Parameters
+        ----------
+        image : array
+            As in `predict`.
+        classes : sequence of int, optional
+            Classes that are objects, 1..K; without it, every class but the first.
+        min_size : int
+            Objects of fewer pixels are left out.
+        max_hole : int
+            Holes of at most so many pixels are filled.
+        separate : bool
+            Cut touching objects of one class apart.
+        splitting : float
+            Strength of cutting apart: 0 never, 1 at every neck.
+        border_objects : bool
+            False leaves out objects that touch the image's edge.
+        volume : bool
+            True connects the planes of a stack, to objects in 3-D; z_step is then the distance of planes in
+            pixel widths.
+        **options
+            As in `predict`.
+
+        Raises
+        ------
+        ImageError
+            If the image does not have the model's channels.
+        DsparseError
+            If an option is not possible.
         """
         from napari_dsparse.prediction.objects import find_objects  # scikit-image: not needed to train
 
-        return find_objects(self.predict(image, **options), min_size=min_size, separate=separate)
+        wanted = ObjectOptions(
+            classes=None if classes is None else tuple(classes),
+            min_size=min_size,
+            max_hole=max_hole,
+            separate=separate,
+            splitting=splitting,
+            border_objects=border_objects,
+            volume=volume,
+            z_step=z_step,
+        )
+        return find_objects(self.predict(image, **options), wanted)
 
     def normalised_to(self, image: Any, *, channel_axis: ChannelAxis = "auto") -> Model:
         """This model for images exposed as `image` is, which is normalised by its own grey values.

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from napari_dsparse.cli.combinations import check_predict, check_train
+from napari_dsparse.cli.object_arguments import add_object_arguments
 from napari_dsparse.cli.report import failure_line
 from napari_dsparse.machine.memory import parse_size
 
@@ -108,6 +109,7 @@ def _add_predict(commands: _Commands) -> None:
         "--objects", action="store_true", help="also write numbered objects of every class but the first"
     )
     parser.add_argument("--measurements", action="store_true", help="also write a table of objects (CSV)")
+    add_object_arguments(parser, _count, _share)
     parser.add_argument(
         "--scheduler", metavar="WHERE",
         help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, or "
@@ -228,6 +230,16 @@ def _positive_number(text: str) -> float:
         value = math.nan
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from napari_dsparse.cli.object_arguments import given_options
+
 _REQUIRED = "the following arguments are required: {}"
 
 
@@ -37,6 +39,9 @@ def check_predict(arguments: argparse.Namespace) -> str | None:
     """The sentence that refuses arguments of `predict`, or None."""
     if arguments.memory is not None and arguments.scheduler is not None:
         return "--memory is for computing in this process, and --scheduler for others; drop one of them"
+    unused = [] if arguments.objects or arguments.measurements else given_options(arguments)
+    if unused:
+        return f"{unused[0]} is about objects; add --objects or --measurements, or drop it"
     if arguments.project is None:
         given = {
             "--model/-m or --project": arguments.model,

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
+from napari_dsparse.cli.object_arguments import object_options
 from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.projects import images_of, open_project
@@ -36,6 +37,7 @@ from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.cluster import Cluster
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.object_options import ObjectOptions
 from napari_dsparse.project import Project
 
 #: Faults of one image, after which the next one is segmented.
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
     classifier = read_model()
     report.add(classes=[info.name for info in classifier.classes])
+    finding = object_options(arguments, classifier.classes)
     facts: list[dict[str, Any]] = []
     failed: list[str] = []
     with _predictors(arguments, report) as predictor_of, _journal_kept(finished, report):
@@ -70,12 +73,13 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         progress = Progress(report, len(wanted))
         for number, (one, outputs) in enumerate(zip(wanted, planned, strict=True)):
             try:
-                image = _open_image(one, outputs, classifier, report)
+                image = _open_image(one, outputs, classifier, report, volume=finding.volume)
                 if shared is not None:
                     _mention_exposure(classifier, image, report)
                 predictor = shared or predictor_of(normalised_to(classifier, image.source))
                 key = _key(predictor.classifier, image, arguments)
-                known = finished.facts(outputs.labels, key) if outputs.labels in held else None
+                results_key = {**key, "objects": repr(finding)}
+                known = finished.facts(outputs.labels, results_key) if outputs.labels in held else None
                 if known is not None:
                     facts.append({"image": str(image.path), "ok": True, **known, "resumed": True})
                     report.add(images=facts)
@@ -89,9 +93,9 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                     )
                 band = _share_memory(predictor, image, outputs, arguments.memory, resident)
                 show = progress.of(image, number)
-                found = _segment_image(image, outputs, predictor, arguments, report, key, band, show)
+                found = _segment_image(image, outputs, predictor, arguments, report, key, band, show, finding)
                 if several:
-                    finished.add(outputs.paths, key, found)
+                    finished.add(outputs.paths, results_key, found)
                 facts.append({"image": str(image.path), "ok": True, **found})
             except _SKIPPED as error:
                 if not several:
@@ -139,10 +143,17 @@ def _model_of(project: Project) -> TrainedClassifier:
 
 
 def _open_image(
-    wanted: WantedImage, outputs: Outputs, classifier: TrainedClassifier, report: Report
+    wanted: WantedImage,
+    outputs: Outputs,
+    classifier: TrainedClassifier,
+    report: Report,
+    *,
+    volume: bool,
 ) -> InputImage:
     """Read an image's description, and refuse results that could not be written."""
     image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
+    if volume and len(image.source.shape) < 3:
+        raise ImageError(f"Image {image.source.name!r} is one plane; drop --volume, which connects planes.")
     place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
     for name, output in outputs.images.items():
         channels = 0 if name in ("labels", "objects") else 1
@@ -162,6 +173,7 @@ def _segment_image(
     key: Mapping[str, str],
     band: int,
     progress: Callable[[float], None],
+    finding: ObjectOptions,
 ) -> dict[str, Any]:
     """Segment an image and write the results."""
     started = time.perf_counter()
@@ -171,7 +183,15 @@ def _segment_image(
         predictor, image, outputs, key, report, resume=arguments.resume, band=band, progress=progress
     ) as results:
         seconds = time.perf_counter() - started
-        write(results, image, classifier.classes, outputs, report, overwrite=arguments.overwrite)
+        write(
+            results,
+            image,
+            classifier.classes,
+            outputs,
+            report,
+            overwrite=arguments.overwrite,
+            finding=finding,
+        )
         return _facts(image, results["labels"], outputs, seconds)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.cli.inputs import InputImage
@@ -25,9 +25,7 @@ from napari_dsparse.prediction import (
     predict_image,
     predict_into,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
+from napari_dsparse.prediction.object_options import ObjectOptions
 
 #: Seconds of computing that are worth keeping where it cannot be finished.
 _WORTH_KEEPING = 10.0
@@ -127,8 +125,12 @@ def write(
     report: Report,
     *,
     overwrite: bool,
+    finding: ObjectOptions | None = None,
 ) -> None:
-    """Write what was predicted, arrays by name, with the image's pixel size."""
+    """Write what was predicted, arrays by name, with the image's pixel size.
+
+    Objects are found as `finding` says, at that size.
+    """
     place: dict[str, Any] = {
         "scale": image.scale,
         "units": image.units,
@@ -147,7 +149,8 @@ def write(
         export_array(outputs.uncertainty, results["uncertainty"], name="uncertainty", **place)
         report.wrote(outputs.uncertainty, "Uncertainty")
     if outputs.objects is not None or outputs.measurements is not None:
-        _write_objects(results["labels"], image, outputs, report, named, place)
+        wanted = (finding or ObjectOptions()).at_scale(image.scale, image.units)
+        _write_objects(results["labels"], image, outputs, report, named, place, wanted)
 
 
 def _write_objects(
@@ -157,11 +160,13 @@ def _write_objects(
     report: Report,
     named: Mapping[str, Any],
     place: Mapping[str, Any],
+    finding: ObjectOptions,
 ) -> None:
     """Find objects, which takes memory for the whole image, and write what is wanted of them."""
+    from napari_dsparse.prediction.measurement_table import measurement_table
     from napari_dsparse.prediction.objects import find_objects  # scikit-image: not needed otherwise
 
-    objects = find_objects(labels)
+    objects = find_objects(labels, finding)
     if outputs.objects is not None:
         if takes_objects(outputs.objects):
             export_labels(outputs.objects, labels, objects=objects, **named, **place)
@@ -169,18 +174,18 @@ def _write_objects(
             export_labels(outputs.objects, objects, classes=(), **place)
         report.wrote(outputs.objects, "Objects")
     if outputs.measurements is not None:
-        table = _measurements(objects, labels, image, named["classes"])
+        measured = 3 if finding.volume else 2
+        table = measurement_table(
+            objects,
+            image.source.data,
+            classes=labels,
+            names=[info.name for info in named["classes"]],
+            scale=image.scale[-measured:],
+            units=image.units[-measured:],
+            image_name=image.path.name,
+            channel_axis=image.source.channel_axis,
+            volume=finding.volume,
+        )
         with complete_or_absent(outputs.measurements, overwrite=place["overwrite"]) as partial:
             table.to_csv(partial, index=False)
         report.wrote(outputs.measurements, "Measurements")
-
-
-def _measurements(objects: Any, labels: Any, image: InputImage, classes: Sequence[ClassInfo]) -> pd.DataFrame:
-    """The table of `measure`, with the names of classes and the unit of lengths as the window writes it."""
-    from napari_dsparse.prediction.measurements import measure
-
-    source, scale = image.source, image.scale[-2:]
-    table = measure(objects, source.data, classes=labels, scale=scale, channel_axis=source.channel_axis)
-    table.insert(2, "class name", [classes[number - 1].name for number in table["class"]])
-    table["unit"] = " and ".join(dict.fromkeys(map(str, image.units[-2:])))
-    return table

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_dsparse import checks
 from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.prediction.objects import check_whole_numbers
+from napari_dsparse.prediction.objects import block_axes, check_whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,9 @@ _SHAPE = (
     "eccentricity",
     "orientation",
 )
+#: The same in 3-D; scikit-image calls a volume an area too.
+_SHAPE_3D = ("area", "centroid", "equivalent_diameter_area", "axis_major_length")
+_NAMES_3D = {"area": "volume", "equivalent_diameter_area": "equivalent_diameter"}
 _INTENSITY = ("intensity_mean", "intensity_min", "intensity_max")
 
 
@@ -38,8 +42,10 @@ def measure(
     classes: Any = None,
     scale: Sequence[float] | None = None,
     channel_axis: int | Literal["auto"] | None = "auto",
+    volume: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> pd.DataFrame:
-    """Measure objects, plane by plane, with scikit-image's `regionprops_table`.
+    """Measure objects, plane by plane or in 3-D, with scikit-image's `regionprops_table`.
 
     Parameters
     ----------
@@ -52,10 +58,16 @@ def measure(
         Class of every pixel, as `Model.predict` gives it; adds the column ``class``: objects carry numbers of
         their own and do not know their class.
     scale : sequence of float, optional
-        Pixel size along each axis of `objects`, or along rows and columns alone; without it lengths are in
-        pixels. Its sign, with which napari turns a view over, does not count.
+        Pixel size along each axis of `objects`, or along rows and columns (with `volume`: planes, rows and
+        columns) alone; without it lengths are in pixels. Its sign, with which napari turns a view over, does
+        not count.
     channel_axis : int, None or "auto"
         Axis of `image` that holds the channels.
+    volume : bool
+        True measures objects over the last axis in front of rows and columns, as `Model.objects` finds them
+        with ``volume=True``: a row for each, not for each of its planes.
+    stop : callable, optional
+        Asked between planes or volumes; once it says yes, the table ends with those that are measured.
 
     Returns
     -------
@@ -67,6 +79,8 @@ def measure(
         - ``area``, in the scale's unit squared; ``centroid-0`` (row) and ``centroid-1`` (column),
           ``perimeter``, ``equivalent_diameter_area``, ``axis_major_length``, ``axis_minor_length``, in the
           scale's unit. The perimeter is NaN where pixels are not square;
+        - with `volume` instead: ``volume``, in the scale's unit cubed, ``centroid-0`` (plane) to
+          ``centroid-2`` (column), ``equivalent_diameter`` and ``axis_major_length``;
         - ``eccentricity``, 0 (circle) to 1; ``orientation`` of the long axis against the rows' axis, in
           radians from -pi/2 to pi/2;
         - ``intensity_mean``, ``intensity_min``, ``intensity_max`` (with `image`), followed by ``-0``, ``-1``,
@@ -75,7 +89,8 @@ def measure(
     Raises
     ------
     LabelsError
-        If `objects` or `classes` are not whole numbers with rows and columns, or their shapes differ.
+        If `objects` or `classes` are not whole numbers with rows and columns (with `volume`: planes too), or
+        their shapes differ.
     ImageError
         If the image does not have the objects' shape.
     DsparseError
@@ -91,53 +106,60 @@ def measure(
             raise LabelsError(
                 f"Objects have shape {shape} and classes {tuple(classes.shape)}; give both of one image."
             )
-    spacing = _spacing(scale, len(shape))
+    axes = block_axes(shape, checks.truth("volume", volume))
+    spacing = _spacing(scale, len(shape), axes)
     source = None if image is None else resolve_image(image, labels_shape=shape, channel_axis=channel_axis)
     tables: list[pd.DataFrame] = []
-    for plane in product(*(range(n) for n in shape[:-2])):
-        numbers = np.asarray(objects[plane])
+    for place in product(*(range(n) for n in shape[:-axes])):
+        if tables and stop is not None and stop():
+            break
+        numbers = np.asarray(objects[place])
         if tables and not numbers.any():
             continue
-        known = None if classes is None else np.asarray(classes[plane])
-        tables.append(pd.DataFrame(_columns(numbers, plane, _pixels(source, plane), known, spacing)))
+        known = None if classes is None else np.asarray(classes[place])
+        tables.append(pd.DataFrame(_columns(numbers, place, _pixels(source, place), known, spacing)))
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
-def _spacing(scale: Sequence[float] | None, axes: int) -> tuple[float, float]:
-    """Height and width of a pixel."""
+def _spacing(scale: Sequence[float] | None, axes: int, measured: int) -> tuple[float, ...]:
+    """Size of a pixel along each of the `measured` last axes."""
     if scale is None:
-        return 1.0, 1.0
+        return (1.0,) * measured
     try:
         steps = tuple(abs(float(step)) for step in scale)
     except (TypeError, ValueError):
         raise DsparseError(f"scale is {scale!r}; give a number for each axis.") from None
-    if len(steps) not in (2, axes):
+    if len(steps) not in (measured, axes):
+        alone = "the pixel's height and width" if measured == 2 else "the voxel's depth, height and width"
         raise DsparseError(
             f"Objects of {axes} axes came with a scale of {len(steps)} entries {steps}; give one per axis, "
-            "or the pixel's height and width."
+            f"or {alone}."
         )
-    for step in steps[-2:]:
+    for step in steps[-measured:]:
         if not (math.isfinite(step) and step > 0):
             raise DsparseError(f"A pixel size of {step} is not possible; give finite numbers other than 0.")
-    return steps[-2], steps[-1]
+    return steps[-measured:]
 
 
-def _pixels(source: ImageSource | None, plane: tuple[int, ...]) -> NDArray[np.float64] | None:
-    """A plane's pixels as scikit-image takes them: (Y, X), or (Y, X, C) where there is a channel axis."""
+def _pixels(source: ImageSource | None, place: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Pixels of a plane or volume as scikit-image takes them, with the channels, if there are any, last."""
     if source is None:
         return None
-    pixels = source.read(plane, (0, source.shape[-2]), (0, source.shape[-1])).astype(np.float64)
+    rows, columns = (0, source.shape[-2]), (0, source.shape[-1])
+    inner = source.shape[len(place) : -2]
+    planes = [source.read((*place, *each), rows, columns) for each in product(*map(range, inner))]
+    pixels = np.stack(planes, axis=1).astype(np.float64).reshape(-1, *inner, rows[1], columns[1])
     return pixels[0] if source.channel_axis is None else np.moveaxis(pixels, 0, -1)
 
 
 def _columns(
     numbers: NDArray[Any],
-    plane: tuple[int, ...],
+    place: tuple[int, ...],
     pixels: NDArray[np.float64] | None,
     classes: NDArray[Any] | None,
-    spacing: tuple[float, float],
+    spacing: tuple[float, ...],
 ) -> dict[str, Any]:
-    """The table of one plane, by column."""
+    """The table of one plane or volume, by column."""
     from skimage.measure import regionprops_table
 
     if numbers.min(initial=0) < 0:
@@ -147,12 +169,13 @@ def _columns(
     known, consecutive = np.unique(numbers, return_inverse=True)
     consecutive = consecutive.reshape(numbers.shape) + (0 if known[0] == 0 else 1)
     known = known[known > 0]
-    square = spacing[0] == spacing[1]
+    solid = len(spacing) == 3
+    square = not solid and spacing[0] == spacing[1]
     measured = regionprops_table(
         consecutive,
         pixels,
         properties=[
-            *(name for name in _SHAPE if square or name != "perimeter"),
+            *(name for name in (_SHAPE_3D if solid else _SHAPE) if square or name != "perimeter"),
             *(_INTENSITY if pixels is not None else ()),
         ],
         spacing=spacing,
@@ -160,10 +183,10 @@ def _columns(
     columns: dict[str, Any] = {"label": known.astype(np.int64)}
     if classes is not None:
         columns["class"] = _commonest(consecutive, classes, len(known))
-    columns |= {f"plane-{axis}": np.full(len(known), index) for axis, index in enumerate(plane)}
+    columns |= {f"plane-{axis}": np.full(len(known), index) for axis, index in enumerate(place)}
     for name, values in measured.items():
-        columns[name] = values
-        if name == "centroid-1" and not square:
+        columns[_NAMES_3D.get(name, name) if solid else name] = values
+        if name == "centroid-1" and not square and not solid:
             columns["perimeter"] = np.full(len(known), np.nan)
     return columns
 
@@ -171,8 +194,10 @@ def _columns(
 def _commonest(consecutive: NDArray[Any], classes: NDArray[Any], count: int) -> NDArray[np.int64]:
     """The class that most pixels of each object 1..`count` have; the lower number wins a tie."""
     inside = consecutive > 0
-    pairs = np.stack([consecutive[inside], classes[inside].astype(np.int64)])
-    (owners, values), votes = np.unique(pairs, axis=1, return_counts=True)
+    values = classes[inside].astype(np.int64)
+    base = int(values.max(initial=0)) + 1
+    pairs, votes = np.unique(consecutive[inside] * base + values, return_counts=True)
+    owners, values = np.divmod(pairs, base)
     order = np.lexsort((-values, votes))  # the winner of each object comes last and is written last
     winners = np.zeros(count + 1, np.int64)
     winners[owners[order]] = values[order]

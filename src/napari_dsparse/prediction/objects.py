@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from skimage.measure import label
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
 
-from napari_dsparse import checks
 from napari_dsparse.errors import LabelsError
+from napari_dsparse.prediction.necks import cut_at_necks
+from napari_dsparse.prediction.object_options import ObjectOptions
 
-#: A region is cut where its neck is narrower than this share of the narrower part's own width ...
-NECK = 0.85
-#: ... and by more than this many pixels of half width, less than which is the roughness of an outline.
-ROUGHNESS = 0.75
-#: Half widths are smoothed by a Gaussian of this standard deviation, in pixels, before they are compared.
-SMOOTHING = 1.0
-
-#: Pixels that touch at a corner belong together.
-_NEIGHBOURS = np.ones((3, 3), bool)
-#: Regions whose half width stays below this have no neck to speak of.
-_THIN = 1.5
+#: Faces of a block, before and behind along each axis: True where the image ends there.
+Faces = Sequence[tuple[bool, bool]]
 
 
 def find_objects(
-    labels: Any, *, min_size: int = 0, separate: bool = True, background: int = 1
+    labels: Any,
+    options: ObjectOptions | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **changes: Any,
 ) -> NDArray[np.uint32]:
     """Number the objects of a segmentation.
 
-    An object is a set of connected pixels (corners connect) of one class. With `separate`, a region is cut at
-    its necks, by a watershed on the distance to its outline from one marker per part. Two parts are distinct
-    where the neck between them is narrower than 0.85 of the narrower part's own width: a rule without a
-    length in it, so small and large objects are treated alike, and elongated ones stay whole.
+    An object is a set of connected pixels (corners connect) of one class. Touching ones are cut apart at
+    their necks, by a watershed on the distance to their outline from one marker per part. Two parts are
+    distinct where the neck between them is narrower than 0.85 (`splitting`) of the narrower part's own width:
+    a rule without a length in it, so small and large objects are treated alike; elongated ones stay whole.
 
-    Objects hold the pixels the segmentation gives them and no others: holes stay holes. Every plane is
-    looked at by itself; nothing connects along leading axes.
+    Unless holes are to be filled, objects hold the pixels the segmentation gives them and no others. Every
+    plane is looked at by itself, or with `volume` every stack of planes.
 
     Parameters
     ----------
     labels : integer or boolean array, shape (..., Y, X)
-        Class of every pixel as `Model.predict` gives it; numpy, dask or zarr, read plane by plane.
-    min_size : int
-        Objects of fewer pixels are left out, after separation.
-    separate : bool
-        Whether touching objects of one class are cut apart.
-    background : int
-        The class that is no object; 0 (unknown) never is one.
+        Class of every pixel as `Model.predict` gives it; numpy, dask or zarr, read plane by plane, or with
+        `volume` volume by volume.
+    options : ObjectOptions, optional
+        What counts as an object.
+    progress : callable, optional
+        Called with the share done, 0..1.
+    stop : callable, optional
+        Asked between objects; once it says yes, what is not found yet is 0 in the result.
+    **changes
+        Single options by name, such as ``min_size=20``; see `ObjectOptions`.
 
     Returns
     -------
@@ -60,22 +59,116 @@ def find_objects(
     Raises
     ------
     LabelsError
-        If `labels` is not an array of whole numbers from 0 with rows and columns.
+        If `labels` is not an array of whole numbers from 0 with rows and columns; with `volume`, planes too.
     DsparseError
-        If `min_size` or `background` is no whole number from 0, or `separate` no truth value.
+        If an option is not possible.
     """
     check_whole_numbers(labels, "Labels")
-    min_size = checks.whole_number("min_size", min_size)
-    background = checks.whole_number("background", background)
-    separate = checks.truth("separate", separate)
-    found = np.zeros(tuple(labels.shape), np.uint32)
+    wanted = replace(options or ObjectOptions(), **changes)
+    shape = tuple(int(n) for n in labels.shape)
+    axes = block_axes(shape, wanted.volume)
+    found = np.zeros(shape, np.uint32)
+    places = list(product(*(range(n) for n in shape[:-axes])))
+    faces = [(True, True)] * axes
     count = 0
-    for plane in product(*(range(n) for n in found.shape[:-2])):
-        regions = _regions(np.asarray(labels[plane]), background)
-        numbered = _numbered(_cut_at_necks(regions) if separate else regions, min_size)
-        found[plane] = np.where(numbered > 0, numbered + count, 0)
+    for done, place in enumerate(places):
+        if stop is not None and stop():
+            break
+        share = None if progress is None else _part_of(progress, done, len(places))
+        parts = find_in_block(np.asarray(labels[place]), wanted, faces, progress=share, stop=stop)
+        numbered = _numbered(parts)
+        found[place] = np.where(numbered > 0, numbered + np.uint32(count), 0)
         count += int(numbered.max(initial=0))
+        if progress is not None:
+            progress((done + 1) / len(places))
     return found
+
+
+def find_in_block(
+    block: NDArray[Any],
+    options: ObjectOptions,
+    faces: Faces,
+    *,
+    progress: Callable[[float], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> NDArray[np.integer]:
+    """Objects of one plane, or of one volume, numbered in no particular order and with gaps.
+
+    Parameters
+    ----------
+    block : integer or boolean array, shape (Y, X) or (Z, Y, X)
+        Classes; a part of an image may be given.
+    options : ObjectOptions
+    faces : sequence of (bool, bool), one per axis
+        True where the image ends: objects there are those that `border_objects` is about, and no hole is open
+        to the other side.
+    progress, stop : callable, optional
+        As in `find_objects`.
+    """
+    if block.dtype.kind == "i" and block.min(initial=0) < 0:
+        raise LabelsError(
+            f"Labels hold the number {block.min()}; classes are numbered from 1, with 0 where unknown."
+        )
+    inside = block != 0 if options.classes is None else np.isin(block, options.classes)
+    if options.classes is None:
+        inside &= block != options.background
+    numbers = np.where(inside, block, 0)
+    if options.max_hole:
+        fill_holes(numbers, options.max_hole)
+    regions: NDArray[np.integer] = label(numbers, background=0, connectivity=block.ndim)
+    if options.neck > 0:
+        sampling = (options.z_step, 1.0, 1.0)[-block.ndim :]
+        regions = cut_at_necks(regions, options.neck, sampling, progress, stop)
+    sizes = np.bincount(regions.ravel(), minlength=1)
+    dropped = sizes < options.min_size
+    if not options.border_objects:
+        for axis, (before, behind) in enumerate(faces):
+            for end in [0] * before + [-1] * behind:
+                dropped[np.unique(regions.take(end, axis=axis))] = True
+    dropped[0] = False
+    if dropped.any():
+        regions[dropped[regions]] = 0
+    return regions
+
+
+def fill_holes(numbers: NDArray[np.integer], largest: int) -> None:
+    """Give holes of up to `largest` pixels, in place, the class that they have all round.
+
+    A hole is a set of pixels of no object, connected by their sides, that does not reach the edge.
+    """
+    holes = label(numbers == 0, background=0, connectivity=1)
+    small = np.bincount(holes.ravel(), minlength=1) <= largest
+    small[0] = False
+    for axis in range(holes.ndim):
+        for end in (0, -1):
+            small[np.unique(holes.take(end, axis=axis))] = False
+    least = np.full(len(small), np.iinfo(np.int64).max)
+    most = np.zeros(len(small), np.int64)
+    for axis in range(holes.ndim):
+        before = (slice(None),) * axis + (slice(None, -1),)
+        behind = (slice(None),) * axis + (slice(1, None),)
+        for here, there in ((before, behind), (behind, before)):
+            rim = small[holes[here]] & (numbers[there] > 0)
+            np.minimum.at(least, holes[here][rim], numbers[there][rim])
+            np.maximum.at(most, holes[here][rim], numbers[there][rim])
+    filled = np.where(small & (least == most), most, 0).astype(numbers.dtype)
+    np.maximum(numbers, filled[holes], out=numbers)
+
+
+def block_axes(shape: Sequence[int], volume: bool) -> int:
+    """Axes, counted from the last, over which objects are connected: 2, or 3 with `volume`.
+
+    Raises
+    ------
+    LabelsError
+        If there are not as many.
+    """
+    if volume and len(shape) < 3:
+        raise LabelsError(
+            f"Labels of shape {tuple(shape)} are one plane; objects over planes (volume) need a stack, "
+            "shape (..., Z, Y, X)."
+        )
+    return 3 if volume else 2
 
 
 def check_whole_numbers(array: Any, what: str) -> None:
@@ -98,57 +191,24 @@ def check_whole_numbers(array: Any, what: str) -> None:
         )
 
 
-def _regions(plane: NDArray[Any], background: int) -> NDArray[np.integer]:
-    """Connected pixels of one class, numbered; 0 elsewhere."""
-    if plane.dtype.kind == "i" and plane.min(initial=0) < 0:
-        raise LabelsError(
-            f"Labels hold the number {plane.min()}; classes are numbered from 1, with 0 where unknown."
-        )
-    numbers = plane.astype(np.int64)
-    numbers[numbers == background] = 0
-    regions: NDArray[np.integer] = label(numbers, background=0, connectivity=2)
-    return regions
+def first_pixels(parts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """By number, the index of its first pixel in reading order; -1 for 0 and for numbers that have none."""
+    flat = parts.ravel()
+    inside = np.flatnonzero(flat)
+    first = np.full(int(flat.max(initial=0)) + 1, -1, np.int64)
+    first[flat[inside][::-1]] = inside[::-1]  # of pixels with one number, the last one written stays
+    return first
 
 
-def _cut_at_necks(regions: NDArray[np.integer]) -> NDArray[np.integer]:
-    """The same pixels, with one number per part."""
-    parts = np.zeros_like(regions)
-    count = 0
-    for number, window in enumerate(ndimage.find_objects(regions), start=1):
-        region = np.pad(regions[window] == number, 1)  # the image's edge counts as outline
-        split = _parts(region)[1:-1, 1:-1]
-        np.add(split, count, out=parts[window], where=split > 0, casting="unsafe")
-        count += int(split.max())
-    return parts
-
-
-def _parts(region: NDArray[np.bool_]) -> NDArray[np.integer]:
-    """The parts of one connected region, numbered from 1.
-
-    A part's marker is a maximum of half width that a path to any higher one leaves by more than the neck's
-    share: grey-scale reconstruction fills up lesser dips, as h-maxima do with a fixed h.
-    """
-    whole = region.astype(np.int32)
-    half_width = ndimage.distance_transform_edt(region)
-    if half_width.max() < _THIN:
-        return whole
-    half_width = ndimage.gaussian_filter(half_width, SMOOTHING)
-    half_width[~region] = 0
-    lowered = np.minimum(NECK * half_width, half_width - ROUGHNESS).clip(min=0)
-    filled = reconstruction(lowered, half_width, footprint=_NEIGHBOURS)
-    markers, count = ndimage.label(local_maxima(filled, footprint=_NEIGHBOURS) & region, _NEIGHBOURS)
-    if count < 2:
-        return whole
-    flooded: NDArray[np.integer] = watershed(-half_width, markers, mask=region, connectivity=_NEIGHBOURS)
-    return flooded
-
-
-def _numbered(regions: NDArray[np.integer], min_size: int) -> NDArray[np.uint32]:
-    """Regions of at least `min_size` pixels, numbered from 1 in reading order."""
-    numbers, first, sizes = np.unique(regions, return_index=True, return_counts=True)
-    kept = (numbers > 0) & (sizes >= min_size)
-    in_order = numbers[kept][np.argsort(first[kept])]
-    renumber = np.zeros(int(numbers[-1]) + 1, np.uint32)
-    renumber[in_order] = np.arange(1, len(in_order) + 1)
-    numbered: NDArray[np.uint32] = renumber[regions]
+def _numbered(parts: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Parts numbered from 1 in reading order."""
+    first = first_pixels(parts)
+    kept = np.flatnonzero(first >= 0)
+    renumber = np.zeros(len(first), np.uint32)
+    renumber[kept[np.argsort(first[kept])]] = np.arange(1, len(kept) + 1)
+    numbered: NDArray[np.uint32] = renumber[parts]
     return numbered
+
+
+def _part_of(progress: Callable[[float], None], done: int, count: int) -> Callable[[float], None]:
+    return lambda share: progress((done + share) / count)

@@ -24,6 +24,7 @@ from napari_dsparse.gui.widgets.new_file_edit import NewFileEdit
 _LARGEST = 10_000_000
 _MIN_SIZE = {"label": "Smallest (px)", "min": 0, "max": _LARGEST}
 _SEPARATE = {"text": "cut touching objects apart"}
+_VOLUME = {"text": "in 3-D, over planes"}
 
 
 def _add_layers(form: Form, data: list[Any]) -> list[Layer]:
@@ -44,6 +45,8 @@ def _segmented(form: Form, arguments: Mapping[str, Any], data: list[Any]) -> str
 
 
 def _objects_found(form: Form, arguments: Mapping[str, Any], datum: Any) -> str:
+    if datum is None:
+        return ""  # it was stopped, which the form says itself
     count = int(np.max(datum[0], initial=0))
     if not count:
         return (
@@ -124,7 +127,11 @@ objects_form = background_form(
     layer={"label": "Labels"},
     background={"label": "Background", "min": 0, "max": 65_535},
     min_size=_MIN_SIZE,
+    max_hole={"label": "Fill holes up to (px)", "min": 0, "max": _LARGEST},
     separate=_SEPARATE,
+    splitting={"label": "Splitting", "widget_type": "FloatSlider", "min": 0, "max": 1, "step": 0.05},
+    border_objects={"text": "keep objects at the edge"},
+    volume=_VOLUME,
 )
 
 measure_form = background_form(
@@ -135,6 +142,7 @@ measure_form = background_form(
     objects={"label": "Objects"},
     image={"label": "Intensities of"},
     classes={"label": "Classes of"},
+    volume=_VOLUME,
     table_file={
         "label": "Save table as",
         "widget_type": NewFileEdit,

@@ -40,6 +40,7 @@ from napari_dsparse.gui.layers.image_frame import (
 )
 from napari_dsparse.gui.layers.result_layers import SEGMENTATION_OPACITY, UNCERTAINTY_LOOK
 from napari_dsparse.gui.layers.viewer import METADATA_KEY
+from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
 
 #: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.
 ROLE = "result"
@@ -179,8 +180,18 @@ def segment_layer(
 
 
 def find_layer_objects(
-    layer: Labels, background: int = 1, min_size: int = 0, separate: bool = True
-) -> LayerDataTuple:
+    layer: Labels,
+    background: int = 1,
+    min_size: int = 0,
+    max_hole: int = 0,
+    separate: bool = True,
+    splitting: float = SPLITTING,
+    border_objects: bool = True,
+    volume: bool = False,
+    *,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> LayerDataTuple | None:
     """Number the objects of a segmentation.
 
     Parameters
@@ -191,25 +202,46 @@ def find_layer_objects(
         The label that is no object: 1 in segmentations made here, 0 in masks. 0 never is an object.
     min_size : int
         Objects of fewer pixels are left out.
+    max_hole : int
+        Holes of at most so many pixels are filled.
     separate : bool
         Cut touching objects apart.
+    splitting : float
+        Strength of cutting apart: 0 never, 1 at every neck.
+    border_objects : bool
+        False leaves out objects that touch the image's edge.
+    volume : bool
+        True connects the planes of a stack, to objects in 3-D.
+    progress : callable, optional
+        Called with the share done, 0..1.
+    stop : callable, optional
+        Asked between objects; once it says yes, no layer is returned.
 
     Returns
     -------
-    LayerDataTuple
+    LayerDataTuple or None
         A labels layer of objects numbered from 1 (uint32), on the pixels of `layer`.
 
     Raises
     ------
-    LabelsError
-        If the layer holds negative numbers or is not made of rows and columns.
-    DsparseError
-        If the smallest size is negative.
+    LabelsError, DsparseError
+        If the layer holds negative numbers or has no planes to connect, or an option is not possible.
     """
     from napari_dsparse.prediction.objects import find_objects
 
     placement, name = placement_of(layer), layer.name
-    numbered = find_objects(_snapshot(layer), background=background, min_size=min_size, separate=separate)
+    options = ObjectOptions(
+        background=background,
+        min_size=min_size,
+        max_hole=max_hole,
+        separate=separate,
+        splitting=splitting,
+        border_objects=border_objects,
+        volume=volume,
+    ).at_scale(layer.scale, [str(unit) for unit in layer.units])
+    numbered = find_objects(_snapshot(layer), options, progress=progress, stop=stop)
+    if stop is not None and stop():
+        return None
     return LayerDataTuple((numbered, {"name": f"{name} objects", **_ours(), **placement}, "labels"))
 
 
@@ -217,6 +249,7 @@ def measure_layer(
     objects: Labels,
     image: Image | None = None,
     classes: Labels | None = None,
+    volume: bool = False,
     table_file: Path | None = None,
 ) -> pd.DataFrame:
     """Measure objects, in the units of their layer.
@@ -229,14 +262,17 @@ def measure_layer(
         The image of the same pixels, for intensities.
     classes : Labels, optional
         The segmentation of the same pixels, for the class of each object.
+    volume : bool
+        True measures objects in 3-D, a row for each, not for each of its planes.
     table_file : Path, optional
         New CSV file for the table; .csv is added to a name without suffix.
 
     Returns
     -------
     pandas.DataFrame
-        One row per object, as `napari_dsparse.measure` gives it, with the names of classes where their layer
-        knows them (``class name``) and the unit of lengths (``unit``).
+        One row per object, as `napari_dsparse.measure` gives it, with the name of the image, or else of the
+        objects' layer (``image``), the names of classes where their layer knows them (``class name``) and the
+        unit of lengths (``unit``).
 
     Raises
     ------
@@ -245,26 +281,24 @@ def measure_layer(
     ExportError
         If the file exists or cannot be written.
     """
-    from napari_dsparse.prediction.measurements import measure
+    from napari_dsparse.prediction.measurement_table import measurement_table
 
     numbers = _snapshot(objects)
     known = None if classes is None else _snapshot(classes)
-    names = {} if classes is None else dict(enumerate(_names(classes), start=1))
     frame = None if image is None else frame_for_labels(image, numbers.shape, objects.name)
-    rows_columns = (-2, -1) if frame is None else frame.spatial_axes[-2:]
-    scale = tuple(float(objects.scale[axis]) for axis in rows_columns)
-    units = dict.fromkeys(str(objects.units[axis]) for axis in rows_columns)
+    axes = (range(numbers.ndim) if frame is None else frame.spatial_axes)[-3 if volume else -2 :]
     file = None if table_file is None else _new_file(table_file, "the table", ".csv")
-    table = measure(
+    table = measurement_table(
         numbers if frame is None else frame.engine_view(numbers),
         None if frame is None else frame.source.data,
         classes=known if frame is None or known is None else frame.engine_view(known),
-        scale=scale,
+        names=() if classes is None else _names(classes),
+        scale=[float(objects.scale[axis]) for axis in axes],
+        units=[str(objects.units[axis]) for axis in axes],
+        image_name=objects.name if image is None else image.name,
         channel_axis=None if frame is None else frame.source.channel_axis,
+        volume=volume,
     )
-    if names:
-        table.insert(2, "class name", [names.get(number, "") for number in table["class"]])
-    table["unit"] = " and ".join(units)
     if file is not None:
         with complete_or_absent(file) as partial:
             table.to_csv(partial, index=False)

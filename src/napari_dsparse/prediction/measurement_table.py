@@ -1,0 +1,54 @@
+"""Tables of objects as they are shown and saved: measurements beside names of image, classes and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_dsparse.prediction.measurements import measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def measurement_table(
+    objects: Any,
+    image: Any = None,
+    *,
+    classes: Any = None,
+    names: Sequence[str] = (),
+    scale: Sequence[float] | None = None,
+    units: Sequence[str] = (),
+    image_name: str | None = None,
+    channel_axis: int | Literal["auto"] | None = "auto",
+    volume: bool = False,
+    stop: Callable[[], bool] | None = None,
+) -> pd.DataFrame:
+    """Measure objects as `measure` does, and name what their numbers stand for.
+
+    Parameters
+    ----------
+    objects, image, classes, scale, channel_axis, volume, stop
+        As in `measure`.
+    names : sequence of str
+        Names of classes 1, 2, ...; they become the column ``class name``.
+    units : sequence of str
+        Unit of each axis that is measured: rows and columns, with `volume` planes before them. They become
+        the column ``unit``, the last one.
+    image_name : str, optional
+        It becomes the column ``image``, the first one.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    table = measure(
+        objects, image, classes=classes, scale=scale, channel_axis=channel_axis, volume=volume, stop=stop
+    )
+    if classes is not None and names:
+        known = dict(enumerate(names, start=1))
+        table.insert(2, "class name", [known.get(number, "") for number in table["class"]])
+    if image_name is not None:
+        table.insert(0, "image", image_name)
+    table["unit"] = " and ".join(dict.fromkeys(map(str, units)))
+    return table
