@@ -18,8 +18,8 @@ import tifffile
 from PIL import Image
 
 from napari_dsparse import load_model, samples
+from napari_dsparse.batch import results as batch_results
 from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
-from napari_dsparse.cli import results as cli_results
 from napari_dsparse.cli import train as cli_train
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor
@@ -338,7 +338,7 @@ def test_an_interrupted_prediction_goes_on_and_ends_with_the_same_bytes(
     pytest.importorskip("zarr")
     image = tmp_path / "large.png"
     Image.fromarray(np.tile(IMAGE, (2, 2, 1))).save(image)
-    monkeypatch.setattr(cli_results, "_WORTH_KEEPING", 0)
+    monkeypatch.setattr(batch_results, "_WORTH_KEEPING", 0)
 
     def command(out: str, *more: str) -> Any:
         (tmp_path / out).mkdir(exist_ok=True)
@@ -372,7 +372,7 @@ def test_without_resume_a_former_run_does_not_count_and_that_is_said(
     run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.tif")
-    monkeypatch.setattr(cli_results, "_WORTH_KEEPING", 0)
+    monkeypatch.setattr(batch_results, "_WORTH_KEEPING", 0)
     with monkeypatch.context() as patched:
         stopping_after(1, patched)
         assert run(*arguments, folder / "image.ome.tif").code == INTERRUPTED

@@ -12,9 +12,10 @@ import tifffile
 from bench.memory import _few_channels, write_image
 from tests.classifiers import classifier_for
 
+from napari_dsparse.batch import segmenter
 from napari_dsparse.classifier import DEFAULT_NETWORK
 from napari_dsparse.classifier import spec as specs
-from napari_dsparse.cli import main, predict
+from napari_dsparse.cli import main
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.machine.memory import MemoryNeeds
 from napari_dsparse.prediction import Predictor
@@ -47,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An image of four tiles in compressed parts, and a model of the default network's patch."""
     monkeypatch.setattr(specs, "_trunk", _few_channels)
     monkeypatch.setattr(specs, "FEATURES", 4)
-    monkeypatch.setattr(predict, "resident_memory", lambda: RESIDENT)
+    monkeypatch.setattr(segmenter, "resident_memory", lambda: RESIDENT)
     pixels = np.random.default_rng(0).normal(10, 3, (670, 700)).clip(0, 255).astype(np.uint8)
     tifffile.imwrite(tmp_path / "image.tif", pixels, tile=(64, 64), compression="zlib")
     save_classifier(classifier_for(network=DEFAULT_NETWORK), tmp_path / "model.safetensors")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from napari_dsparse.batch.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.cli.arguments import FORMATS
-from napari_dsparse.cli.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.export import SUFFIXES
 

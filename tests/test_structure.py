@@ -28,6 +28,7 @@ LAYERS = (
     ("network",),
     ("classifier",),
     ("training", "prediction", "files", "samples"),
+    ("batch",),
     ("model",),
     ("project",),
     ("__init__",),

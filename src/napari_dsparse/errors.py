@@ -39,3 +39,12 @@ class ProjectError(DsparseError):
 
 class ExportError(DsparseError):
     """A result cannot be written where or how it was asked for."""
+
+
+def sentence_of(error: BaseException) -> str:
+    """The reason for a failure, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"Not enough memory ({error}); close other programs or give a smaller image."
+    return " ".join(str(error).split())

@@ -15,6 +15,21 @@ class StopFlag(Protocol):
         """True if work should stop before its next piece."""
 
 
+class Stopped(Exception):  # noqa: N818 (no error: it was asked for)
+    """Work was told to stop, and has."""
+
+
+def never() -> bool:
+    """Never stops."""
+    return False
+
+
+def stop_if(stop: Callable[[], bool]) -> None:
+    """Raise `Stopped` if `stop` says so."""
+    if stop():
+        raise Stopped
+
+
 def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[], bool]:
     """A function that returns True to stop, from a flag or function; None never stops.
 
@@ -24,7 +39,7 @@ def as_stop_callable(stop: StopFlag | Callable[[], bool] | None) -> Callable[[],
         If it is neither.
     """
     if stop is None:
-        return lambda: False
+        return never
     if callable(stop):
         return stop
     if not callable(getattr(stop, "is_set", None)):

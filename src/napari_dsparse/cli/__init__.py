@@ -16,8 +16,8 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from napari_dsparse.cli.arguments import build_parser
-from napari_dsparse.cli.report import Report, sentence_of
-from napari_dsparse.errors import DsparseError
+from napari_dsparse.cli.report import Report
+from napari_dsparse.errors import DsparseError, sentence_of
 
 __all__ = ["main"]
 

@@ -7,12 +7,15 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from napari_dsparse.cli.combinations import check_predict, check_train
 from napari_dsparse.cli.object_arguments import add_object_arguments
 from napari_dsparse.cli.report import failure_line
 from napari_dsparse.machine.memory import parse_size
+
+if TYPE_CHECKING:
+    from napari_dsparse.batch.inputs import ChannelAxis
 
 PROGRAM = "napari-dsparse"
 
@@ -21,8 +24,6 @@ FORMATS = ("ome-tiff", "ome-zarr", "png", "geojson", "imagej-roi", "coco")
 
 #: Default folder of ``demo``.
 DEMO_FOLDER = "demo-output"
-
-ChannelAxis = int | Literal["auto"] | None
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from napari_dsparse.batch.inputs import InputImage
+from napari_dsparse.batch.outputs import Outputs, check_writable
+from napari_dsparse.batch.results import write
 from napari_dsparse.cli.display import why_no_window
-from napari_dsparse.cli.inputs import InputImage
 from napari_dsparse.cli.learning import learning_line, say_record
-from napari_dsparse.cli.outputs import Outputs, check_writable
 from napari_dsparse.cli.overlay import draw_overlay
+from napari_dsparse.cli.progress import Progress
 from napari_dsparse.cli.report import Report
-from napari_dsparse.cli.results import segment, write
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images import resolve_image
 from napari_dsparse.machine.devices import pick_device
-from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction import Predictor, predict_image
 from napari_dsparse.samples import Sample, load
 from napari_dsparse.samples.scores import class_iou
 from napari_dsparse.training import train_classifier
@@ -75,7 +76,9 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     )
     say_record(report, classifier)
     predicting = time.perf_counter()
-    prediction = segment(Predictor(classifier, device), image, report)
+    prediction = predict_image(
+        Predictor(classifier, device), image.source, progress=Progress(report).of(image)
+    )
     predict_seconds = time.perf_counter() - predicting
     scores = class_iou(prediction.labels, sample.truth, sample.strokes)
     report.say(

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from napari_dsparse.cli.inputs import InputImage
+from napari_dsparse.batch.inputs import InputImage
+from napari_dsparse.batch.pace import Stopwatch, duration
 from napari_dsparse.cli.report import Report
 
 
@@ -23,32 +24,20 @@ class Progress:
     def __init__(self, report: Report, images: int = 1) -> None:
         self._report = report
         self._images = images
-        self._started = time.monotonic()
+        self._watch = Stopwatch(images, time.monotonic())
 
     def of(self, image: InputImage, number: int = 0) -> Callable[[float], None]:
         """A function of the share that is done of image `number`, counted from 0, which shows it."""
-        megapixels = math.prod(image.source.shape) / 1e6
+        self._watch.begin(number, math.prod(image.source.shape) / 1e6)
         place = f"{number + 1} of {self._images}, " if self._images > 1 else ""
-        first: tuple[float, float] | None = None
 
         def show(share: float) -> None:
-            nonlocal first
-            now = time.monotonic()
+            pace = self._watch.at(time.monotonic(), share)
             line = f"Segmenting {place}{image.source.name}: {int(100 * share)} %"
-            if first is None:
-                first = now, share
-            elif share > first[1] and now > first[0]:
-                rate = (share - first[1]) / (now - first[0])
-                line += f", {megapixels * rate:.2f} MP/s, {_duration((1 - share) / rate)} left"
-            done = (number + share) / self._images
-            if number:  # one image tells little of the others
-                line += f"; {_duration((now - self._started) * (1 - done) / done)} left for all"
-            self._report.progress(line, done)
+            if pace.megapixels_per_second is not None and pace.seconds_left is not None:
+                line += f", {pace.megapixels_per_second:.2f} MP/s, {duration(pace.seconds_left)} left"
+            if pace.seconds_left_of_all is not None:
+                line += f"; {duration(pace.seconds_left_of_all)} left for all"
+            self._report.progress(line, pace.of_all)
 
         return show
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from napari_dsparse.cli.inputs import InputImage, WantedImage, read_input
+from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.project import Project

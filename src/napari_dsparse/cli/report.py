@@ -133,15 +133,6 @@ class Report:
             self._width = 0
 
 
-def sentence_of(error: BaseException) -> str:
-    """The reason for a failure, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    if isinstance(error, MemoryError):
-        return f"Not enough memory ({error}); close other programs or give a smaller image."
-    return " ".join(str(error).split())
-
-
 def failure_line(command: str | None, sentence: str) -> str:
     """The closing JSON of a command that failed before it began."""
     return _line({"command": command, "ok": False, "error": sentence, "outputs": []})

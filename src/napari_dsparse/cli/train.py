@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from napari_dsparse.batch.inputs import read_input
+from napari_dsparse.batch.outputs import check_writable
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
-from napari_dsparse.cli.inputs import read_input
 from napari_dsparse.cli.learning import learning_line, save_or_rescue, say_record
-from napari_dsparse.cli.outputs import check_writable
 from napari_dsparse.cli.projects import open_project, remarks_on_moves
 from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import ExportError, LabelsError

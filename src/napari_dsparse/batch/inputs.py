@@ -1,17 +1,19 @@
-"""Files named on the command line, as the engine reads them."""
+"""Files that a user names, as the engine reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
-from napari_dsparse.cli.arguments import ChannelAxis
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.images.reading import Expected, ImageFile, read_image
 
 T = TypeVar("T")
+
+#: As a user gives it; "auto" takes it from the file or, where that does not say, from what is expected.
+ChannelAxis: TypeAlias = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +34,8 @@ class InputImage:
         Which of the file's images this is, from 0.
     remarks : tuple of str
         What the user should know of how the file was read, a sentence each.
+    in_file : bool
+        False for an image that is in memory: `path` is just its name.
     """
 
     path: Path
@@ -41,6 +45,7 @@ class InputImage:
     axes: str | None = None
     series: int = 0
     remarks: tuple[str, ...] = ()
+    in_file: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,6 @@ def read_input(
     ----------
     path : Path
     channel_axis : int, None or "auto"
-        As the user gave it; "auto" takes it from the file or, where that does not say, from what is expected.
     labels_shape : sequence of int, optional
         Shape of the labels that belong to the image.
     expected : Expected, optional

@@ -33,13 +33,18 @@ _LEAST_OF_LABELS, _LEAST_OF_MAPS = 0.01, 0.25
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Final paths of the results for one image; None = not requested."""
+    """Final paths of the results for one image; None = not requested.
+
+    Labels always have a name, from which that of unfinished work is made; `with_labels` says whether they are
+    to be written.
+    """
 
     labels: Path
     probabilities: Path | None = None
     uncertainty: Path | None = None
     objects: Path | None = None
     measurements: Path | None = None
+    with_labels: bool = True
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -50,7 +55,7 @@ class Outputs:
     def images(self) -> dict[str, Path]:
         """Paths of what has pixels or regions, by the name of the result."""
         named = {
-            "labels": self.labels,
+            "labels": self.labels if self.with_labels else None,
             "probabilities": self.probabilities,
             "uncertainty": self.uncertainty,
             "objects": self.objects,
@@ -67,6 +72,7 @@ def plan_outputs(
     uncertainty: bool,
     objects: bool = False,
     measurements: bool = False,
+    labels: bool = True,
 ) -> tuple[Outputs, ...]:
     """Names of the results, one entry per image.
 
@@ -92,7 +98,7 @@ def plan_outputs(
     if named is None:
         suffix = SUFFIXES[chosen_format or "ome-tiff"][0]
         bases = [folder / _stem(image) for image in images]
-        labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
+        named_labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
     else:
         if chosen_format not in (None, named):
             raise ExportError(
@@ -101,7 +107,7 @@ def plan_outputs(
         if len(images) > 1:
             raise ExportError(f"{len(images)} images cannot go into the one file {output}; name a folder.")
         bases = [folder.with_name(_stem(folder))]
-        labels = [folder]
+        named_labels = [folder]
     chosen = named or chosen_format or "ome-tiff"
     maps = SUFFIXES["ome-tiff" if chosen in LABELS_ONLY else chosen][0]
     numbered = SUFFIXES["ome-tiff" if chosen == "png" else chosen][0]
@@ -112,8 +118,9 @@ def plan_outputs(
             base.with_name(f"{base.name}_uncertainty{maps}") if uncertainty else None,
             base.with_name(f"{base.name}_objects{numbered}") if objects else None,
             base.with_name(f"{base.name}_measurements.csv") if measurements else None,
+            labels,
         )
-        for base, label in zip(bases, labels, strict=True)
+        for base, label in zip(bases, named_labels, strict=True)
     )
     every = [path for outputs in planned for path in outputs.paths]
     twice = next((path for path, count in Counter(every).items() if count > 1), None)
@@ -123,9 +130,16 @@ def plan_outputs(
 
 
 def check_writable(
-    outputs: Sequence[Path], inputs: Sequence[Path], *, overwrite: bool, make_parents: bool = False
+    outputs: Sequence[Path],
+    inputs: Sequence[Path],
+    *,
+    overwrite: bool,
+    make_parents: bool = False,
+    allow: str = "pass --overwrite",
 ) -> None:
     """Refuse, before anything is computed, what would be refused at the end.
+
+    `allow` says what allows a file to be replaced.
 
     Raises
     ------
@@ -138,7 +152,7 @@ def check_writable(
         if path.resolve() in read:
             raise ExportError(f"Output {path} is one of the inputs; choose another name.")
         if os.path.lexists(path) and not overwrite:
-            raise ExportError(f"Output {path} exists; choose another name or pass --overwrite.")
+            raise ExportError(f"Output {path} exists; choose another name or {allow}.")
         if not make_parents and not path.parent.is_dir():
             raise ExportError(f"Folder {path.parent} does not exist; make it or choose another one.")
         try_target(path)
