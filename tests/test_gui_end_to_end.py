@@ -316,19 +316,6 @@ def test_a_users_layer_of_the_results_name_is_left_alone(desk: Callable[..., Des
     assert (mine.data == 7).all()
 
 
-def test_correcting_a_result_by_hand_makes_it_the_users(desk: Callable[..., Desk]) -> None:
-    at = desk(Image(two_textures(), name="textures"))
-    train_on_textures(at)
-    result = at.layer("textures segmentation")
-    at.paint(result, 3 - int(result.data[10, 10]), (10.0, 10.0), (20.0, 20.0))
-    kept = result.data.copy()
-    assert "yours now" in at.status
-    at.click("predict_button")
-    at.wait(lambda: at.session.complete)
-    np.testing.assert_array_equal(result.data, kept)
-    assert at.has_layer("textures segmentation [1]")
-
-
 def test_a_segmentation_that_was_removed_comes_back_whole(
     desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -238,20 +238,6 @@ def test_a_segmentation_that_is_removed_while_it_is_made_is_given_up() -> None:
     assert not world.asked(msg.ExportJob)
 
 
-def test_a_segmentation_that_is_painted_on_while_it_is_made_begins_anew() -> None:
-    world = trained()
-    world.tell(ev.ExportPressed(Path("out.tif"), False))
-    first = world.asked(msg.PredictionJob)[-1]
-    world.tell(ev.SegmentationTaken("grey segmentation"))
-    second = world.asked(msg.PredictionJob)[-1]
-    assert second.whole
-    assert second is not first
-    assert not second.done
-    world.settle()
-    assert world.state.complete
-    assert len(world.asked(msg.ExportJob)) == 1
-
-
 @pytest.mark.parametrize("kind", ["spot", "tile", "failure", "end"])
 def test_answers_about_an_image_that_was_left_are_dropped(kind: str) -> None:
     world = trained("stack")
@@ -439,7 +425,7 @@ NAMES = st.sampled_from(sorted(SOURCES))
 LABELS = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 PLAIN = st.sampled_from([
     ev.TrainPressed(), ev.StopPressed(), ev.ResetPressed(), ev.WholePressed(), ev.CancelPressed(),
-    ev.SegmentationRemoved(), ev.SegmentationTaken("it"), ev.NextSpotPressed(), ev.WindowHidden(),
+    ev.SegmentationRemoved(), ev.NextSpotPressed(), ev.WindowHidden(),
     ev.ExportPressed(Path("out.tif"), False), ev.SaveModelPressed(Path("m.safetensors"), False),
     ev.LoadModelPressed(Path("m.safetensors")), ev.ImageLeft(), ev.ImageLeft("It cannot be read."),
     ev.StrokesLeft(), ev.StrokesLeft("It does not fit."), ev.DeviceChosen("cpu"),

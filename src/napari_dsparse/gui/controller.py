@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, next_class
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.class_editor import ClassEditor
 from napari_dsparse.gui.garbage import CollectorHold
+from napari_dsparse.gui.layers.brush import BrushSize
 from napari_dsparse.gui.layers.exporting import labels_to_export
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.overlay import Overlay
+from napari_dsparse.gui.layers.paint_history import paint_step
 from napari_dsparse.gui.layers.result_layers import ResultLayers
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
-from napari_dsparse.gui.layers.strokes_layer import new_strokes_layer
+from napari_dsparse.gui.layers.strokes_layer import ClassKeys, new_strokes_layer, take_brush
 from napari_dsparse.gui.layers.view_watch import ViewWatch
 from napari_dsparse.gui.layers.viewer import center_on, field_of_view
 from napari_dsparse.gui.relay import EventRelay
@@ -48,12 +52,17 @@ class Controller(QObject):
 
     #: The new `LiveState`.
     changed = Signal(object)
+    #: Paint on the segmentation needs a strokes layer to count on, and there is none.
+    strokes_missing = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.frame: ImageFrame | None = None
         self.strokes = StrokesBinding(viewer, self)
         self.editor = ClassEditor(self.strokes, lambda: self.state, self.send)
+        self.overlay = Overlay(self)
+        self._brush = BrushSize(viewer, self)
+        self._class_keys = ClassKeys(self.strokes.pick_class)
         self._viewer = viewer
         self._results: ResultLayers | None = None
         self._keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
@@ -98,9 +107,11 @@ class Controller(QObject):
         except DsparseError as error:
             self.send(ev.ImageLeft(str(error)))
             return
-        self._results = ResultLayers(self._viewer, layer, self.frame, self)
+        self._results = ResultLayers(self._viewer, layer, self.frame, self.overlay, self)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
-        self._results.taken.connect(lambda name: self.send(ev.SegmentationTaken(name)))
+        self._results.replaced.connect(self._bind_keys)
+        self._results.corrections.tool_taken.connect(self._on_tool)
+        self._results.corrections.painted.connect(self._on_correction)
         key = self.number_of(layer), choice.axis
         view = field_of_view(self._viewer, self.frame, None)
         self.send(ev.ImageChosen(key, layer.name, self.frame.source, view))
@@ -123,7 +134,7 @@ class Controller(QObject):
         frame = self.frame
         if layer is not None and layer is self.strokes.layer:
             return
-        self.strokes.release()
+        self._leave_strokes()
         if layer is None or frame is None:
             self.send(ev.StrokesLeft())
             return
@@ -133,6 +144,8 @@ class Controller(QObject):
             self.send(ev.StrokesLeft(str(error)))
             return
         self.send(self.strokes.bind(layer, frame))
+        self._brush.watch(layer, frame)
+        self._bind_keys()
 
     def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> Labels | None:
         """Make a strokes layer for the image and choose it; None without an image.
@@ -172,6 +185,36 @@ class Controller(QObject):
         self.set_classes((*classes, next_class(classes)))
         self.strokes.pick_class(len(classes) + 1)
 
+    # -- paint on the segmentation --------------------------------------------------------------------------
+
+    def _strokes_to_paint_on(self) -> Labels | None:
+        if self.strokes.layer is None:
+            self.strokes_missing.emit()
+        return self.strokes.layer
+
+    def _on_tool(self, mode: str) -> None:
+        """A painting tool taken on the segmentation is one for the strokes, of the class that is chosen."""
+        layer = self._strokes_to_paint_on()
+        if layer is None:
+            return
+        if mode == "fill":
+            if self._results is not None and (segmentation := self._results.segmentation) is not None:
+                segmentation.selected_label = layer.selected_label
+        else:
+            self._viewer.layers.selection.active = layer
+            layer.mode = mode
+
+    def _on_correction(self, places: npt.NDArray[np.intp], numbers: npt.NDArray[Any]) -> None:
+        """Paint on the segmentation is a stroke: of the same pixels, and undone like one."""
+        layer = self._strokes_to_paint_on()
+        if layer is None:
+            return
+        after = np.array(layer.data)
+        after.flat[places] = numbers
+        paint_step(layer, after)
+        layer.mode = "paint"  # the bucket in hand would flood what is not painted
+        take_brush(self._viewer, layer)
+
     # -- files and the end ----------------------------------------------------------------------------------
 
     def load_model(self, path: Path) -> None:
@@ -192,8 +235,19 @@ class Controller(QObject):
         self._workers.shutdown()
         self._collector.release()
 
-    def _leave_image(self) -> None:
+    def _leave_strokes(self) -> None:
         self.strokes.release()
+        self._brush.watch(None, None)
+        self._class_keys.bind(())
+
+    def _bind_keys(self) -> None:
+        """Let the number keys choose classes on strokes, image and segmentation alike."""
+        if self.strokes.layer is not None and self._results is not None:
+            layers = (self.strokes.layer, self._results.image, self._results.segmentation)
+            self._class_keys.bind([layer for layer in layers if layer is not None])
+
+    def _leave_image(self) -> None:
+        self._leave_strokes()
         self.frame = None
         if self._results is not None:
             self._results.close()
@@ -212,6 +266,7 @@ class Controller(QObject):
         return None if self._results is None else self._results.segmentation
 
     def _on_view_changed(self) -> None:
+        self._brush.fit()
         view = self._view()
         if view is not None:
             self._loop.handle(ev.ViewChanged(view))

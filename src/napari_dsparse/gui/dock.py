@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.controller import Controller
+from napari_dsparse.gui.dock_title import DockTitle
 from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
     MODEL_FILTER,
@@ -24,6 +25,7 @@ from napari_dsparse.gui.layers.exporting import (
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
+from napari_dsparse.gui.overlay_desk import OverlayDesk
 from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
@@ -81,6 +83,7 @@ class SegmentationDock(QWidget):
 
         self.study = StudyDesk(self)
         self.projects = ProjectDesk(self, self.study.study, self.study.pick)
+        self.overlay = OverlayDesk(self)
         self._connect()
         self.controller.changed.connect(self._render)
         self.viewer.events.theme.connect(self._on_theme)
@@ -198,6 +201,7 @@ class SegmentationDock(QWidget):
         panel.channels_combo.currentIndexChanged.connect(self._choose_channels)
         panel.labels_combo.currentIndexChanged.connect(self._on_strokes_picked)
         panel.new_labels_button.clicked.connect(self._on_new_pressed)
+        controller.strokes_missing.connect(self._on_new_pressed)
         panel.class_table.edited.connect(controller.editor.change)
         self.class_actions = ClassActions(panel, controller, self)
         panel.class_table.picked.connect(self._on_class_picked)
@@ -340,6 +344,7 @@ class SegmentationDock(QWidget):
         self._closed = True
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
+        self.overlay.shutdown()
         self.controller.shutdown()
         self.projects.shutdown()
 
@@ -348,6 +353,8 @@ class SegmentationDock(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
+                if isinstance(around := self.parent(), QDockWidget):
+                    self._title = DockTitle(around)
             elif self._docked:
                 self.shutdown()
         return bool(super().event(event))

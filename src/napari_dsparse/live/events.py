@@ -240,13 +240,6 @@ class SegmentationRemoved:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentationTaken:
-    """The user painted on the segmentation layer of this name, so it is theirs."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class NextSpotPressed:
     """Go where a stroke would help most."""
 
@@ -339,7 +332,6 @@ UserEvent: TypeAlias = (
     | MapsWanted
     | ExposureMatched
     | SegmentationRemoved
-    | SegmentationTaken
     | NextSpotPressed
     | RestOver
     | ExportPressed

@@ -116,8 +116,6 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             segmenting.match_exposure(turn, event.matched)
         case ev.SegmentationRemoved():
             segmenting.on_segmentation_removed(turn)
-        case ev.SegmentationTaken():
-            segmenting.on_segmentation_taken(turn, event.name)
         case ev.NextSpotPressed():
             segmenting.next_spot(turn)
         case ev.RestOver():

@@ -228,18 +228,6 @@ def on_segmentation_removed(turn: Turn) -> None:
         turn.set(note="The segmentation layer is gone; press Segment whole image for a new one.")
 
 
-def on_segmentation_taken(turn: Turn, name: str) -> None:
-    """The user painted on the layer: results go to a new one, which lacks what was done."""
-    running = turn.state.whole is not None and not turn.state.whole_due
-    forget_tiles(turn)
-    turn.set(sketch_due=True)
-    if running:
-        turn.do(StopPredicting(turn.state.jobs))
-        turn.set(whole=WholeImage())
-        _submit(turn, whole=True)
-    turn.set(note=f"You painted on '{name}', so it is yours now; new results go to a new layer.")
-
-
 # -- the predictor's answers --------------------------------------------------------------------------------
 
 

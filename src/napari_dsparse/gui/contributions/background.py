@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QLabel, QLayout, QProgressBar
 
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.relay import EventRelay
-from napari_dsparse.gui.widgets.status_label import StatusLabel
+from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 
 #: Keywords that a function may take and no form shows.
 _CONTROLS = ("progress", "stop")
@@ -136,7 +136,7 @@ class FormWork(QObject):
             field.native.setObjectName(field.name)
         layout = form.native.layout()
         layout.addWidget(self.bar)
-        layout.addWidget(self.status)
+        layout.addWidget(StatusPlace(self.status))
         self.bar.hide()
         form.called.connect(self._on_called)
         form.native.destroyed.connect(self._stop.set)

@@ -38,7 +38,8 @@ from napari_dsparse.gui.layers.image_frame import (
     frame_for_labels,
     placement_of,
 )
-from napari_dsparse.gui.layers.result_layers import SEGMENTATION_OPACITY, UNCERTAINTY_LOOK
+from napari_dsparse.gui.layers.overlay import SEGMENTATION_OPACITY
+from napari_dsparse.gui.layers.result_layers import UNCERTAINTY_LOOK
 from napari_dsparse.gui.layers.viewer import METADATA_KEY
 from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +20,14 @@ CLASS_COLUMN = "class"
 PROBABILITY_OPACITY = 0.5
 
 
-def class_colormap(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
-    """Label i + 1 in the colour of class i; everything else see-through."""
+def class_colormap(classes: Sequence[ClassInfo], hidden: Collection[int] = ()) -> DirectLabelColormap:
+    """Label i + 1 in the colour of class i; everything else, and the labels in `hidden`, see-through."""
     from napari.utils.colormaps import DirectLabelColormap
 
     colors: dict[int | None, Any] = {None: np.zeros(4), 0: np.zeros(4)}
     colors |= {
-        number: (*(part / 255 for part in info.rgb), 1.0) for number, info in enumerate(classes, start=1)
+        number: (*(part / 255 for part in info.rgb), 0.0 if number in hidden else 1.0)
+        for number, info in enumerate(classes, start=1)
     }
     return DirectLabelColormap(color_dict=colors)
 
@@ -57,10 +58,10 @@ def class_features(classes: Sequence[ClassInfo]) -> dict[str, list[Any]]:
     }
 
 
-def show_classes(layer: Labels, classes: Sequence[ClassInfo]) -> None:
-    """Give `layer` the names and colours of `classes`."""
+def show_classes(layer: Labels, classes: Sequence[ClassInfo], *, hidden: Collection[int] = ()) -> None:
+    """Give `layer` the names and colours of `classes`; labels in `hidden` are see-through."""
     layer.features = class_features(classes)
-    layer.colormap = class_colormap(classes)
+    layer.colormap = class_colormap(classes, hidden)
 
 
 def classes_of(layer: Labels) -> tuple[ClassInfo, ...]:
@@ -79,6 +80,9 @@ def _class_on(layer: Labels, number: int, name: str | None) -> ClassInfo:
     usual = default_class(number)
     color = layer.get_color(number)
     visible = color is not None and float(color[3]) > 0
+    if not visible and name is not None:  # a class that is hidden keeps its colour
+        color = getattr(layer.colormap, "color_dict", {}).get(number)
+        visible = color is not None
     return ClassInfo(name or usual.name, hex_color(color) if visible else usual.color)
 
 

@@ -13,8 +13,10 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.gui.layers.class_look import probability_colormap, probability_look, show_classes
+from napari_dsparse.gui.layers.class_look import probability_colormap, probability_look
+from napari_dsparse.gui.layers.corrections import Corrections
 from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.viewer import (
     disown,
     in_viewer,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels, Layer
 
-#: Opacity of the segmentation.
-SEGMENTATION_OPACITY = 0.4
 #: Key of the uncertainty map, where probability maps have the number of their class.
 UNCERTAINTY = 0
 #: Look of the uncertainty map; certain pixels leave the image as it is.
@@ -49,21 +49,32 @@ class ResultLayers(QObject):
     image_layer : Image
         Names the results, which go right above it.
     frame : ImageFrame
+    overlay : Overlay
+        The look of the results.
     parent : QObject
     """
 
-    #: The user painted on the segmentation: it is theirs now, and the next result makes a new layer.
-    taken = Signal(str)
+    #: There is another segmentation layer, or none any more.
+    replaced = Signal()
     #: The user removed the segmentation.
     removed = Signal()
 
     def __init__(
-        self, viewer: Viewer, image_layer: Image, frame: ImageFrame, parent: QObject | None = None
+        self,
+        viewer: Viewer,
+        image_layer: Image,
+        frame: ImageFrame,
+        overlay: Overlay,
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._image = image_layer
+        #: The layer of the image.
+        self.image = image_layer
         self._frame = frame
+        self._overlay = overlay
+        #: What the user does to the segmentation, which counts for the strokes.
+        self.corrections = Corrections(self)
         self._segmentation: Labels | None = None
         self._maps: dict[int, Image] = {}  # by number of the class; uncertainty under one of its own
         self._map_colors: dict[int, str] = {}  # of the classes whose maps are shown, as it was last set
@@ -89,6 +100,7 @@ class ResultLayers(QObject):
 
     def show_tile(self, done: TileDone) -> None:
         """Put a tile where it belongs, making the layers it needs."""
+        self.corrections.flush()
         layer = self._segmentation_for(done.classes)
         if len(done.classes) > len(self._classes):
             self.show_classes(done.classes)
@@ -106,8 +118,8 @@ class ResultLayers(QObject):
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Show new class names and colours on the segmentation and on the probabilities."""
         self._classes = tuple(classes)
-        if (layer := self.segmentation) is not None:
-            show_classes(layer, classes)
+        if self.segmentation is not None:
+            self._overlay.show_classes(classes)
         for number, info in enumerate(classes, start=1):
             shown = self._maps.get(number)
             if shown is None or not in_viewer(self._viewer, shown):
@@ -162,6 +174,7 @@ class ResultLayers(QObject):
         self._redraw.stop()
         self._stale.clear()
         self._let_go()
+        self._overlay.clear()
         self._maps.clear()
         self._viewer.layers.events.removed.disconnect(self._on_removed)
 
@@ -175,7 +188,7 @@ class ResultLayers(QObject):
         if layer is not None and layer.data.dtype == dtype:
             return layer
         self._let_go()
-        name = f"{self._image.name} segmentation"
+        name = f"{self.image.name} segmentation"
         found = self._ours(Labels, name, "segmentation")
         if found is not None and found.data.dtype == dtype and isinstance(found.data, np.ndarray):
             layer = found
@@ -183,28 +196,26 @@ class ResultLayers(QObject):
             if found is not None:
                 disown(found)
             data = np.zeros(self._frame.layer_shape, dtype)
-            layer = Labels(data, name=name, opacity=SEGMENTATION_OPACITY, **self._frame.placement)
+            layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
             self._add(layer, "segmentation")
         self._segmentation = layer
+        self._overlay.take(layer)
         self.show_classes(classes)
-        layer.events.paint.connect(self._on_paint)
+        self.corrections.watch(layer)
+        self.replaced.emit()
         return layer
 
-    def _on_paint(self, event: Any = None) -> None:
-        layer = self._segmentation
-        if layer is not None:
-            disown(layer)
-            self._let_go()
-            self.taken.emit(layer.name)
-
     def _on_removed(self, event: Any) -> None:
+        self._overlay.leave(unwrapped(event.value))
         if self._segmentation is not None and unwrapped(event.value) is self._segmentation:
             self._let_go()
+            self.replaced.emit()
             self.removed.emit()
 
     def _let_go(self) -> None:
         if self._segmentation is not None:
-            self._segmentation.events.paint.disconnect(self._on_paint)
+            self.corrections.watch(None)
+            self._overlay.leave(self._segmentation)
             self._segmentation = None
 
     def _redraw_part(self, layer: Labels, index: tuple[int | slice, ...], labels: npt.NDArray[Any]) -> None:
@@ -252,10 +263,11 @@ class ResultLayers(QObject):
         if info is not None:
             self._map_colors[number] = info.color
         self._maps[number] = layer
+        self._overlay.cover(layer)
         return layer
 
     def _map_name(self, info: ClassInfo | None) -> str:
-        return f"{self._image.name} {'uncertainty' if info is None else f'probability {info.name}'}"
+        return f"{self.image.name} {'uncertainty' if info is None else f'probability {info.name}'}"
 
     # -- both -----------------------------------------------------------------------------------------------
 
@@ -273,7 +285,7 @@ class ResultLayers(QObject):
         layers = self._viewer.layers
         selected = [unwrapped(one) for one in layers.selection]
         active = unwrapped(layers.selection.active)
-        place = next((i for i, one in enumerate(layers) if unwrapped(one) is self._image), len(layers) - 1)
+        place = next((i for i, one in enumerate(layers) if unwrapped(one) is self.image), len(layers) - 1)
         layers.insert(place + 1, layer)
         layers.selection = set(selected)
         layers.selection.active = active

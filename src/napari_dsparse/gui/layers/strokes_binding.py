@@ -1,4 +1,4 @@
-"""Connection of the dock to the strokes layer: paint, brush, keys, names and colours."""
+"""Connection of the dock to the strokes layer: paint, brush, names and colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import classes_of, more_classes, show_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.paint_watch import PaintWatch
-from napari_dsparse.gui.layers.strokes_layer import ClassKeys, explain_keys, take_brush
+from napari_dsparse.gui.layers.strokes_layer import explain_keys, take_brush
 from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.live.events import StrokesChosen
 from napari_dsparse.live.trainer_thread import MOST_CLASSES
@@ -44,14 +44,12 @@ class StrokesBinding(QObject):
         self._classes = 0
         self._watch = PaintWatch(self)
         self._watch.changed.connect(self._on_paint)
-        self._keys = ClassKeys(self.pick_class)
 
     def bind(self, layer: Labels, frame: ImageFrame) -> StrokesChosen:
         """Watch `layer`, which lies on the pixels of `frame`, and no other; returns its contents."""
         self.release()
         self.layer, self._frame = layer, frame
         self._watch.watch(layer)
-        self._keys.bind(layer)
         layer.events.selected_label.connect(self._on_brush)
         layer.events.mode.connect(self._on_mode, position="last")  # napari's own help text comes first
         self._on_mode()
@@ -71,7 +69,6 @@ class StrokesBinding(QObject):
             self.layer.events.mode.disconnect(self._on_mode)
         self.layer = self._frame = None
         self._watch.watch(None)
-        self._keys.bind(None)
 
     def copy(self) -> npt.NDArray[Any] | None:
         """A copy of all labels as they are; None without a layer."""

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.gui.layers.brush import brush_size_for
 from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from napari import Viewer
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
     from napari_dsparse.gui.layers.image_frame import ImageFrame
 
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 KEYED_CLASSES = 9
 #: Tools of a Labels layer that paint the selected label.
 PAINTING_MODES = ("paint", "fill", "polygon")
-#: The tools' letters, which stay napari's own.
-TOOL_KEYS = {
-    "paint": "<P> paint",
-    "erase": "<E> erase",
-    "fill": "<F> fill",
-    "pick": "<L> pick",
-    "pan_zoom": "<Z> move",
+#: The tools, by napari's name of the action whose key takes them.
+TOOLS = {
+    "paint": ("napari:activate_labels_paint_mode", "paint"),
+    "erase": ("napari:activate_labels_erase_mode", "erase"),
+    "fill": ("napari:activate_labels_fill_mode", "fill"),
+    "pick": ("napari:activate_labels_picker_mode", "pick"),
+    "pan_zoom": ("napari:activate_labels_pan_zoom_mode", "move"),
 }
 #: Strokes stand out over the segmentation.
 STROKES_OPACITY = 0.9
@@ -54,39 +55,49 @@ def new_strokes_layer(
     )
     show_classes(layer, classes)
     mark_ours(layer, "strokes")
+    layer.brush_size = brush_size_for(frame)
     viewer.add_layer(layer)
-    take_brush(viewer, layer, brush_size_for(frame))
+    take_brush(viewer, layer)
     return layer
 
 
-def take_brush(viewer: Viewer, layer: Labels, size: int | None = None) -> None:
+def take_brush(viewer: Viewer, layer: Labels) -> None:
     """Make `layer` active, with a painting tool selected: the present one if it paints, else the brush."""
     viewer.layers.selection.active = layer
     layer.selected_label = max(1, layer.selected_label)
     if str(layer.mode) not in PAINTING_MODES:
         layer.mode = "paint"
-    if size is not None:
-        layer.brush_size = size
 
 
 def explain_keys(viewer: Viewer, layer: Labels) -> None:
     """Show in napari's status bar the keys of this layer, where 1 to 9 choose classes."""
-    others = [words for mode, words in TOOL_KEYS.items() if mode != str(layer.mode)]
-    layer.help = f"use <1> to <{KEYED_CLASSES}> to choose a class, {', '.join(others)}"
+    others = [words for mode, words in tool_keys().items() if mode != str(layer.mode)]
+    layer.help = ", ".join([f"use <1> to <{KEYED_CLASSES}> to choose a class", *others])
     if unwrapped(viewer.layers.selection.active) is layer:
         viewer.help = layer.help
 
 
-def brush_size_for(frame: ImageFrame) -> int:
-    """A brush of about half a percent of the image, in pixels: thin strokes say more than blots."""
-    return int(np.clip(round(min(frame.source.shape[-2:]) / 200), 3, 10))
+def tool_keys() -> dict[str, str]:
+    """By tool, the key that takes it in napari's present settings, and its name; none for a tool without.
+
+    Digits are no keys of tools on a strokes layer.
+    """
+    from napari.settings import get_settings
+
+    shortcuts = get_settings().shortcuts.shortcuts
+    found = {}
+    for mode, (action, words) in TOOLS.items():
+        keys = [str(key) for key in shortcuts.get(action, ())]
+        key = next((key for key in keys if not key.isdigit()), None)
+        if key is not None:
+            found[mode] = f"<{key}> {words}"
+    return found
 
 
 class ClassKeys:
-    """The keys 1 to 9 pick the class to paint while the strokes layer is the active one.
+    """The keys 1 to 9 pick the class to paint while the strokes, their image or its segmentation is active.
 
-    On that layer they take the place of napari's number keys for its tools, which keep their letters
-    (P paint, E erase, F fill, L pick, Z move).
+    There they take the place of napari's number keys for tools, which keep their letters.
 
     Parameters
     ----------
@@ -96,19 +107,19 @@ class ClassKeys:
 
     def __init__(self, pick: Callable[[int], None]) -> None:
         self._pick = pick
-        self._layer: Labels | None = None
+        self._layers: list[Layer] = []
 
-    def bind(self, layer: Labels | None) -> None:
-        """Bind the keys on `layer`, and free them on the one before."""
+    def bind(self, layers: Sequence[Layer]) -> None:
+        """Bind the keys on `layers`, and free them on those before."""
         for number in range(1, KEYED_CLASSES + 1):
-            if self._layer is not None:
-                self._layer.bind_key(str(number), None)
-            if layer is not None:
+            for layer in self._layers:
+                layer.bind_key(str(number), None)
+            for layer in layers:
                 layer.bind_key(str(number), self._picker(number), overwrite=True)
-        self._layer = layer
+        self._layers = list(layers)
 
-    def _picker(self, number: int) -> Callable[[Labels], None]:
-        def pick_class(layer: Labels) -> None:
+    def _picker(self, number: int) -> Callable[[Layer], None]:
+        def pick_class(layer: Layer) -> None:
             self._pick(number)
 
         return pick_class

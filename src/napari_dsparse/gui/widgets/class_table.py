@@ -34,7 +34,8 @@ class ClassTable(QTableWidget):
     """Names, colours and paint of the classes, and their expected accuracy.
 
     Click a row to paint that class, double-click its name to rename it, double-click its colour to change it;
-    a right click offers the rest. Alt+Up and Alt+Down move a class, Delete removes it, Ctrl+Z undoes an edit.
+    a right click offers the rest. Once Tab has led the focus here, Alt+Up and Alt+Down move a class, Delete
+    removes it, Ctrl+Z undoes an edit.
     """
 
     #: The user renamed or recoloured a class: the new tuple of `ClassInfo`.
@@ -225,6 +226,12 @@ class ClassTable(QTableWidget):
             self.undo_wanted.emit()
         elif len(text) == 1 and text in "123456789" and int(text) <= self.rowCount():
             self.picked.emit(int(text))
+        elif (
+            len(text) == 1
+            and text.isprintable()
+            and not event.modifiers() & ~Qt.KeyboardModifier.ShiftModifier
+        ):
+            event.ignore()  # a letter is for the canvas, not for finding a row
         else:
             super().keyPressEvent(event)
 

@@ -14,17 +14,19 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
+    QSlider,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
+from napari_dsparse.gui.widgets.canvas_focus import CanvasFocus
 from napari_dsparse.gui.widgets.class_table import ClassTable
 from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
 from napari_dsparse.gui.widgets.curves import LearningCurves
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
-from napari_dsparse.gui.widgets.status_label import StatusLabel
+from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.gui.widgets.swatch import arrow
 from napari_dsparse.machine.devices import available_devices
 
@@ -56,19 +58,22 @@ class Panel(QWidget):
         classes = (self.remove_class_button, self.merge_class_button, self.undo_class_button)
         layout.addLayout(_row(self.add_class_button, *classes, None))
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
-        layout.addWidget(self.status_label)
+        layout.addWidget(StatusPlace(self.status_label))
+        layout.addWidget(_section("Segmentation", self._segmentation()))
         layout.addWidget(_section("Learning", self.curves))
         layout.addWidget(_section("Held-out mistakes, %", self.confusion_table, opened=False))
-        layout.addWidget(_section("Segmentation", self._segmentation()))
         layout.addWidget(_section("Model", self._model()))
         layout.addStretch(1)
         self.show_channels(False)
         self.show_progress(None)
+        self.canvas_focus = CanvasFocus(self)
 
     def show_progress(self, fraction: float | None) -> None:
-        """Set the progress bar; None hides it."""
+        """Set the progress bar, in the place of the buttons; None brings these back."""
         for control in (self.progress_bar, self.cancel_button):
             control.setVisible(fraction is not None)
+        for control in (self.predict_button, self.export_button):
+            control.setVisible(fraction is None)
         if fraction is not None:
             self.progress_bar.setValue(round(fraction * self.progress_bar.maximum()))
 
@@ -125,6 +130,15 @@ class Panel(QWidget):
         self.predict_button = _button("Segment whole image", "Segment every pixel with the newest model.")
         self.uncertainty_check = _check("uncertainty", "Show where the model is unsure, as a layer.")
         self.probabilities_check = _check("probabilities", "Show the probability of every class, as layers.")
+        self.overlay_opacity = QSlider(Qt.Orientation.Horizontal)
+        self.overlay_opacity.setRange(0, 100)
+        self.overlay_opacity.setMinimumWidth(60)
+        self.overlay_opacity.setToolTip("Opacity of the segmentation over the image.")
+        self.hide_background_check = _check(
+            "hide background", "Do not show the first class in the segmentation; exports keep it."
+        )
+        self.hold_label = QLabel()
+        self.hold_label.setToolTip("The results are hidden while the key is held; strokes stay.")
         self.next_spot_button = _button("Next spot", "Go where a stroke would help most.")
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
@@ -184,11 +198,13 @@ class Panel(QWidget):
         )
 
     def _segmentation(self) -> QWidget:
+        whole = _row(self.predict_button, self.export_button, self.progress_bar, self.cancel_button)
+        whole.addStrut(28)  # as high with the bar as with the buttons
         return _column(
-            _row(self.predict_button, self.export_button),
-            _row(self.progress_bar, self.cancel_button),
+            _row(QLabel("Overlay"), self.overlay_opacity, self.hold_label),
+            whole,
             _row(self.uncertainty_check, self.probabilities_check, None),
-            _row(self.next_spot_button, None),
+            _row(self.next_spot_button, None, self.hide_background_check),
         )
 
     def _model(self) -> QWidget:
