@@ -221,6 +221,10 @@ class Controller(QObject):
         """Read a model and segment what is on screen with it."""
         self.send(ev.LoadModelPressed(path))
 
+    def limit_view_memory(self, most_bytes: int) -> None:
+        """Keep at most so many bytes of features of the view between strokes."""
+        self._workers.limit_view_memory(most_bytes)
+
     def rest(self) -> None:
         """End the threads; they start again when needed."""
         self.send(ev.WindowHidden())

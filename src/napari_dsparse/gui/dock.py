@@ -27,6 +27,7 @@ from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, st
 from napari_dsparse.gui.numbered_layers import NumberedLayers
 from napari_dsparse.gui.overlay_desk import OverlayDesk
 from napari_dsparse.gui.project_desk import ProjectDesk
+from napari_dsparse.gui.settings_desk import SettingsDesk
 from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
@@ -85,6 +86,7 @@ class SegmentationDock(QWidget):
         self.projects = ProjectDesk(self, self.study.study, self.study.pick)
         self.overlay = OverlayDesk(self)
         self._connect()
+        self._settings = SettingsDesk(self)
         self.controller.changed.connect(self._render)
         self.viewer.events.theme.connect(self._on_theme)
         self._on_theme()
@@ -345,6 +347,7 @@ class SegmentationDock(QWidget):
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.overlay.shutdown()
+        self._settings.shutdown()
         self.controller.shutdown()
         self.projects.shutdown()
 

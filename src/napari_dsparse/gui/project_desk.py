@@ -69,6 +69,10 @@ class ProjectDesk(QObject):
         panel.project_save_button.clicked.connect(self._ask_to_save)
         self._draw()
 
+    def save_after(self, seconds: float) -> None:
+        """Save so long after a change from now on."""
+        self._timer.setInterval(int(1000 * seconds))
+
     @property
     def unsaved(self) -> bool:
         """True if something has changed since the project was written, or there is no project to hold it."""

@@ -30,7 +30,7 @@ from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
-from napari_dsparse.prediction.view_memory import ViewMemory, warm_start_classifier
+from napari_dsparse.prediction.view_memory import MEMORY_BYTES, ViewMemory, warm_start_classifier
 
 #: Tiles that may wait for the window; more would only accumulate in memory.
 TILES_IN_FLIGHT = 4
@@ -47,9 +47,13 @@ class PredictorThread(Worker[PredictorJob]):
     post : callable
         Takes this thread's events.
     cores : CoreShare
+    view_bytes : int
+        Most bytes of features of the view that are kept.
     """
 
-    def __init__(self, post: Callable[[WorkerEvent], None], cores: CoreShare) -> None:
+    def __init__(
+        self, post: Callable[[WorkerEvent], None], cores: CoreShare, view_bytes: int = MEMORY_BYTES
+    ) -> None:
         super().__init__("predictor", post)
         self._cores = cores
         self._stopped_job = -1
@@ -57,7 +61,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._predictor: Predictor | None = None
         self._predicts_with: tuple[object, ...] | None = None
         self._compared: tuple[Normalisation, ImageSource] | None = None
-        self._memory = ViewMemory()
+        self._memory = ViewMemory(view_bytes)
         self._ahead: tuple[ImageSource, str, Predictor] | None = None
         self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
 
@@ -70,6 +74,10 @@ class PredictorThread(Worker[PredictorJob]):
     def tile_taken(self) -> None:
         """The window has displayed a tile; another may be posted."""
         self._in_flight.release()
+
+    def limit_memory(self, view_bytes: int) -> None:
+        """Keep at most so many bytes of features of the view."""
+        self._memory.most_bytes = view_bytes
 
     # -- the thread -----------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
 from napari_dsparse.machine.cores import CoreShare
+from napari_dsparse.prediction.view_memory import MEMORY_BYTES
 
 #: A thread that does not end within this time (seconds) is abandoned as a daemon until the program ends.
 JOIN_SECONDS = 5.0
@@ -61,6 +62,7 @@ class Workers:
         self._ending: list[Worker[Any]] = []
         self._undo_warnings: Callable[[], None] | None = None
         self._paused = False
+        self._view_bytes = MEMORY_BYTES
 
     def submit(self, job: msg.Job) -> None:
         """Queue `job` with the thread for its kind."""
@@ -81,7 +83,7 @@ class Workers:
                 self._files.submit(job)
             case _:
                 if self._predictor is None or not self._predictor.is_alive():
-                    self._predictor = PredictorThread(self._post, self._cores)
+                    self._predictor = PredictorThread(self._post, self._cores, self._view_bytes)
                     self._start(self._predictor)
                 self._predictor_number = job.envelope.worker
                 self._predictor.submit(job)
@@ -109,6 +111,12 @@ class Workers:
         """Tell the predictor that made `tile`, if it still exists, that it may post another."""
         if self._predictor is not None and tile.envelope.worker == self._predictor_number:
             self._predictor.tile_taken()
+
+    def limit_view_memory(self, most_bytes: int) -> None:
+        """Keep at most so many bytes of features of the view, now and in predictors to come."""
+        self._view_bytes = most_bytes
+        if self._predictor is not None:
+            self._predictor.limit_memory(most_bytes)
 
     def join(self) -> None:
         """Wait for the threads that were dismissed."""

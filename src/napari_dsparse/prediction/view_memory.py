@@ -36,7 +36,8 @@ class ViewMemory:
     """
 
     def __init__(self, most_bytes: int = MEMORY_BYTES) -> None:
-        self._most_bytes = most_bytes
+        #: May be changed at any time, in any thread.
+        self.most_bytes = most_bytes
         self._of: tuple[object, ...] = ()
         self._tiles: dict[Tile, Tensor] = {}
 
@@ -63,7 +64,7 @@ class ViewMemory:
     def keep(self, tile: Tile, features: Tensor) -> None:
         """Keep features of a part, if they fit."""
         used = sum(kept.nbytes for kept in self._tiles.values())
-        if used + features.nbytes <= self._most_bytes:
+        if used + features.nbytes <= self.most_bytes:
             self._tiles[tile] = features
 
 
