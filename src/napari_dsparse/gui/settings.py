@@ -12,7 +12,7 @@ PLUGIN, GROUP = "napari-dsparse", "segmentation"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a dock begins with; the manifest has the same names, ranges and defaults.
+    """The values that a dock begins with; the manifest has the same names, ranges and defaults.
 
     Parameters
     ----------
