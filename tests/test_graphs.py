@@ -431,6 +431,11 @@ def test_branches_compile_whole(context, dynamic):
     for more in (2, 5):
         x = torch.randn(1, 1, dense.patch[0] + more, dense.patch[1] + 1, dtype=torch.float64)
         torch.testing.assert_close(compiled(x), dense(x), **CLOSE)
+
+
+def test_branches_compile_whole_at_sites(context):
+    torch._dynamo.reset()
+    dense = densify(context)
     closure = dependency_closure(dense.geometry.windows, np.array([0, 3]), 222)
     pixels = torch.randn(len(closure.pixels), 1, dtype=torch.float64)
     at_sites = torch.compile(dense.on_sites, fullgraph=True, backend="aot_eager")

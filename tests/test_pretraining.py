@@ -232,7 +232,7 @@ def test_a_few_steps_reduce_the_loss(few: SceneSet, none: SceneSet) -> None:
         return learner._loss(generator(Stream.EPISODES, 9, 0), few, replace(TINY, batch=24)).item()
 
     before = loss()
-    list(learner.learn(few, none, replace(TINY, steps=40, batch=3, warm_up=5)))
+    list(learner.learn(few, none, replace(TINY, steps=24, batch=3, warm_up=5)))
     assert loss() < 0.95 * before
 
 

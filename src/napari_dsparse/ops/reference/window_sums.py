@@ -83,11 +83,12 @@ def _pool(x: Tensor, size: list[int], kernel: Two, dilation: Two, divisor: int, 
     part = PART if x.device.type == "cpu" else x.numel()
     step = min(len(planes), max(1, part // planes[0].numel()))
     scratch = _Scratch(x)
-    by_row = scratch.take("by row", (step, size[0], planes.shape[2]))
     for start in range(0, len(planes), step):
         some, result = planes[start : start + step], results[start : start + step]
-        between = by_row[: len(some)]
-        _sum_along(some, between, kernel[0], dilation[0], None, padded, part, scratch)
+        between = some  # a window of one row is summed along its columns alone
+        if kernel[0] > 1:
+            between = scratch.take("by row", (len(some), size[0], planes.shape[2]))
+            _sum_along(some, between, kernel[0], dilation[0], None, padded, part, scratch)
         lines, result = (one.view(len(some) * size[0], -1, inner) for one in (between, result))
         _sum_along(lines, result, kernel[1], dilation[1], divisor, padded, part, scratch)
     return out
