@@ -430,14 +430,20 @@ def test_a_scheduler_that_ends_is_said_in_one_sentence(
     hasty: None,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    ended: list[float] = []
+
     with local_cluster(1) as local:
-        started = time.monotonic()
+
+        def end() -> None:
+            local.close()
+            ended.append(time.monotonic())
+
         with (
             pytest.raises(DsparseError, match="has ended, or cannot be reached any more; start it"),
             Cluster(local.scheduler_address) as opened,
         ):
-            predict_while(local.close, ClusterPredictor(classifier, opened), source, expected)
-    assert time.monotonic() - started < 20
+            predict_while(end, ClusterPredictor(classifier, opened), source, expected)
+        assert time.monotonic() - ended[0] < 20
     assert "reconnect" not in capfd.readouterr().err
 
 
