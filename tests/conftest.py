@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # What was measured on a machine must not decide whether tests pass; those that mean another plan say so.
 os.environ.setdefault("DSPARSE_PLAN", "rule")
+
+# Strokes that tests leave unsaved are no business of whoever runs them.
+os.environ["DSPARSE_USER_DATA"] = tempfile.mkdtemp(prefix="dsparse-tests-")
 
 from cuda_host.fixtures import host_library, shim  # noqa: F401
 
@@ -44,7 +48,14 @@ def long_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Iterator[Any]:
+def user_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder of this test alone."""
+    monkeypatch.setenv("DSPARSE_USER_DATA", str(tmp_path / "user"))
+    return tmp_path / "user"
+
+
+@pytest.fixture
+def desk(make_napari_viewer_proxy: Any, qtbot: Any, request: Any, user_data: Path) -> Iterator[Any]:
     """Opens the dock over images in napari; see `gui_session.open_desks`."""
     from gui_session import open_desks  # napari and Qt only where a test needs them
 

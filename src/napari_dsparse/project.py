@@ -17,6 +17,7 @@ from napari_dsparse import checks
 from napari_dsparse.classifier import ClassInfo, default_class
 from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.errors import LabelsError, ProjectError
+from napari_dsparse.files import project_images as entries
 from napari_dsparse.files.atomic import place_by_content
 from napari_dsparse.files.lock import FolderLock
 from napari_dsparse.files.model import read_classifier, save_classifier
@@ -28,7 +29,7 @@ from napari_dsparse.files.project_folder import (
     remove_unnamed,
     write_project,
 )
-from napari_dsparse.files.project_images import FoundImage, describe_image, find_image, open_image
+from napari_dsparse.files.project_images import FoundImage
 from napari_dsparse.files.project_strokes import StoredStrokes, open_strokes, write_strokes
 from napari_dsparse.images import ImageSource
 from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, train
@@ -134,7 +135,7 @@ class Project:
 
     def add(
         self,
-        image: str | PathLike[str],
+        image: str | PathLike[str] | ImageSource,
         labels: Any = None,
         *,
         channel_axis: ChannelAxis = "auto",
@@ -144,8 +145,8 @@ class Project:
 
         Parameters
         ----------
-        image : path-like
-            A file that can be read as an image.
+        image : path-like or ImageSource
+            A file that can be read as an image; or pixels in no file, which `locate` may find in one.
         labels : integer array, optional
             Strokes on it: 0 = not painted, 1..K = classes, of the image's shape without the channel axis.
         channel_axis : int, None or "auto"
@@ -166,18 +167,20 @@ class Project:
             If it is in the project already.
         """
         self._check_open()
-        path = checks.path("image", image)
-        entry = describe_image(
-            path,
-            self.folder,
-            self._highest + 1,
-            labels_shape=getattr(labels, "shape", None),
-            channel_axis=channel_axis,
-            series=None if series is None else checks.whole_number("series", series),
-        )
+        if isinstance(image, ImageSource):
+            entry = entries.describe_pixels(image, self._highest + 1)
+        else:
+            entry = entries.describe_image(
+                checks.path("image", image),
+                self.folder,
+                self._highest + 1,
+                labels_shape=getattr(labels, "shape", None),
+                channel_axis=channel_axis,
+                series=None if series is None else checks.whole_number("series", series),
+            )
         place = entry.absolute_path, entry.fingerprint.series
-        if place in [(each.absolute_path, each.fingerprint.series) for each in self.images]:
-            raise ProjectError(f"Image {str(path)!r} is in the project already; give its strokes there.")
+        if entry.has_file and place in [(e.absolute_path, e.fingerprint.series) for e in self.images]:
+            raise ProjectError(f"Image {str(image)!r} is in the project already; give its strokes there.")
         classes = self.classes
         if labels is not None:
             entry, classes = self._with_strokes(entry, labels)
@@ -199,7 +202,7 @@ class Project:
             If the file cannot be read or does not hold that image.
         """
         file = checks.path("path", path)
-        return self._placed(open_image(self._entry(image), file, self.folder)).image
+        return self._placed(entries.open_image(self._entry(image), file, self.folder)).image
 
     def find(self, image: Named) -> FoundImage:
         """Open an image where it was, or where it was moved to: its `path`, and its pixels as `source`.
@@ -209,7 +212,7 @@ class Project:
         ImageError
             If it is not found, or another image is in its place.
         """
-        return self._placed(find_image(self._entry(image), self.folder, self._search))
+        return self._placed(entries.find_image(self._entry(image), self.folder, self._search))
 
     def strokes(self, image: Named) -> NDArray[np.unsignedinteger]:
         """Strokes on an image, a new array (..., Y, X): 0 = not painted, 1..K = classes.

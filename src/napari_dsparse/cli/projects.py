@@ -29,7 +29,8 @@ def images_of(project: Project) -> list[WantedImage]:
     count = Counter(image.name for image in project.images)
     wanted = []
     for image in project.images:
-        place = image.absolute_path if image.path is None else project.folder / image.path
+        # (one in no file is refused when it is opened)
+        place = project.folder / image.path if image.path else image.absolute_path or image.name
         path = Path(os.path.abspath(place))
         name = f"{path.parent.name}_{image.name}" if count[image.name] > 1 else image.name
         wanted.append(WantedImage(path, path.with_name(name), partial(_open, project, image)))

@@ -95,6 +95,19 @@ class FolderLock:
         raise ProjectError(f"Project {str(self._path.parent)!r} cannot be locked: {why}")
 
 
+def is_locked(folder: Path) -> bool:
+    """True if a program that may still run holds the lock of a folder.
+
+    Raises
+    ------
+    ProjectError
+        If there is a lock that does not say whose it is.
+    """
+    path = folder / LOCK
+    held = _read(path)
+    return held is not None and is_alive(_owner_of(held, path))
+
+
 def _describe_this_program() -> str:
     return json.dumps(
         {

@@ -80,7 +80,7 @@ def ome_xml(pixels: Pixels, axes: Sequence[Axis], wording: Wording) -> bytes:
             "DimensionOrder": order,
             "Type": _TYPES.get(pixels.dtype.name, pixels.dtype.name),
             **{f"Size{letter}": str(sizes.get(letter, 1)) for letter in "XYZCT"},
-            **_physical_sizes(axes),
+            **physical_sizes(axes),
         },
     )
     for number, info in enumerate(wording.channels):
@@ -112,7 +112,7 @@ def _annotate(root: ET.Element, image: ET.Element, annotations: Mapping[str, Map
             ET.SubElement(value, "M", K=key).text = printable(text)
 
 
-def _physical_sizes(axes: Sequence[Axis]) -> dict[str, str]:
+def physical_sizes(axes: Sequence[Axis]) -> dict[str, str]:
     """OME's attributes of pixel size.
 
     A scale without a unit is written in pixels, which keeps the ratio of axes, and left out where it is 1.

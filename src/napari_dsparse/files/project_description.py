@@ -13,7 +13,9 @@ from napari_dsparse.files.fields import Document, Fields
 from napari_dsparse.images.identity import Fingerprint
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: The version that is written where it can say everything: without images that are in no file.
+_FORMER_VERSION = 1
 
 #: Folder of the strokes within the project.
 STROKES = "strokes"
@@ -46,8 +48,8 @@ class ProjectImage:
     path : str or None
         Its file relative to the project's folder, with slashes; None where there is no such path (another
         drive).
-    absolute_path : str
-        Its file as this computer named it when the project was saved.
+    absolute_path : str or None
+        Its file as this computer named it when the project was saved; None where it is in no file.
     channel_axis : int or None
         Index of the axis that holds the channels.
     letters : str
@@ -61,11 +63,16 @@ class ProjectImage:
     number: int
     name: str
     path: str | None
-    absolute_path: str
+    absolute_path: str | None
     channel_axis: int | None
     letters: str
     fingerprint: Fingerprint
     strokes: str | None = None
+
+    @property
+    def has_file(self) -> bool:
+        """False for pixels that were only ever open in napari."""
+        return self.absolute_path is not None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +135,9 @@ class ProjectDescription:
 def describe_project(project: ProjectDescription) -> bytes:
     """A project as JSON in UTF-8."""
     description = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": _FORMER_VERSION
+        if all(each.has_file for each in project.images)
+        else SCHEMA_VERSION,
         "name": project.name,
         "classes": [asdict(info) for info in project.classes],
         "images": [asdict(image) for image in project.images],
@@ -190,7 +199,7 @@ def _read_image(fields: Fields) -> ProjectImage:
         number=fields.whole("number", 1, _LARGEST),
         name=fields.matching("name", _FILE_NAME, "the name of a file without a folder"),
         path=fields.matching_or_none("path", _PATH, "the path of a file"),
-        absolute_path=fields.matching("absolute_path", _PATH, "the path of a file"),
+        absolute_path=fields.matching_or_none("absolute_path", _PATH, "the path of a file"),
         channel_axis=channel_axis,
         letters=letters,
         fingerprint=fingerprint,

@@ -11,7 +11,7 @@ from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
-from napari_dsparse.errors import ProjectError
+from napari_dsparse.errors import ExportError, ProjectError
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.project_description import (
     MODEL_NAME,
@@ -21,9 +21,13 @@ from napari_dsparse.files.project_description import (
     describe_project,
     read_project_description,
 )
+from napari_dsparse.files.unfinished import PARTIAL, new_folder, remove
 
 #: Name of the description in the folder.
 DESCRIPTION = "project.json"
+
+#: Folder within it of images that are in no file of their own.
+IMAGES = "images"
 
 #: What the name of a project's folder ends in.
 SUFFIX = ".dsparse"
@@ -104,6 +108,26 @@ def write_project(folder: Path, project: ProjectDescription) -> None:
     with complete_or_absent(folder / DESCRIPTION, overwrite=True) as partial:
         partial.write_bytes(describe_project(project))
     remove_unnamed(folder, project.files)
+
+
+def remove_project(folder: Path) -> None:
+    """Remove a project, with everything that is in its folder, for good.
+
+    Raises
+    ------
+    ExportError
+        If the system refuses that.
+    """
+    hidden = new_folder(folder, PARTIAL)
+    try:
+        hidden.mkdir()
+        folder.rename(hidden / folder.name)  # in one step: no half of it is left under its name
+    except OSError as error:
+        raise ExportError(
+            f"{str(folder)!r} could not be removed ({error.strerror or error}); remove it yourself."
+        ) from error
+    finally:
+        remove(hidden)
 
 
 def file_within(folder: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.images.identity import describe_difference, take_fingerprint
+from napari_dsparse.images.identity import describe_difference, pixel_fingerprint, take_fingerprint
 from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
@@ -88,6 +89,19 @@ def describe_image(
     return _placed(entry, path, folder)
 
 
+def describe_pixels(source: ImageSource, number: int) -> ProjectImage:
+    """An entry for an image that is in no file, known by its pixels alone.
+
+    Raises
+    ------
+    ImageError
+        If they cannot be read.
+    """
+    name = re.sub(r"[\0/\\]", "-", source.name).strip(" .") or "image"
+    letters = "?" * len(source.data.shape)
+    return ProjectImage(number, name, None, None, source.channel_axis, letters, pixel_fingerprint(source))
+
+
 def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
     """The image of a project from a file that may hold it.
 
@@ -96,6 +110,8 @@ def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
     ImageError
         If the file cannot be read or holds another image.
     """
+    if not image.has_file:
+        return _open_pixels(image, path, folder)
     file = read_image(path, series=image.fingerprint.series)
     difference = _difference(image, file)
     if difference is not None:
@@ -105,6 +121,23 @@ def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
         )
     source = ImageSource(file.data, image.channel_axis, path.name, image.letters)
     return FoundImage(_placed(image, path, folder), path, source)
+
+
+def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
+    """The image of a project that was in no file so far, from one that may hold its pixels in any order."""
+    file = read_image(path)
+    for axis in (image.channel_axis, file.channel_axis):
+        try:
+            found = describe_image(path, folder, image.number, channel_axis=axis)
+        except ImageError:
+            continue  # channels cannot be there
+        if found.shape == image.shape and found.fingerprint.sample == image.fingerprint.sample:
+            source = ImageSource(file.data, axis, path.name, file.letters)
+            return FoundImage(replace(found, strokes=image.strokes), path, source)
+    raise ImageError(
+        f"File {str(path)!r} does not hold the pixels of image {image.name!r} that the project's strokes are "
+        f"on; {_ADVICE}."
+    )
 
 
 def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -> FoundImage:
@@ -123,6 +156,11 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
     ImageError
         If no file holds the image; it says so of the first of that name, or that there is none.
     """
+    if not image.has_file:
+        raise ImageError(
+            f"Image {image.name!r} of the project is in no file, and known by its pixels alone; save them to "
+            "a file, and say where it is with project.locate(image, path)."
+        )
     refusal: ImageError | None = None
     for path in _candidates(image, folder, search):
         try:
@@ -174,7 +212,8 @@ def _candidates(image: ProjectImage, folder: Path, search: Sequence[Path]) -> It
 def _places(image: ProjectImage, folder: Path, search: Sequence[Path]) -> Iterator[Path]:
     if image.path is not None:
         yield Path(os.path.normpath(folder / image.path))
-    yield Path(image.absolute_path)
+    if image.absolute_path is not None:
+        yield Path(image.absolute_path)
     for each in search:
         yield from _namesakes(image.name, each, None)
     yield from _namesakes(image.name, folder.absolute().parent, _MOST_ENTRIES)

@@ -29,6 +29,7 @@ from napari_dsparse.gui.overlay_desk import OverlayDesk
 from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.settings_desk import SettingsDesk
 from napari_dsparse.gui.study_desk import StudyDesk
+from napari_dsparse.gui.unsaved_desk import UnsavedDesk
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
@@ -85,6 +86,7 @@ class SegmentationDock(QWidget):
         self.study = StudyDesk(self)
         self.projects = ProjectDesk(self, self.study.study, self.study.pick)
         self.overlay = OverlayDesk(self)
+        self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
         self._connect()
         self._settings = SettingsDesk(self)
         self.controller.changed.connect(self._render)
@@ -344,11 +346,13 @@ class SegmentationDock(QWidget):
         if self._closed:
             return
         self._closed = True
+        self.projects.finish()
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.overlay.shutdown()
         self._settings.shutdown()
         self.controller.shutdown()
+        self.unsaved.shutdown()
         self.projects.shutdown()
 
     def event(self, event: QEvent) -> bool:
@@ -374,9 +378,14 @@ class SegmentationDock(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Let the threads end when the window around the dock is closed; they start again when needed."""
+        closing = event.type() == QEvent.Type.Close and not self._closed and self.window().isVisible()
+        if closing and not self.unsaved.may_close():
+            event.ignore()
+            return True
         if event.type() == QEvent.Type.Hide and not event.spontaneous() and not self._closed:
             self.controller.rest()
             self.projects.save_now()
+            self.unsaved.on_hidden()
         return bool(super().eventFilter(watched, event))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication
 
-from napari_dsparse.errors import DsparseError
 from napari_dsparse.files.project_folder import SUFFIX
+from napari_dsparse.gui.file_worker import FileWorker
+from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
 from napari_dsparse.gui.study import Study, StudyImage
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
-from napari_dsparse.live.project_keeper import KeptImage, OpenedProject, ProjectKeeper
+from napari_dsparse.live.kept_images import OpenedImage, OpenedProject
+from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.live.unsaved import UnsavedKeeper
 
 if TYPE_CHECKING:
-    from napari_dsparse.gui.dock import SegmentationDock
+    from napari.layers import Image
 
-_log = logging.getLogger(__name__)
+    from napari_dsparse.gui.dock import SegmentationDock
 
 #: Seconds from a change to its saving: what a crash may cost.
 AUTOSAVE_SECONDS = 5.0
 
-NO_PROJECT = "No project: the list ends with this window"
+NO_PROJECT = "In no project yet"
 
 
 class ProjectDesk(QObject):
@@ -42,31 +44,36 @@ class ProjectDesk(QObject):
         Takes the row of an image to open.
     """
 
-    #: Emitted in the thread that works on files: a callable, and the `Future` that it takes.
-    _finished = Signal(object, object)
+    #: The list was saved as a project, or saving failed, or another list was opened.
+    changed = Signal()
 
     def __init__(self, dock: SegmentationDock, study: Study, pick: Callable[[int], None]) -> None:
         super().__init__(dock)
         self._dock, self._study, self._pick = dock, study, pick
         self._controller, self._panel = dock.controller, dock.panel
         self._keeper = ProjectKeeper()
-        self._files = ThreadPoolExecutor(1, thread_name_prefix="project")
+        #: Works on all files of this dock.
+        self.worker = FileWorker("project", self)
         self._folder: Path | None = None
+        self._keeps: ProjectKeeper | UnsavedKeeper = self._keeper  # of what is listed
         self._opening: Path | None = None
         self._changes = self._saved = 0
         self._busy = False  # a project is being opened
+        self._waiting = False  # images of it are in no file, and not open either
+        self._copied: set[int] = set()  # numbers of images whose pixels the project may copy
+        self._asked: set[int] = set()
         self._failure: str | None = None  # of the last saving
-        #: True once the window is gone, and nobody is left to tell anything.
-        self.ended = False
+        #: Keeps a list that is in no project before another is opened; then calls the one or the other.
+        self.keep_aside: Callable[[Callable[[], None], Callable[[str], None]], None] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(int(1000 * AUTOSAVE_SECONDS))
         self._timer.timeout.connect(self.save_now)
-        self._finished.connect(self._on_finished)
         study.edited.connect(self._on_edited)
+        dock.viewer.layers.events.inserted.connect(self._on_layer)
         panel = self._panel
         panel.project_open_button.clicked.connect(self._ask_to_open)
-        panel.project_save_button.clicked.connect(self._ask_to_save)
+        panel.project_save_button.clicked.connect(self.ask_to_save)
         self._draw()
 
     def save_after(self, seconds: float) -> None:
@@ -78,13 +85,24 @@ class ProjectDesk(QObject):
         """True if something has changed since the project was written, or there is no project to hold it."""
         return self._changes != self._saved
 
+    @property
+    def holds_list(self) -> bool:
+        """True if there is a project, and it could be saved last time."""
+        return self._folder is not None and self._failure is None
+
+    @property
+    def failure(self) -> str | None:
+        """The reason why the project could not be saved, a sentence."""
+        return self._failure
+
     # -- opening --------------------------------------------------------------------------------------------
 
     def _ask_to_open(self) -> None:
         for folder in ask_folder(self._dock, f"Open project (a folder NAME{SUFFIX})"):
             if self._folder is None and any(each.labels is not None for each in self._study.images):
                 question = (
-                    "The images listed now are in no project. Open another list? Layers that are open stay."
+                    "The images listed now are in no project. Open another list? Layers that are open stay, "
+                    "and strokes are kept aside."
                 )
                 if not confirm(self._dock, "Open project", question):
                     return
@@ -92,63 +110,114 @@ class ProjectDesk(QObject):
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
         """Open a project in place of the list; what a project that is open lacks is saved first."""
+        if self._begin():
+            layers = open_layers(self._dock)
+            read = partial(self._keeper.read, folder, image_folders, pixels_of(layers))
+            self._save_before(partial(self._read, read, partial(self._on_read, layers, self._keeper)))
+
+    def open_unsaved(self, folder: Path, keeper: UnsavedKeeper, image_folders: tuple[Path, ...] = ()) -> None:
+        """The same with strokes that were kept aside; they are in no project afterwards either."""
+        if self._begin():
+            layers = open_layers(self._dock)
+            read = partial(keeper.read, folder, image_folders, pixels_of(layers))
+            self._save_before(partial(self._read, read, partial(self._on_read, layers, keeper)))
+
+    def _begin(self) -> bool:
         if self._busy:
-            return
+            return False
         self._busy = True
         self._draw()
-        read = partial(self._keeper.read, folder, image_folders)
-        self._save_before(partial(self._run, read, self._on_read))
+        return True
+
+    def _read(self, read: Callable[[], OpenedProject], then: Callable[[OpenedProject], None]) -> None:
+        self.worker.run(read, then, self._on_failure)
 
     def _save_before(self, then: Callable[[], None]) -> None:
         """Go on with `then` once the present project holds everything; not at all if that fails."""
-        self._catch_up()
+        self.catch_up()
         if self._folder is not None and self.unsaved:
             self._submit(self._folder, then)
+        elif self._folder is None and self.keep_aside is not None:
+            self.keep_aside(then, self._on_failure)
         else:
             then()
 
-    def _on_read(self, opened: OpenedProject) -> None:
+    def _on_read(
+        self, layers: Sequence[Image], keeper: ProjectKeeper | UnsavedKeeper, opened: OpenedProject
+    ) -> None:
         """It has been read; what was painted meanwhile belongs to the project before."""
-        self._save_before(partial(self._show, opened))
+        self.catch_up()
+        if opened.folder == self._folder and self.unsaved:  # it does not hold what was painted meanwhile
+            self._busy = False
+            self.open(opened.folder)
+        else:
+            self._save_before(partial(self._show, layers, keeper, opened))
 
-    def _show(self, opened: OpenedProject) -> None:
-        images = [
-            StudyImage(
-                self._controller.number_of(None),
-                each.path.name,
-                each.source,
-                file=each.file,
-                path=each.path,
-                labels=each.labels,
-                strokes=each.strokes,
-                pixels=each.pixels,
-            )
-            for each in opened.images
-        ]
-        entries = {image.number: each.entry for image, each in zip(images, opened.images, strict=True)}
-        labels = {image.number: image.labels for image in images}
-        self._run(partial(self._keeper.switch, entries, labels), None)
-        self._folder, self._busy = opened.folder, False
+    def _show(
+        self, layers: Sequence[Image], keeper: ProjectKeeper | UnsavedKeeper, opened: OpenedProject
+    ) -> None:
+        images, entries, labels = self._study_images(opened.images, layers)
+        self.worker.run(partial(keeper.switch, entries, labels))
+        if keeper is not self._keeper:
+            self.worker.run(self._keeper.close)
+        self._keeps = keeper
+        self._folder, self._busy = opened.folder if keeper is self._keeper else None, False
+        self._waiting = len(images) < len(opened.images) or opened.waiting
         self._study.replace(images, opened.classes)
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
         self._changes = self._saved = 0  # opening changes nothing
+        self._failure = None
         self._timer.stop()
         if opened.missing:
-            self._say_missing(opened)
+            self._say_missing(opened, keeper)
+        elif self._folder is None:
+            self._controller.send(ev.Noted("The strokes are back; Save… keeps them in a project."))
         else:
             self._controller.send(ev.Noted(f"Project {opened.folder.name} opened."))
         self._draw()
+        self.changed.emit()
 
-    def _say_missing(self, opened: OpenedProject) -> None:
+    def _study_images(
+        self, opened: Sequence[OpenedImage], layers: Sequence[Image]
+    ) -> tuple[list[StudyImage], Mapping[int, int], Mapping[int, Any]]:
+        """Images for the list, with their numbers in the project, and their strokes, by those in the list."""
+        found = [(study_image(self._dock, each, layers), each.entry) for each in opened]
+        images = [image for image, _ in found if image is not None]
+        entries = {image.number: entry for image, entry in found if image is not None}
+        return images, entries, {image.number: image.labels for image in images}
+
+    def _on_layer(self, event: Any = None) -> None:
+        """An image was opened: perhaps one that strokes of the project are waiting for."""
+        if self._waiting and not self._busy:
+            layers = open_layers(self._dock)
+            keeper = self._keeps
+            self.worker.run(partial(keeper.find_open, pixels_of(layers)), partial(self._take, layers, keeper))
+
+    def _take(
+        self,
+        layers: Sequence[Image],
+        keeper: ProjectKeeper | UnsavedKeeper,
+        opened: Sequence[OpenedImage],
+    ) -> None:
+        if keeper is self._keeps and opened:
+            images, entries, labels = self._study_images(opened, layers)
+            self.worker.run(partial(keeper.take, entries, labels))
+            self._study.images += images
+            self._study.announce()
+
+    def _say_missing(self, opened: OpenedProject, keeper: ProjectKeeper | UnsavedKeeper) -> None:
         """Ask once for the folder of images that were moved."""
         first = self._opening != opened.folder
         self._opening = opened.folder
-        if first:
+        if first and opened.moved:
             number = len(opened.missing)
             what = "1 image was" if number == 1 else f"{number} images were"
             folders = ask_folder(self._dock, f"{what} not found: choose the folder they were moved to")
+            if folders and isinstance(keeper, UnsavedKeeper):
+                self.open_unsaved(opened.folder, keeper, tuple(folders))
+                return
             if folders:
                 self.open(opened.folder, tuple(folders))
                 return
@@ -156,22 +225,37 @@ class ProjectDesk(QObject):
 
     # -- saving ---------------------------------------------------------------------------------------------
 
-    def _ask_to_save(self) -> None:
-        if self._folder is None:
-            path = ask_project_path(self._dock, SUFFIX)
-            if path is None:
-                return
-            self.save_as(path)
-        else:
+    def ask_to_save(self, checked: bool = False, *, anew: bool = False) -> None:
+        """Save the list; if it is in no project, or `anew` is true, ask for the name of a new one."""
+        folder = ask_project_path(self._dock, SUFFIX) if anew or self._folder is None else self._folder
+        if folder is not None:
+            self._ask_to_copy()
             self._changes += 1
-            self.save_now()
+            self._submit(folder)
 
-    def _catch_up(self) -> None:
+    def _ask_to_copy(self) -> None:
+        """Ask once whether the project may copy the pixels of images that are in no file."""
+        new = [each for each in self._study.images if each.path is None and each.number not in self._asked]
+        if not new:
+            return
+        size = sum(kept_image(each).bytes for each in new) / 1e6
+        names = new[0].name if len(new) == 1 else f"{new[0].name} and {len(new) - 1} more"
+        question = (
+            f"{names} {'is' if len(new) == 1 else 'are'} in no file. Keep a copy of the pixels in the "
+            f"project, {size:,.1f} MB before compression? Without one, the strokes are saved, and come back "
+            "when an image with the same pixels is open."
+        )
+        numbers = {each.number for each in new}
+        self._asked |= numbers
+        if confirm(self._dock, "Save project", question):
+            self._copied |= numbers
+
+    def catch_up(self) -> None:
         """Take over what was painted in the last moment, and on layers of images behind."""
         self._controller.strokes.flush()
         chosen = self._controller.state.chosen
         if self._study.catch_up(None if chosen is None else chosen.key):
-            self._changes += 1
+            self._on_edited()
 
     def save_as(self, folder: Path) -> None:
         """Make a project of the list, and keep it up to date from now on."""
@@ -179,7 +263,7 @@ class ProjectDesk(QObject):
 
     def save_now(self) -> None:
         """Write what has changed, if there is a project to hold it."""
-        self._catch_up()
+        self.catch_up()
         if self._folder is not None and self.unsaved and not self._busy:
             self._submit(self._folder)
 
@@ -187,34 +271,27 @@ class ProjectDesk(QObject):
         self._timer.stop()
         state, changes = self._controller.state, self._changes
         images = [
-            KeptImage(
-                each.number,
-                each.name,
-                each.path,
-                None if each.file is None else each.file.series,
-                each.source.channel_axis,
-                each.labels,
-            )
-            for each in self._study.images
+            replace(kept_image(each), copied=each.number in self._copied) for each in self._study.images
         ]
         model = state.model
         learned = model is not None and any(each.key in model.keys for each in self._study.images)
-        classes = state.classes if state.studied else state.study_classes
         classifier = model.classifier if model is not None and learned else None
-        self._run(
-            partial(self._keeper.save, folder, images, classes, classifier),
+        self.worker.run(
+            partial(self._keeper.save, folder, images, self._study.classes(state), classifier),
             partial(self._on_saved, changes, then),
+            self._on_failure,
         )
 
     def _on_saved(self, changes: int, then: Callable[[], None] | None, folder: Path) -> None:
         if self._folder != folder:
             self._controller.send(ev.Noted(f"Project {folder.name} made; it is kept up to date from now on."))
-        self._folder, self._saved, self._failure = folder, changes, None
+        self._folder, self._keeps, self._saved, self._failure = folder, self._keeper, changes, None
         if then is not None:
             then()
         elif self.unsaved:
             self._timer.start()
         self._draw()
+        self.changed.emit()
 
     def _on_edited(self) -> None:
         """Something that a project keeps has changed."""
@@ -225,39 +302,36 @@ class ProjectDesk(QObject):
 
     # -- the thread and the end -----------------------------------------------------------------------------
 
-    def _run(self, work: Callable[[], Any], then: Callable[[Any], None] | None) -> None:
-        future = self._files.submit(work)
-        if then is not None:
-            future.add_done_callback(partial(_report, weakref.ref(self), then))
-
-    def _on_finished(self, then: Callable[[Any], None], future: Future[Any]) -> None:
-        try:
-            result = future.result()
-        except (DsparseError, OSError, RuntimeError, ValueError, MemoryError) as error:
-            self._on_failure(str(error) or type(error).__name__)
-        else:
-            then(result)
-
     def _on_failure(self, sentence: str) -> None:
-        """Say it once, and try again in a while: perhaps there is room again, or a network."""
-        if sentence != self._failure:
-            self._controller.send(ev.Refused(sentence))
+        self._controller.send(ev.Refused(sentence))
         self._failure = None if self._busy and not self.unsaved else sentence
         self._busy = False
         if self._folder is not None and self.unsaved:
             self._timer.start()
         self._draw()
+        self.changed.emit()
 
     def wait(self) -> None:
         """Wait for files that are being read or written."""
-        self._files.submit(int).result()
+        self.worker.wait()
+
+    def wait_and_tell(self) -> None:
+        """The same, and take over the results."""
+        self.worker.wait()
+        QApplication.sendPostedEvents(None, QEvent.Type.MetaCall.value)
+
+    def finish(self) -> None:
+        """Save what is not saved yet, and wait for it."""
+        self._busy = False
+        self.save_now()
+        self.wait_and_tell()
 
     def shutdown(self) -> None:
-        """Save what is not saved yet, and let other programs open the project."""
-        self.ended, self._busy = True, False
-        self.save_now()
-        self._files.submit(self._keeper.close)
-        self._files.shutdown(wait=True)
+        """Let other programs open the project."""
+        self._timer.stop()
+        self._dock.viewer.layers.events.inserted.disconnect(self._on_layer)
+        self.worker.run(self._keeper.close)
+        self.worker.close()
 
     def _draw(self) -> None:
         panel = self._panel
@@ -266,19 +340,11 @@ class ProjectDesk(QObject):
             not self._busy and (bool(self._study.images) or self._folder is not None)
         )
         if self._folder is None:
-            text = NO_PROJECT
+            text, tip = NO_PROJECT, "Strokes are kept for the next start all the same."
         else:
             failed = "NOT all saved" if self._failure else "saving in a moment"
             text = f"{self._folder.name}: {failed if self.unsaved else 'all saved'}"
+            tip = str(self._folder)
         panel.project_label.setText(text)
-        panel.project_label.setToolTip(plain(self._failure or str(self._folder or "")))
+        panel.project_label.setToolTip(plain(self._failure or tip))
         panel.project_open_button.setEnabled(not self._busy)
-
-
-def _report(desk: weakref.ref[ProjectDesk], then: Callable[[Any], None], future: Future[Any]) -> None:
-    """Pass a result on to the window's thread, if the window is still there."""
-    present = desk()
-    if present is not None and not present.ended:
-        present._finished.emit(then, future)
-    elif (error := future.exception()) is not None:
-        _log.error("The project was not saved when the window closed: %s", error)

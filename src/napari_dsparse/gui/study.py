@@ -95,6 +95,8 @@ class Study(QObject):
     edited = Signal()
     #: Figures of an image changed.
     counted = Signal()
+    #: A `StudyImage` was taken out.
+    removed = Signal(object)
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -111,6 +113,10 @@ class Study(QObject):
     def labelled(self) -> tuple[LabelledImage, ...]:
         """The images as the live loop takes them."""
         return tuple(LabelledImage(each.key, each.name, each.source, each.labels) for each in self.images)
+
+    def classes(self, state: LiveState) -> tuple[ClassInfo, ...]:
+        """The list's table of classes, also while an image beside it is in front."""
+        return state.classes if state.studied else state.study_classes
 
     def of_key(self, key: Any) -> StudyImage | None:
         """The image of that key; None if it is not in the list."""
@@ -159,6 +165,18 @@ class Study(QObject):
         self._check_channels(path.name, source)
         return self._append(StudyImage(number, path.name, source, file=file, path=path))
 
+    def add(self, entry: StudyImage) -> StudyImage:
+        """Add an image as it is.
+
+        Raises
+        ------
+        ImageError
+            If it is in the list already, or has other channels than the others.
+        """
+        self._check_new(entry.name, entry.path)
+        self._check_channels(entry.name, entry.source)
+        return self._append(entry)
+
     def replace(self, images: list[StudyImage], classes: tuple[ClassInfo, ...]) -> None:
         """Make it another list, with another table of classes."""
         self.images, self.opened_classes = images, classes
@@ -168,6 +186,7 @@ class Study(QObject):
     def remove(self, entry: StudyImage) -> None:
         """Take an image out of the list; its layers and files stay."""
         self.images.remove(entry)
+        self.removed.emit(entry)
         self.listed.emit()
         self.edited.emit()
 
@@ -353,8 +372,7 @@ class Study(QObject):
                 strokes.events.paint.connect(self._on_paint)
         if front is not None and state.complete and not front.segmented:
             front.segmented = changed = True
-        classes = state.classes if state.studied else state.study_classes
-        kept = (*(each.labels for each in self.images), classes, self._classifier)
+        kept = (*(each.labels for each in self.images), self.classes(state), self._classifier)
         if len(kept) != len(self._kept) or any(a is not b for a, b in zip(kept, self._kept, strict=True)):
             self._kept = kept
             if front is not None:

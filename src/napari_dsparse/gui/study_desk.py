@@ -84,6 +84,10 @@ class StudyDesk(QObject):
             self._complain(f"There are no images in {paths[0].name!r}; choose another folder.")
         self._add(files, self._add_file)
 
+    def add_entries(self, images: Sequence[StudyImage]) -> None:
+        """Add images with their strokes."""
+        self._add(images, self.study.add)
+
     def _add(self, things: Sequence[T], add: Callable[[T], object]) -> None:
         refused: list[str] = []
         for thing in things:

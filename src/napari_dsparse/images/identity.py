@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from napari_dsparse.errors import ImageError
 from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
@@ -25,7 +27,7 @@ class Fingerprint:
     series : int
         Which of the file's images it is, from 0.
     file_size : int or None
-        Bytes; None for a folder, such as a Zarr store.
+        Bytes; None for a folder, such as a Zarr store, and for pixels in no file.
     sample : str
         Digest of the pixels, of all of a small image and of an even sample of a large one, as
         `images.fingerprint` takes it.
@@ -53,6 +55,28 @@ def take_fingerprint(file: ImageFile, channel_axis: int | None) -> Fingerprint:
         file_size=_size_of(file.path),
         sample=fingerprint(ImageSource(file.data, channel_axis, file.path.name)),
     )
+
+
+def pixel_fingerprint(source: ImageSource) -> Fingerprint:
+    """The fingerprint of an image that is in no file.
+
+    Raises
+    ------
+    ImageError
+        If its pixels cannot be read.
+    """
+    shape, dtype = tuple(int(n) for n in source.data.shape), str(np.dtype(source.data.dtype).name)
+    return Fingerprint(shape, dtype, 0, None, fingerprint(source))
+
+
+def shows(data: Any, channel_axis: int | None, known: Fingerprint) -> bool:
+    """True if an array holds the pixels with that fingerprint; they are read only where all else agrees."""
+    if tuple(data.shape) != known.shape or np.dtype(data.dtype).name != known.dtype:
+        return False
+    try:
+        return fingerprint(ImageSource(data, channel_axis)) == known.sample
+    except ImageError:
+        return False
 
 
 def describe_difference(file: ImageFile, channel_axis: int | None, known: Fingerprint) -> str | None:

@@ -3,95 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier
-from napari_dsparse.errors import ImageError, ProjectError
-from napari_dsparse.files.project_folder import DESCRIPTION
-from napari_dsparse.images.reading import ImageFile, read_image
-from napari_dsparse.images.source import ImageSource
+from napari_dsparse.errors import DsparseError, ExportError, ImageError, LabelsError, ProjectError
+from napari_dsparse.files.pixel_copy import copy_pixels
+from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, file_within
+from napari_dsparse.live.kept_images import (
+    KeptImage,
+    OpenedImage,
+    OpenedProject,
+    read_from_layers,
+    read_opened,
+)
 from napari_dsparse.model import Model
 from napari_dsparse.project import Project
-from napari_dsparse.training.strokes import find_strokes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeptImage:
-    """An image as it is to be saved.
-
-    Parameters
-    ----------
-    number : int
-        Of the image in the window's list.
-    name : str
-    path : Path or None
-        Its file.
-    series : int or None
-        Which image of the file; None for the usual one.
-    channel_axis : int or None
-    labels : array of int, shape (..., Y, X), or None
-        Strokes; never written.
-    """
-
-    number: int
-    name: str
-    path: Path | None
-    series: int | None
-    channel_axis: int | None
-    labels: Any
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenedImage:
-    """An image of a project that was opened.
-
-    Parameters
-    ----------
-    entry : int
-        Its number in the project.
-    path : Path
-    source : ImageSource
-    file : ImageFile
-        The same with its scale.
-    labels : ndarray of int or None
-        Strokes; None where nothing is painted.
-    strokes, pixels : int
-        Amount of paint.
-    """
-
-    entry: int
-    path: Path
-    source: ImageSource
-    file: ImageFile
-    labels: npt.NDArray[Any] | None
-    strokes: int
-    pixels: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenedProject:
-    """A project that was opened.
-
-    Parameters
-    ----------
-    folder : Path
-    classes : tuple of ClassInfo
-    images : tuple of OpenedImage
-        Those that were found.
-    missing : tuple of str
-        A sentence about each image that was not; it stays in the project.
-    """
-
-    folder: Path
-    classes: tuple[ClassInfo, ...]
-    images: tuple[OpenedImage, ...]
-    missing: tuple[str, ...]
 
 
 class ProjectKeeper:
@@ -101,13 +32,16 @@ class ProjectKeeper:
     """
 
     def __init__(self) -> None:
+        self._folder: Path | None = None  # of the present project, also where it could not be read again
         self._project: Project | None = None
         self._next: Project | None = None  # read, while the window still shows the other
         self._entries: dict[int, int] = {}  # number in the project, by number in the window's list
         self._written: dict[int, Any] = {}  # labels in the project, by the same
         self._model: TrainedClassifier | None = None
 
-    def read(self, folder: Path, image_folders: Sequence[Path] = ()) -> OpenedProject:
+    def read(
+        self, folder: Path, image_folders: Sequence[Path] = (), layers: Sequence[Any] = ()
+    ) -> OpenedProject:
         """Open a project beside the present one, which stays until `switch`; the same one is closed first.
 
         Parameters
@@ -115,23 +49,43 @@ class ProjectKeeper:
         folder : Path
         image_folders : sequence of Path
             Where images are searched that are not where they were.
+        layers : sequence of arrays
+            Pixels that are open: images that are among them need not be opened anew.
 
         Raises
         ------
         ProjectError
-            If it is none, is damaged, or another program has it open.
+            If it is none, is damaged, or another program has it open. The present project stays then, even if
+            it is the same one: the next `save` opens it again.
         """
         self._drop_next()
         if self._project is not None and self._project.folder == folder.absolute():
-            self.close()
+            self._project.close()
+            self._project = None
         project = Project.open(folder, image_folders=image_folders)
         try:
-            found = _read(project)
+            found = read_opened(project, layers)
             self._next = project
         finally:
             if self._next is not project:
                 project.close()
         return found
+
+    def find_open(self, layers: Sequence[Any]) -> list[OpenedImage]:
+        """Images of the present project that are in no file, were not found so far, and are open by now.
+
+        Parameters
+        ----------
+        layers : sequence of arrays
+        """
+        if self._project is None:
+            return []
+        return read_from_layers(self._project, tuple(self._entries.values()), layers)
+
+    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
+        """Know further images of the present project; parameters as of `switch`."""
+        self._entries.update(entries)
+        self._written.update(labels)
 
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
         """Close the present project, and go on with the one that was read.
@@ -143,7 +97,7 @@ class ProjectKeeper:
         """
         project, self._next = self._next, None
         self.close()
-        self._project = project
+        self._project, self._folder = project, None if project is None else project.folder
         self._entries, self._written = dict(entries), dict(labels)
 
     def _drop_next(self) -> None:
@@ -160,96 +114,111 @@ class ProjectKeeper:
     ) -> Path:
         """Write what has changed into the project in `folder`, which is made if there is none; its path.
 
-        Images that could not be found when the project was opened stay in it. Of images without a file the
-        others are saved before it is said.
+        Images that could not be found when the project was opened stay in it. Of an image that fails, the
+        others are saved before it is said. Pixels that are copied are written after everything else is saved.
 
         Raises
         ------
         ProjectError
-            If an image has no file, or the folder cannot be a project.
+            If the folder cannot be a project, or the present one is damaged or no longer ours.
         ImageError, LabelsError, ExportError
-            If an image cannot be read, or something cannot be written: the project stays as it was.
+            If an image cannot be read, or something cannot be written.
         """
-        homeless = next((image.name for image in images if image.path is None), None)
-        images = [image for image in images if image.path is not None]
-        if homeless is not None and not images:
-            raise _no_file(homeless)
-        project = self._project_in(folder)
+        project, failures = self._project_in(folder), list[DsparseError]()
         kept = {image.number for image in images}
         for number in [each for each in self._entries if each not in kept]:
             project.remove(self._entry(project, number))
             del self._entries[number]
             self._written.pop(number, None)
         for image in images:
-            self._write(project, image)
+            try:
+                self._write(project, image)
+            except (ImageError, LabelsError, ExportError) as error:
+                failures.append(error)
         if classes and tuple(classes) != project.classes:
             project.classes = tuple(classes)
         if classifier is not None and classifier is not self._model:
             project.model, self._model = Model(classifier), classifier
         project.save()
-        if homeless is not None:
-            raise _no_file(homeless)
+        if failures:
+            raise failures[0]
+        for image in images:
+            if image.copied and not self._entry(project, image.number).has_file:
+                self._copy(project, image)
+                project.save()
         return project.folder
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the present project."""
+        return self._folder
+
+    @property
+    def images(self) -> tuple[ProjectImage, ...]:
+        """Those of the present project, also the ones that were not found."""
+        return () if self._project is None else self._project.images
 
     def close(self) -> None:
         """Let other programs open the project."""
         self._drop_next()
         if self._project is not None:
             self._project.close()
-        self._project, self._model = None, None
+        self._project, self._folder, self._model = None, None, None
         self._entries, self._written = {}, {}
 
     def _project_in(self, folder: Path) -> Project:
-        if self._project is not None and self._project.folder == folder.absolute():
-            return self._project
+        folder = folder.absolute()
+        if folder == self._folder:
+            return self._project or self._open_again(folder)
         if (folder / DESCRIPTION).exists():
             raise ProjectError(f"{folder.name} is a project already; open it, or choose another name.")
         project = Project.create(folder)
         if self._project is not None:
             self._project.close()
         self._model, self._entries, self._written = None, {}, {}
-        self._project = project
+        self._project, self._folder = project, project.folder
         return project
+
+    def _open_again(self, folder: Path) -> Project:
+        """The present project, which was closed to be read anew."""
+        if self._next is not None and self._next.folder == folder:
+            return self._next
+        self._project = Project.open(folder)
+        numbers = {each.number for each in self._project.images}
+        self._entries = {ours: number for ours, number in self._entries.items() if number in numbers}
+        self._written.clear()
+        return self._project
 
     def _write(self, project: Project, image: KeptImage) -> None:
         if image.number not in self._entries:
-            assert image.path is not None
-            entry = project.add(
-                image.path, image.labels, channel_axis=image.channel_axis, series=image.series
-            )
-            self._entries[image.number] = entry.number
-        elif self._written.get(image.number) is not image.labels:
+            self._entries[image.number] = _added(project, image).number
+        elif image.number not in self._written or self._written[image.number] is not image.labels:
             entry = self._entry(project, image.number)
             project.set_strokes(
                 entry, np.zeros(entry.shape, np.uint8) if image.labels is None else image.labels
             )
         self._written[image.number] = image.labels
 
-    def _entry(self, project: Project, number: int) -> Any:
+    def _copy(self, project: Project, image: KeptImage) -> None:
+        """Write the pixels into the project, and let it find them there."""
+        path = copy_pixels(file_within(project.folder, IMAGES), image.source, image.scale, image.units)
+        try:
+            project.locate(self._entry(project, image.number), path)
+        except ImageError:
+            path.unlink()  # they changed meanwhile: it would be a copy of another image
+            raise
+
+    def _entry(self, project: Project, number: int) -> ProjectImage:
         return next(each for each in project.images if each.number == self._entries[number])
 
 
-def _no_file(name: str) -> ProjectError:
-    return ProjectError(
-        f"Image {name!r} has no file that a project could name; save its layer with File > Save Selected "
-        "Layers, open that file, and add it instead."
-    )
-
-
-def _read(project: Project) -> OpenedProject:
-    images: list[OpenedImage] = []
-    missing: list[str] = []
-    for entry in project.images:
+def _added(project: Project, image: KeptImage) -> ProjectImage:
+    """The image's new entry: by its file or, where another program read that otherwise, by its pixels."""
+    if image.path is not None:
+        axis = image.source.channel_axis
         try:
-            found = project.find(entry)
-            file = read_image(found.path, series=entry.fingerprint.series)
-        except ImageError as error:
-            missing.append(str(error))
-            continue
-        labels = project.strokes(entry) if entry.strokes is not None else None
-        strokes = () if labels is None else find_strokes(labels)
-        if labels is not None:
-            labels.flags.writeable = False
-        pixels = sum(len(each.yx) for each in strokes)
-        images.append(OpenedImage(entry.number, found.path, found.source, file, labels, len(strokes), pixels))
-    return OpenedProject(project.folder, project.classes, tuple(images), tuple(missing))
+            return project.add(image.path, image.labels, channel_axis=axis, series=image.series)
+        except (ImageError, LabelsError, ProjectError):
+            if image.from_file:
+                raise
+    return project.add(image.source, image.labels)

@@ -28,6 +28,7 @@ from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.gui.widgets.swatch import arrow
+from napari_dsparse.gui.widgets.unsaved_notice import UnsavedNotice
 from napari_dsparse.machine.devices import available_devices
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Panel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(5)
+        layout.addWidget(self.unsaved_notice)
         layout.addLayout(self._layers())
         self.images_section = _section("Images to learn from", self._images(), opened=False)
         layout.addWidget(self.images_section)
@@ -109,6 +111,7 @@ class Panel(QWidget):
         self.project_label.setTextFormat(Qt.TextFormat.PlainText)
         self.project_label.setMinimumWidth(40)  # a long name is cut off rather than widen the dock
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
+        self.unsaved_notice = UnsavedNotice()
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
         self.remove_class_button = _button("Remove", "Remove the selected class; asks about its paint.")
@@ -219,6 +222,7 @@ class Panel(QWidget):
         """Colours of axes, arrows and failures, to suit a theme whose text has this colour."""
         self.curves.set_foreground(color)
         self.status_label.set_foreground(color)
+        self.unsaved_notice.set_foreground(color)
         for section in self.findChildren(QCollapsible):
             section.setExpandedIcon(arrow(color, down=True))
             section.setCollapsedIcon(arrow(color, down=False))

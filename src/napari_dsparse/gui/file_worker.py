@@ -1,0 +1,90 @@
+"""A thread that works on files for a window, and hands the results back in the window's own."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_dsparse.errors import DsparseError
+
+_log = logging.getLogger(__name__)
+
+
+class FileWorker(QObject):
+    """One thread; what is given to it is done in that order.
+
+    Parameters
+    ----------
+    name : str
+        Of the thread.
+    parent : QObject
+    """
+
+    #: Emitted in the thread: two callables, and the `Future` whose result or error the one or other takes.
+    _finished = Signal(object, object, object)
+
+    def __init__(self, name: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        #: True once the window is gone, and nobody is left to tell anything.
+        self.ended = False
+        self._finished.connect(self._on_finished)
+
+    def run(
+        self,
+        work: Callable[[], Any],
+        then: Callable[[Any], None] | None = None,
+        failed: Callable[[str], None] | None = None,
+    ) -> None:
+        """Do `work` in the thread, then call `then` with its result, or `failed` with a sentence."""
+        future = self._thread.submit(work)
+        future.add_done_callback(partial(_report, weakref.ref(self), then, failed))
+
+    def wait(self) -> None:
+        """Wait for what was given so far."""
+        self._thread.submit(int).result()
+
+    def close(self) -> None:
+        """Do what was given so far, and nothing after that; nobody is told."""
+        self.ended = True
+        self._thread.shutdown(wait=True)
+
+    def _on_finished(
+        self,
+        then: Callable[[Any], None] | None,
+        failed: Callable[[str], None] | None,
+        future: Future[Any],
+    ) -> None:
+        if self.ended:  # it was ready when the window went
+            return
+        try:
+            result = future.result()
+        except (DsparseError, OSError, RuntimeError, ValueError, MemoryError) as error:
+            if failed is not None:
+                failed(str(error) or type(error).__name__)
+        else:
+            if then is not None:
+                then(result)
+
+
+def _report(
+    worker: weakref.ref[FileWorker],
+    then: Callable[[Any], None] | None,
+    failed: Callable[[str], None] | None,
+    future: Future[Any],
+) -> None:
+    """Pass a result on to the window's thread, if the window is still there."""
+    present = worker()
+    if present is not None and not present.ended:
+        with suppress(RuntimeError):  # Qt has deleted it with its window already
+            present._finished.emit(then, failed, future)
+            return
+    if (error := future.exception()) is not None:
+        _log.error("Files were not read or written when the window closed: %s", error)

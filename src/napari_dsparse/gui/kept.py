@@ -1,0 +1,85 @@
+"""Images of the window's list as they are handed to the thread that saves them, and back."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_dsparse.gui.layers.image_frame import data_of
+from napari_dsparse.gui.layers.layer_choice import images_of
+from napari_dsparse.gui.layers.viewer import in_viewer
+from napari_dsparse.gui.study import StudyImage
+from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.kept_images import KeptImage, OpenedImage
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_dsparse.gui.dock import SegmentationDock
+
+
+def kept_image(entry: StudyImage) -> KeptImage:
+    """An image as it is now; strokes are taken by reference, since nothing writes to them."""
+    image = KeptImage(
+        entry.number,
+        entry.name,
+        entry.path,
+        None if entry.file is None else entry.file.series,
+        entry.source,
+        entry.labels,
+        from_file=entry.file is not None,
+    )
+    layer = None if entry.layer is None else entry.layer()
+    if layer is None:
+        return image
+    axes = [axis for axis in range(layer.ndim) if layer.rgb or axis != entry.source.channel_axis]
+    return replace(
+        image,
+        scale=tuple(float(layer.scale[axis]) for axis in axes),
+        units=tuple(str(layer.units[axis]) for axis in axes),
+    )
+
+
+def open_layers(dock: SegmentationDock) -> list[Image]:
+    """Image layers on which nothing is painted: strokes that are opened may go there."""
+    return [layer for layer in images_of(dock.viewer) if is_free(dock, layer)]
+
+
+def pixels_of(layers: Sequence[Image]) -> list[Any]:
+    """The arrays of layers."""
+    return [data_of(layer) for layer in layers]
+
+
+def is_free(dock: SegmentationDock, layer: Image) -> bool:
+    """True of a layer that is open and has no strokes."""
+    strokes = dock.strokes_remembered(layer)
+    return in_viewer(dock.viewer, layer) and (strokes is None or not np.any(strokes.data))
+
+
+def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:
+    """An image that was opened, on its layer if there is one; None if it was on one that is gone."""
+    number = dock.controller.number_of(None)
+    layer = None if opened.layer is None else layers[opened.layer]
+    if layer is not None and not is_free(dock, layer):
+        layer = None
+    if layer is None and opened.file is None:
+        return None
+    image = StudyImage(
+        number,
+        opened.name,
+        opened.source,
+        file=opened.file,
+        path=opened.path,
+        labels=opened.labels,
+        strokes=opened.strokes,
+        pixels=opened.pixels,
+    )
+    if layer is not None:
+        dock.controller.give_number(layer, number)
+        image.layer, image.name = weakref.ref(layer), layer.name
+        image.source = ImageSource(data_of(layer), opened.source.channel_axis, layer.name)
+    return image

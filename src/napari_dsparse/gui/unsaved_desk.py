@@ -1,0 +1,245 @@
+"""Strokes that are in no project: kept aside by themselves, offered again later, and said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QApplication, QMainWindow
+
+from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.errors import DsparseError
+from napari_dsparse.gui import project_desk
+from napari_dsparse.gui.kept import kept_image
+from napari_dsparse.gui.project_desk import ProjectDesk
+from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.unlisted import UnlistedStrokes
+from napari_dsparse.gui.widgets.dialogs import confirm
+from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ask_at_the_end
+from napari_dsparse.live import events as ev
+from napari_dsparse.live.kept_images import KeptImage
+from napari_dsparse.live.unsaved import (
+    MOST_COPIED,
+    UnsavedKeeper,
+    UnsavedStrokes,
+    discard_unsaved,
+    find_unsaved,
+    unsaved_folder,
+)
+
+if TYPE_CHECKING:
+    from napari_dsparse.gui.dock import SegmentationDock
+
+
+class UnsavedDesk(QObject):
+    """Keeps the strokes of this window aside while they are in no project, and offers those of others.
+
+    The list and the images beside it are kept apart: each has its own table of classes.
+
+    Parameters
+    ----------
+    dock : SegmentationDock
+    study : Study
+    projects : ProjectDesk
+    """
+
+    def __init__(self, dock: SegmentationDock, study: Study, projects: ProjectDesk) -> None:
+        super().__init__(dock)
+        self._dock, self._study, self._projects = dock, study, projects
+        self._worker, self._controller = projects.worker, dock.controller
+        self._notice = dock.panel.unsaved_notice
+        self._home = unsaved_folder()
+        self._of_list, self._of_others = UnsavedKeeper(self._home), UnsavedKeeper(self._home)
+        self._others = UnlistedStrokes(dock, study, self)
+        self._classes: tuple[ClassInfo, ...] = ()  # of the image beside the list that was in front last
+        self._changes = self._kept = 0
+        self._failure: str | None = None
+        self._offered: tuple[UnsavedStrokes, ...] = ()
+        self._put_off = self._discarding = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(int(1000 * project_desk.AUTOSAVE_SECONDS))
+        self._timer.timeout.connect(self.save_now)
+        study.edited.connect(self._on_edited)
+        study.removed.connect(self._others.adopt)
+        self._others.edited.connect(self._on_edited)
+        projects.changed.connect(self._on_project)
+        projects.keep_aside = self._save_then
+        self._notice.open_button.clicked.connect(self._open)
+        self._notice.discard_button.clicked.connect(self._ask_to_discard)
+        self._notice.later_button.clicked.connect(self._put_all_off)
+        self._look()
+
+    # -- keeping --------------------------------------------------------------------------------------------
+
+    def _on_edited(self) -> None:
+        self._changes += 1
+        self._discarding = False
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _on_project(self) -> None:
+        """The list is in a project now, or another one was opened, or saving failed."""
+        self._changes += 1
+        self.save_now()
+        self._look()
+
+    def save_now(self) -> None:
+        """Keep what has changed."""
+        self._save(None, self._on_failure)
+
+    def _save_then(self, then: Callable[[], None], failed: Callable[[str], None]) -> None:
+        self._changes += 1
+        self._save(then, failed)
+
+    def _save(self, then: Callable[[], None] | None, failed: Callable[[str], None]) -> None:
+        self._timer.stop()
+        self._projects.catch_up()
+        self._others.catch_up()
+        if self._changes != self._kept and not self._discarding:
+            state = self._controller.state
+            if state.chosen is not None and state.classes and not state.studied:
+                self._classes = state.classes
+            listed, others = self._listed(), self._painted(self._others.images)
+            save = partial(
+                _save_both,
+                (self._of_list, listed, self._study.classes(state)),
+                (self._of_others, others, self._classes),
+            )
+            self._worker.run(save, partial(self._on_kept, self._changes, then), failed)
+        elif then is not None:
+            then()
+
+    def _listed(self) -> list[KeptImage]:
+        return [] if self._projects.holds_list else self._painted(self._study.images)
+
+    def _painted(self, images: Sequence[StudyImage]) -> list[KeptImage]:
+        painted = [each for each in images if each.labels is not None and np.any(each.labels)]
+        kept = [kept_image(each) for each in painted]
+        return [replace(each, copied=each.bytes <= MOST_COPIED) for each in kept]
+
+    def _on_kept(self, changes: int, then: Callable[[], None] | None, result: Any) -> None:
+        self._kept, self._failure = changes, None
+        if self._changes != self._kept:
+            self._timer.start()
+        if then is not None:
+            then()
+
+    def _on_failure(self, sentence: str) -> None:
+        if self._failure is None:  # said once, not after every stroke
+            self._controller.send(ev.Refused(sentence))
+        self._failure = sentence
+        self._timer.start()
+
+    # -- offering -------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Look for strokes that other windows left."""
+        self._worker.run(partial(find_unsaved, self._home), self._offer)
+
+    def _offer(self, found: tuple[UnsavedStrokes, ...]) -> None:
+        self._offered = found
+        if not found or self._put_off:
+            self._notice.hide()
+            return
+        first, more = found[0], len(found) - 1
+        follow = "" if not more else " One older follows." if more == 1 else f" {more} older ones follow."
+        self._notice.say(
+            first.sentence + follow,
+            tip="\n".join((*first.images, f"Kept in {first.folder}")),
+            can_open=first.problem is None,
+        )
+
+    def _open(self) -> None:
+        if self._offered:
+            self._notice.hide()  # it is shown again if that fails
+            self._projects.open_unsaved(self._offered[0].folder, self._of_list)
+
+    def _ask_to_discard(self) -> None:
+        if self._offered:
+            first = self._offered[0]
+            question = f"{first.title}: discard them for good? They cannot be brought back."
+            if confirm(self._dock, "Discard strokes", question):
+                self._worker.run(partial(discard_unsaved, first.folder), self._after, self._refuse)
+
+    def _after(self, result: Any) -> None:
+        self._look()
+
+    def _refuse(self, sentence: str) -> None:
+        self._controller.send(ev.Refused(sentence))
+        self._look()
+
+    def _put_all_off(self) -> None:
+        self._put_off = True
+        self._notice.hide()
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    @property
+    def _names(self) -> list[str]:
+        """Names of the images with strokes that are in no project."""
+        return [each.name for each in (*self._listed(), *self._painted(self._others.images))]
+
+    def may_close(self) -> bool:
+        """Say before the window closes that strokes are in no project; False if it must stay open.
+
+        Nobody is asked who cannot answer: a program that closes a viewer empties it first.
+        """
+        self._discarding = False
+        if not len(self._dock.viewer.layers):
+            return True
+        self._projects.finish()
+        self.save_now()
+        self._projects.wait_and_tell()
+        names = self._names
+        if not names:
+            return True
+        answer = ask_at_the_end(self._dock, names, self._projects.failure, self._failure)
+        if answer is AtTheEnd.SAVE:
+            self._dock.study.add_entries(self._others.images)
+            self._projects.ask_to_save(anew=True)
+            self._projects.wait_and_tell()
+            return not self._names
+        self._discarding = answer is AtTheEnd.DISCARD
+        return answer is not AtTheEnd.STAY
+
+    def on_hidden(self) -> None:
+        """The window has been closed, perhaps for good."""
+        if self._discarding:
+            self._timer.stop()
+            self._kept = self._changes
+            for keeper in (self._of_list, self._of_others):
+                self._worker.run(keeper.discard)
+        else:
+            self.save_now()
+
+    def shutdown(self) -> None:
+        """Leave what is kept to the next window, and say so if this one stays open."""
+        self.save_now()
+        names = self._names
+        if names and not self._discarding and _a_window_is_open():
+            show_info(f"Strokes on {', '.join(names)} are in no project. The dock offers them when it opens.")
+        self._timer.stop()
+        for keeper in (self._of_list, self._of_others):
+            self._worker.run(keeper.close)
+
+
+def _a_window_is_open() -> bool:
+    return any(isinstance(each, QMainWindow) and each.isVisible() for each in QApplication.topLevelWidgets())
+
+
+def _save_both(*kept: tuple[UnsavedKeeper, Sequence[KeptImage], Sequence[ClassInfo]]) -> None:
+    """Save each of several lists, also where another one fails."""
+    failure: DsparseError | None = None
+    for keeper, images, classes in kept:
+        try:
+            keeper.save(images, classes)
+        except DsparseError as error:
+            failure = error
+    if failure is not None:
+        raise failure

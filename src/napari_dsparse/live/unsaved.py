@@ -1,0 +1,231 @@
+"""Strokes that are in no project, kept aside so that neither a crash nor a closed window loses them.
+
+Each window keeps its own in a project of its own in the user's folder. While it runs, that project is locked,
+and no other window takes it; afterwards the next window offers it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.errors import ExportError, ProjectError
+from napari_dsparse.files.lock import FolderLock, is_locked
+from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
+from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject
+from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.machine.user_folder import user_folder
+
+#: Pixels of an image that is in no file are kept beside its strokes up to this many bytes.
+MOST_COPIED = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class UnsavedStrokes:
+    """Strokes that a window left.
+
+    Parameters
+    ----------
+    folder : Path
+    when : float
+        When they were written, in seconds since the epoch.
+    images : tuple of str
+        Names of the images that they are on.
+    problem : str or None
+        The reason why they cannot be read, a sentence.
+    """
+
+    folder: Path
+    when: float
+    images: tuple[str, ...]
+    problem: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The strokes in words: when they were painted, and on which images."""
+        then, now = time.localtime(self.when), time.localtime()
+        year = "" if then.tm_year == now.tm_year else f" {then.tm_year}"
+        date = f"{then.tm_mday} {time.strftime('%b', then)}{year}, {time.strftime('%H:%M', then)}"
+        if not self.images:
+            return f"Strokes of {date}"
+        more = f" and {len(self.images) - 1} more" if len(self.images) > 1 else ""
+        return f"Strokes of {date} on {self.images[0]}{more}"
+
+    @property
+    def sentence(self) -> str:
+        """The strokes as a notice says them."""
+        if self.problem is None:
+            return f"{self.title} were not saved."
+        return f"{self.title} cannot be read, and are kept: {self.problem}"
+
+
+def unsaved_folder() -> Path:
+    """The folder of strokes that are kept aside."""
+    return user_folder() / "unsaved"
+
+
+def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
+    """Strokes that windows left which are no more, the newest first.
+
+    What ended before it held any strokes is removed.
+    """
+    found = []
+    for folder in home.glob(f"*{SUFFIX}"):
+        try:
+            if is_locked(folder):
+                continue
+            images = read_project(folder).images
+        except ProjectError as error:
+            found.append(UnsavedStrokes(folder, _time_of(folder), (), str(error)))
+            continue
+        if images:
+            found.append(UnsavedStrokes(folder, _time_of(folder), tuple(map(_name_of, images))))
+        else:
+            discard_unsaved(folder)
+    return tuple(sorted(found, key=lambda each: each.when, reverse=True))
+
+
+def discard_unsaved(folder: Path) -> None:
+    """Remove strokes that were kept aside, unless another window has opened them.
+
+    Raises
+    ------
+    ProjectError
+        If another window has.
+    ExportError
+        If the system refuses that.
+    """
+    lock = FolderLock(folder)
+    try:
+        remove_project(folder)
+    finally:
+        lock.release()
+
+
+def _name_of(image: ProjectImage) -> str:
+    """Name of an image; of a copy, that of the layer it was made of."""
+    if image.path is None or not image.path.startswith(f"{IMAGES}/"):
+        return image.name
+    return image.name.removesuffix(".ome.tif").removesuffix(".npy")
+
+
+def _time_of(folder: Path) -> float:
+    for path in (folder / DESCRIPTION, folder):
+        try:
+            return path.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+class UnsavedKeeper:
+    """Keeps the strokes of one window aside.
+
+    Every method belongs to the thread that works on files.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of strokes that are kept aside.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._folder: Path | None = None
+        self._keeper = ProjectKeeper()
+        self._other = self._reader = ProjectKeeper()
+        self._last: tuple[Any, ...] = ()  # what was written last
+
+    def save(self, images: Sequence[KeptImage], classes: Sequence[ClassInfo]) -> None:
+        """Write what has changed; without images nothing is kept any more.
+
+        Raises
+        ------
+        DsparseError
+            If it cannot be written; what was written before stays.
+        """
+        if not images:
+            self._empty()
+            return
+        if self._folder is not None and not (self._folder / DESCRIPTION).exists():  # removed by hand
+            self.leave()
+        now = (tuple(classes), *((image.number, image.labels) for image in images))
+        if _is_same(now, self._last):
+            return
+        folder = self._folder or self._new_folder()
+        self._keeper.save(folder, images, classes, None)
+        self._folder, self._last = folder, now
+
+    def _new_folder(self) -> Path:
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(
+                f"Strokes cannot be kept in {str(self._home)!r} ({error.strerror or error}); save them as a "
+                "project."
+            ) from error
+        return self._home / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
+
+    def read(self, folder: Path, image_folders: Sequence[Path], layers: Sequence[Any]) -> OpenedProject:
+        """Open strokes that another window left, beside the present ones, which stay until `switch`.
+
+        Parameters are those of `ProjectKeeper.read`.
+        """
+        self._reader = self._keeper if folder == self._folder else self._other
+        return self._reader.read(folder, image_folders, layers)
+
+    def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
+        """Leave the present strokes for later, and go on with those that were read."""
+        if self._reader is self._other:
+            self.leave()
+            self._keeper, self._other = self._other, self._keeper
+        self._keeper.switch(entries, labels)
+        self._folder, self._last = self._keeper.folder, ()
+
+    def find_open(self, layers: Sequence[Any]) -> list[OpenedImage]:
+        """As `ProjectKeeper.find_open`."""
+        return self._keeper.find_open(layers)
+
+    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
+        """As `ProjectKeeper.take`."""
+        self._keeper.take(entries, labels)
+
+    def leave(self) -> None:
+        """Leave what is kept for the next window that asks."""
+        self._keeper.close()
+        self._folder, self._last = None, ()
+
+    def close(self) -> None:
+        """Leave what is kept, and what was read."""
+        self.leave()
+        self._other.close()
+
+    def discard(self) -> None:
+        """Remove what is kept."""
+        folder = self._folder
+        self.leave()
+        if folder is not None:
+            discard_unsaved(folder)
+
+    def _empty(self) -> None:
+        """Nothing is unsaved any more; images that could not be found keep their strokes."""
+        if self._folder is None:
+            return
+        self._keeper.save(self._folder, (), (), None)
+        if self._keeper.images:
+            self.leave()
+        else:
+            self.discard()
+
+
+def _is_same(now: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
+    """True if the classes are equal, and the images and their arrays of strokes are the same ones."""
+    if len(now) != len(last) or now[0] != last[0]:
+        return False
+    return all(a[0] == b[0] and a[1] is b[1] for a, b in zip(now[1:], last[1:], strict=True))

@@ -1,0 +1,181 @@
+"""Strokes in no project: kept aside by themselves, offered by the next window, said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from napari.layers import Image
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QMessageBox
+
+import napari_dsparse as nd
+from gui_session import Desk, two_textures
+from napari_dsparse.gui import project_desk, unsaved_desk
+from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save 0.2 s after a change."""
+    monkeypatch.setattr(project_desk, "AUTOSAVE_SECONDS", 0.2)
+
+
+def kept(user_data: Path) -> list[tuple[str, int]]:
+    """Names of images whose strokes are kept aside, and the pixels painted on them."""
+    found = []
+    for folder in sorted((user_data / "unsaved").glob("*.dsparse")):
+        try:
+            project = nd.Project.open(folder, read_only=True)
+            found += [(each.name, int(np.count_nonzero(project.strokes(each)))) for each in project.images]
+        except (nd.DsparseError, OSError):  # written or removed just now
+            return []
+    return sorted(found)
+
+
+def offered(at: Desk) -> bool:
+    return not at.find("unsaved_notice").isHidden()
+
+
+def paint_on(at: Desk, name: str) -> np.ndarray:
+    at.click("new_labels_button")
+    strokes = at.layer(f"{name} strokes")
+    at.paint_two_classes(strokes)
+    return np.asarray(strokes.data)
+
+
+def test_strokes_of_a_closed_window_come_back_and_never_on_another_image(
+    desk: Callable[..., Desk], user_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="cells", scale=(0.5, 0.5)))
+    assert not offered(at)
+    painted = paint_on(at, "cells").copy()
+    at.wait(lambda: kept(user_data) == [("cells.ome.tif", np.count_nonzero(painted))])
+    assert not offered(at)  # its own are not offered
+    at.dock.shutdown()
+
+    second = desk(Image(two_textures(seed=1), name="cells"))
+    second.wait(lambda: offered(second))
+    sentence = second.find("unsaved_label").text()
+    assert sentence.startswith("Strokes of ")
+    assert sentence.endswith(" on cells were not saved.")
+    second.click("unsaved_open_button")
+    second.wait(lambda: second.has_layer("cells.ome.tif strokes"))
+    second.dock.projects.wait_and_tell()
+    assert not offered(second)
+    np.testing.assert_array_equal(second.layer("cells.ome.tif").data, two_textures())
+    np.testing.assert_array_equal(second.layer("cells.ome.tif strokes").data, painted)
+    assert tuple(second.layer("cells.ome.tif strokes").scale) == (0.5, 0.5)
+    second.dock.shutdown()
+
+    third = desk(Image(two_textures(), name="reloaded"))  # the same pixels: no copy need be opened
+    third.wait(lambda: offered(third))
+    third.click("unsaved_open_button")
+    third.wait(lambda: third.has_layer("reloaded strokes"))
+    np.testing.assert_array_equal(third.layer("reloaded strokes").data, painted)
+    third.paint(third.layer("reloaded strokes"), 2, (50, 100), (60, 100))
+    third.wait(lambda: kept(user_data)[0][1] > np.count_nonzero(painted))
+
+    folder = user_data.parent / "study.dsparse"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+    third.click("project_save_button")
+    third.wait(lambda: third.find("project_label").text() == "study.dsparse: all saved")
+    third.wait(lambda: not list((user_data / "unsaved").iterdir()))  # they are in a project now
+
+
+def test_discard_asks_and_later_keeps(
+    desk: Callable[..., Desk], user_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="cells"))
+    paint_on(at, "cells")
+    at.dock.shutdown()
+    second = desk()
+    second.wait(lambda: offered(second))
+    second.click("unsaved_later_button")
+    assert not offered(second)
+    second.dock.shutdown()
+    third = desk()
+    third.wait(lambda: offered(third))
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: answers.pop(0))
+    third.click("unsaved_discard_button")
+    third.dock.projects.wait_and_tell()
+    assert kept(user_data)
+    third.click("unsaved_discard_button")
+    third.wait(lambda: not offered(third))
+    assert not kept(user_data)
+
+
+def test_images_beside_the_list_and_taken_out_of_it_are_kept(
+    desk: Callable[..., Desk], user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", two_textures(seed=ord(name)))
+    at = desk(Image(two_textures(), name="cells"))
+    paint_on(at, "cells")
+    at.dock.study.add_files([tmp_path / "a.tif", tmp_path / "b.tif"])
+    at.dock.study.pick(0)
+    at.paint_two_classes(at.layer("a.tif strokes"))
+    at.wait(lambda: [name for name, _ in kept(user_data)] == ["a.tif", "cells.ome.tif"])
+    at.paint(at.layer("cells strokes"), 2, (50, 100), (60, 100))  # behind
+    before = dict(kept(user_data))
+    at.wait(lambda: dict(kept(user_data)).get("cells.ome.tif", 0) > before["cells.ome.tif"])
+    folder = tmp_path / "study.dsparse"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+    at.click("project_save_button")
+    at.wait(lambda: [name for name, _ in kept(user_data)] == ["cells.ome.tif"])
+    at.find("images_list").setCurrentRow(0)
+    at.click("remove_image_button")
+    at.wait(lambda: [name for name, _ in kept(user_data)] == ["a.tif", "cells.ome.tif"])
+    at.viewer.layers.remove("a.tif strokes")
+    at.dock.projects.wait()
+    assert len(kept(user_data)) == 2
+
+
+def test_closing_the_window_says_that_strokes_are_in_no_project(
+    desk: Callable[..., Desk], user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="cells"), show=True)
+    window = next(each for each in QApplication.topLevelWidgets() if isinstance(each, QMainWindow))
+    answers = [AtTheEnd.STAY, AtTheEnd.SAVE, AtTheEnd.KEEP, AtTheEnd.DISCARD]
+    asked: list[tuple[object, ...]] = []
+
+    def answer(parent: object, *what: object) -> AtTheEnd:
+        asked.append(what)
+        return answers.pop(0)
+
+    def close() -> bool:
+        """True if the window would close."""
+        event = QCloseEvent()
+        return not at.dock.eventFilter(window, event)
+
+    monkeypatch.setattr(unsaved_desk, "ask_at_the_end", answer)
+    assert close()
+    assert not asked  # nothing is unsaved
+    paint_on(at, "cells")
+    assert not close()
+    assert asked == [(["cells"], None, None)]
+    assert len(kept(user_data)) == 1
+    folder = tmp_path / "study.dsparse"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
+    assert close()
+    with nd.Project.open(folder, read_only=True) as project:
+        assert project.find("cells.ome.tif").path.parent == folder / "images"
+    assert close()  # it is saved
+    assert len(asked) == 2
+    at.viewer.add_image(two_textures(seed=1), name="others")
+    at.find("image_combo").setCurrentIndex(at.find("image_combo").findText("others"))
+    paint_on(at, "others")
+    assert close()
+    at.dock.unsaved.on_hidden()
+    at.dock.projects.wait()
+    assert [name for name, _ in kept(user_data)] == ["others.ome.tif"]
+    assert close()
+    at.dock.unsaved.on_hidden()
+    at.dock.projects.wait()
+    assert not kept(user_data)
+    assert not answers

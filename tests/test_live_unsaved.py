@@ -1,0 +1,186 @@
+"""Strokes that are in no project: kept aside by one window, found by the next, never on another image."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_dsparse as nd
+from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.files.lock import LOCK
+from napari_dsparse.images import ImageSource
+from napari_dsparse.live.kept_images import KeptImage
+from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.live.unsaved import UnsavedKeeper, discard_unsaved, find_unsaved
+
+CLASSES = default_classes(2)
+
+
+def strokes(shape: tuple[int, ...], number: int = 1) -> np.ndarray:
+    labels = np.zeros(shape, np.uint8)
+    labels[..., 2:5, 3:9] = number
+    return labels
+
+
+def pixels(shape: tuple[int, ...] = (30, 40), seed: int = 0, dtype: str = "uint8") -> np.ndarray:
+    return (np.random.default_rng(seed).random(shape) * 200).astype(dtype)
+
+
+def in_no_file(
+    data: np.ndarray, number: int = 0, axis: int | None = None, *, copied: bool = False
+) -> KeptImage:
+    source = ImageSource(data, axis, "cells")
+    return KeptImage(number, "cells", None, None, source, strokes(source.shape), copied=copied)
+
+
+def a_dead_window(home: Path, *images: KeptImage) -> Path:
+    """Strokes of a window that was killed."""
+    keeper = UnsavedKeeper(home)
+    keeper.save(images, CLASSES)
+    (folder,) = home.glob("*.dsparse")
+    lock = json.loads((folder / LOCK).read_text())
+    host, _, began = lock["owner"].split("-")
+    keeper.close()
+    (folder / LOCK).write_text(json.dumps({**lock, "owner": f"{host}-{2**22 + os.getpid()}-{began}"}))
+    return folder
+
+
+def test_strokes_are_offered_once_their_window_is_gone_and_opened_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels())
+    source = ImageSource(tifffile.imread(path), None, "a.tif")
+    image = KeptImage(0, "a.tif", path, None, source, strokes((30, 40)))
+    home, first = tmp_path / "unsaved", UnsavedKeeper(tmp_path / "unsaved")
+    first.save([image], CLASSES)
+    assert find_unsaved(home) == ()  # another window has them
+    first.close()
+    (offered,) = find_unsaved(home)
+    assert offered.images == ("a.tif",)
+    assert offered.sentence.endswith("on a.tif were not saved.")
+    a_dead_window(tmp_path / "killed", image)
+    assert find_unsaved(tmp_path / "killed")[0].images == ("a.tif",)
+
+    second, third = UnsavedKeeper(home), UnsavedKeeper(home)
+    opened = second.read(offered.folder, (), ())
+    np.testing.assert_array_equal(opened.images[0].labels, image.labels)
+    with pytest.raises(nd.DsparseError, match="is open in this program"):
+        third.read(offered.folder, (), ())
+    with pytest.raises(nd.DsparseError, match="is open in this program"):
+        discard_unsaved(offered.folder)
+    second.switch({7: opened.images[0].entry}, {7: opened.images[0].labels})
+    more = replace(image, number=7, labels=strokes((30, 40), 2))
+    second.save([more], CLASSES)
+    second.close()
+    assert len(find_unsaved(home)) == 1  # the same strokes, gone on with
+    with nd.Project.open(offered.folder) as project:
+        assert project.strokes("a.tif").max() == 2
+    third.read(offered.folder, (), ())
+    third.switch({7: 1}, {})
+    third.save([], CLASSES)  # they are in a project now
+    assert not list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "dtype", "suffix"),
+    [
+        ((30, 40), None, "uint8", ".ome.tif"),
+        ((30, 40, 3), 2, "uint8", ".ome.tif"),
+        ((4, 30, 40, 2), 3, "uint16", ".ome.tif"),
+        ((3, 30, 40), 0, "float32", ".ome.tif"),
+        ((1, 30, 40), 0, "uint8", ".npy"),
+        ((4, 30, 40), None, "int64", ".npy"),
+        ((2, 30, 40), None, "bool", ".npy"),
+    ],
+)
+def test_pixels_in_no_file_are_copied_exactly(
+    tmp_path: Path, shape: tuple[int, ...], axis: int | None, dtype: str, suffix: str
+) -> None:
+    data = pixels(shape, dtype=dtype)
+    image = in_no_file(data, axis=axis, copied=True)
+    keeper = UnsavedKeeper(tmp_path)
+    keeper.save([replace(image, scale=(0.5,) * len(image.labels.shape))], CLASSES)
+    keeper.close()
+    (found,) = find_unsaved(tmp_path)
+    (opened,) = keeper.read(found.folder, (), ()).images
+    assert opened.path is not None
+    assert opened.path.name == f"cells{suffix}"
+    channels_first = data if axis is None else np.moveaxis(data, axis, 0)
+    read = opened.source
+    got = np.asarray(read.data[(slice(None),) * len(read.data.shape)])
+    got = got if read.channel_axis is None else np.moveaxis(got, read.channel_axis, 0)
+    np.testing.assert_array_equal(got, channels_first)
+    assert got.dtype == data.dtype
+    assert suffix == ".npy" or opened.file.scale[-2:] == (0.5, 0.5)
+    np.testing.assert_array_equal(opened.labels, image.labels)
+    keeper.close()
+
+
+def test_strokes_on_pixels_that_are_not_copied_come_back_on_the_same_pixels_only(tmp_path: Path) -> None:
+    folder = a_dead_window(tmp_path, in_no_file(pixels()))
+    keeper = UnsavedKeeper(tmp_path)
+    other = keeper.read(folder, (), [pixels(seed=1), pixels((31, 40))])
+    assert not other.images
+    assert other.missing == ("Image 'cells' is in no file; open it in napari, and its strokes come back.",)
+    keeper.switch({}, {})
+    assert keeper.find_open([pixels(seed=1)]) == []
+    (found,) = keeper.find_open([pixels(seed=1), pixels()])
+    assert found.layer == 1
+    np.testing.assert_array_equal(found.labels, strokes((30, 40)))
+    keeper.save([], CLASSES)  # images that were not found keep their strokes
+    assert find_unsaved(tmp_path)[0].images == ("cells",)
+
+
+def test_two_strokes_on_one_image_are_both_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels())
+    source = ImageSource(tifffile.imread(path), None, "a.tif")
+    images = [KeptImage(n, "a.tif", path, None, source, strokes((30, 40), n + 1)) for n in range(2)]
+    folder = a_dead_window(tmp_path / "unsaved", *images)
+    opened = UnsavedKeeper(tmp_path / "unsaved").read(folder, (), ())
+    assert [each.labels.max() for each in opened.images] == [1, 2]
+
+
+def test_unreadable_strokes_are_kept_and_said_and_empty_ones_go(tmp_path: Path) -> None:
+    folder = a_dead_window(tmp_path, in_no_file(pixels()))
+    nd.Project.create(tmp_path / "empty.dsparse").close()
+    (folder / "project.json").write_text("{")
+    (found,) = find_unsaved(tmp_path)
+    assert "cannot be read, and are kept: Project file" in found.sentence
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    discard_unsaved(folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_project_that_cannot_be_read_again_goes_on_being_saved(tmp_path: Path) -> None:
+    folder, keeper = tmp_path / "study.dsparse", ProjectKeeper()
+    image = in_no_file(pixels())
+    keeper.save(folder, [image], CLASSES, None)
+    whole = (folder / "project.json").read_bytes()
+    (folder / "project.json").write_text("{")
+    with pytest.raises(nd.DsparseError, match="not JSON"):
+        keeper.read(folder)
+    more = replace(image, labels=strokes((30, 40), 2))
+    with pytest.raises(nd.DsparseError, match="not JSON"):
+        keeper.save(folder, [more], CLASSES, None)
+    (folder / "project.json").write_bytes(whole)
+    keeper.save(folder, [more], CLASSES, None)
+    keeper.read(folder)
+    keeper.save(folder, [image], CLASSES, None)  # painted while it is read again
+    keeper.close()
+    with nd.Project.open(folder) as project:
+        assert len(project.images) == 1
+        assert project.strokes("cells").max() == 1
+        with pytest.raises(nd.DsparseError, match=r"'cells' of the project is in no file"):
+            project.find("cells")
+        np.save(tmp_path / "saved.npy", pixels())
+        np.save(tmp_path / "other.npy", pixels(seed=1))
+        with pytest.raises(nd.DsparseError, match="does not hold the pixels of image 'cells'"):
+            project.locate("cells", tmp_path / "other.npy")
+        assert project.locate("cells", tmp_path / "saved.npy").has_file
+        assert project.find("saved.npy").path == tmp_path / "saved.npy"
