@@ -29,6 +29,8 @@ CONTROLS = (
     *("live_check", "train_button", "pause_button", "stop_button", "status_label", "loss_plot"),
     *("predict_button", "export_button", "progress_bar", "uncertainty_check", "next_spot_button"),
     *("save_model_button", "load_model_button", "device_combo", "confusion_table"),
+    *("object_classes_button", "splitting_slider", "min_size_spin", "max_hole_spin", "planes_combo"),
+    *("border_objects_check", "preview_check", "objects_button", "measure_button", "objects_label"),
 )
 
 

@@ -54,6 +54,12 @@ class Controller(QObject):
     changed = Signal(object)
     #: Paint on the segmentation needs a strokes layer to count on, and there is none.
     strokes_missing = Signal()
+    #: The segmentation of the image in front is another than before.
+    segmentation_changed = Signal()
+    #: Other pixels are on screen.
+    view_changed = Signal()
+    #: Another image is in front, or none.
+    image_changed = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -86,10 +92,15 @@ class Controller(QObject):
         """State of the session."""
         return self._loop.state
 
+    @property
+    def results(self) -> ResultLayers | None:
+        """Result layers of the image in front."""
+        return self._results
+
     def send(self, event: Event) -> None:
         """Pass `event` to the loop, preceded by the part on screen."""
         if not isinstance(event, TileDone | ev.ImageChosen | ev.ImageLeft):
-            view = self._view()
+            view = self.view()
             if view is not None and view != self.state.view:
                 self._loop.handle(ev.ViewRead(view))
         self._loop.handle(event)
@@ -108,6 +119,7 @@ class Controller(QObject):
             self.send(ev.ImageLeft(str(error)))
             return
         self._results = ResultLayers(self._viewer, layer, self.frame, self.overlay, self)
+        self._results.changed.connect(self.segmentation_changed)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
         self._results.replaced.connect(self._bind_keys)
         self._results.corrections.tool_taken.connect(self._on_tool)
@@ -115,6 +127,7 @@ class Controller(QObject):
         key = self.number_of(layer), choice.axis
         view = field_of_view(self._viewer, self.frame, None)
         self.send(ev.ImageChosen(key, layer.name, self.frame.source, view))
+        self.image_changed.emit()
 
     def number_of(self, layer: Image | None) -> int:
         """Number of an image layer in keys of the live loop; a new one for one that is still to be opened."""
@@ -257,10 +270,12 @@ class Controller(QObject):
             self._results.close()
             self._results.deleteLater()
             self._results = None
+            self.image_changed.emit()
 
     # -- view -----------------------------------------------------------------------------------------------
 
-    def _view(self) -> FieldOfView | None:
+    def view(self) -> FieldOfView | None:
+        """The part of the image that is on screen; None without an image."""
         return None if self.frame is None else field_of_view(self._viewer, self.frame, self._on_pixels())
 
     def _on_pixels(self) -> Labels | None:
@@ -271,9 +286,10 @@ class Controller(QObject):
 
     def _on_view_changed(self) -> None:
         self._brush.fit()
-        view = self._view()
+        view = self.view()
         if view is not None:
             self._loop.handle(ev.ViewChanged(view))
+            self.view_changed.emit()
 
     # -- the loop's side ------------------------------------------------------------------------------------
 

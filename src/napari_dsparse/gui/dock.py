@@ -25,6 +25,7 @@ from napari_dsparse.gui.layers.exporting import (
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
+from napari_dsparse.gui.objects_desk import ObjectsDesk
 from napari_dsparse.gui.overlay_desk import OverlayDesk
 from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.settings_desk import SettingsDesk
@@ -87,6 +88,7 @@ class SegmentationDock(QWidget):
         self.projects = ProjectDesk(self, self.study.study, self.study.pick)
         self.overlay = OverlayDesk(self)
         self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
+        self.objects = ObjectsDesk(self)
         self._connect()
         self._settings = SettingsDesk(self)
         self.controller.changed.connect(self._render)
@@ -351,6 +353,7 @@ class SegmentationDock(QWidget):
         self.viewer.events.theme.disconnect(self._on_theme)
         self.overlay.shutdown()
         self._settings.shutdown()
+        self.objects.shutdown()
         self.controller.shutdown()
         self.unsaved.shutdown()
         self.projects.shutdown()

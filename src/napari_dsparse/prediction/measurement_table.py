@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_dsparse.images.units import find_unit, is_pixel
 from napari_dsparse.prediction.measurements import measure
 
 if TYPE_CHECKING:
@@ -52,3 +53,40 @@ def measurement_table(
         table.insert(0, "image", image_name)
     table["unit"] = " and ".join(dict.fromkeys(map(str, units)))
     return table
+
+
+#: Powers of the unit in which columns are measured, by the start of their names; no others have a unit.
+_POWERS = {
+    "area": 2,
+    "volume": 3,
+    "centroid": 1,
+    "perimeter": 1,
+    "equivalent_diameter": 1,
+    "axis_": 1,
+}
+
+
+def column_titles(names: Sequence[str], unit: str) -> list[str]:
+    """Titles of a table's columns with the symbols of their units, such as "area (µm²)".
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of columns, as `measurement_table` gives them.
+    unit : str
+        Unit of lengths: "micrometer", "pixel".
+    """
+    known = find_unit(unit)
+    symbol = "px" if is_pixel(unit) else unit if known is None else known.symbol
+    if " " in symbol:
+        symbol = f"({symbol})"
+    return [_title(name, symbol) for name in names]
+
+
+def _title(name: str, symbol: str) -> str:
+    words = name.removesuffix("_area") if name.startswith("equivalent") else name
+    words = words.replace("_", " ")
+    if name == "orientation":
+        return f"{words} (rad)"
+    power = next((power for start, power in _POWERS.items() if name.startswith(start)), 0)
+    return f"{words} ({symbol}{('', '', '²', '³')[power]})" if power else words

@@ -20,6 +20,7 @@ from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.viewer import (
     disown,
     in_viewer,
+    insert_above,
     layers_of,
     mark_ours,
     our_role,
@@ -58,6 +59,8 @@ class ResultLayers(QObject):
     replaced = Signal()
     #: The user removed the segmentation.
     removed = Signal()
+    #: The segmentation is another than before, or there is none any more.
+    changed = Signal()
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class ResultLayers(QObject):
         self._maps_shown = (False, False)
         self._classes: tuple[ClassInfo, ...] = ()
         self._stale: dict[str, Layer] = {}
+        #: Goes up with every change of the segmentation.
+        self.revision = 0
         self._redraw = QTimer(self)
         self._redraw.setSingleShot(True)
         self._redraw.timeout.connect(self._redraw_stale)
@@ -105,7 +110,10 @@ class ResultLayers(QObject):
         if len(done.classes) > len(self._classes):
             self.show_classes(done.classes)
         index = self._frame.layer_index(done.tile.slices)
-        layer.data[index] = done.labels.reshape(layer.data[index].shape)
+        before, labels = layer.data[index], done.labels.reshape(layer.data[index].shape)
+        if not np.array_equal(before, labels):
+            layer.data[index] = labels
+            self._note_change()
         self._redraw_part(layer, index, done.labels)
         if done.uncertainty is not None:
             self._fill_map(UNCERTAINTY, None, index, done.uncertainty)
@@ -136,6 +144,7 @@ class ResultLayers(QObject):
         if (layer := self.segmentation) is not None:
             layer.data[...] = edit.apply(layer.data)
             layer.refresh(extent=False, highlight=False)
+            self._note_change()
         maps, self._maps, self._map_colors = self._maps, {}, {}
         for number, shown in maps.items():
             new = UNCERTAINTY if number == UNCERTAINTY else edit.number(number)
@@ -217,6 +226,11 @@ class ResultLayers(QObject):
             self.corrections.watch(None)
             self._overlay.leave(self._segmentation)
             self._segmentation = None
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self.revision += 1
+        self.changed.emit()
 
     def _redraw_part(self, layer: Labels, index: tuple[int | slice, ...], labels: npt.NDArray[Any]) -> None:
         """Send only the tile to the graphics card, as napari's brush does; redrawing all takes too long."""
@@ -282,13 +296,7 @@ class ResultLayers(QObject):
     def _add(self, layer: Layer, role: str) -> None:
         """Insert right above the image, under the strokes, leaving the brush where it is."""
         mark_ours(layer, role)
-        layers = self._viewer.layers
-        selected = [unwrapped(one) for one in layers.selection]
-        active = unwrapped(layers.selection.active)
-        place = next((i for i, one in enumerate(layers) if unwrapped(one) is self.image), len(layers) - 1)
-        layers.insert(place + 1, layer)
-        layers.selection = set(selected)
-        layers.selection.active = active
+        insert_above(self._viewer, self.image, layer)
 
     def _mark_stale(self, key: str, layer: Layer) -> None:
         self._stale[key] = layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -49,6 +50,30 @@ def our_role(layer: Layer) -> str | None:
 def disown(layer: Layer) -> None:
     """Mark `layer` as the user's."""
     layer.metadata = {key: value for key, value in layer.metadata.items() if key != METADATA_KEY}
+
+
+def insert_above(viewer: Viewer, image: Layer, layer: Layer, over: Sequence[str] = ()) -> None:
+    """Insert `layer` right above an image, leaving the brush where it is.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    image : Layer
+        Where it is not in the viewer, the topmost layer stands for it.
+    layer : Layer
+    over : sequence of str
+        Roles of the image's own layers that `layer` goes above too, where they lie above the image.
+    """
+    layers = [unwrapped(one) for one in viewer.layers]
+    selected = [unwrapped(one) for one in viewer.layers.selection]
+    active = unwrapped(viewer.layers.selection.active)
+    place = next((number for number, one in enumerate(layers) if one is image), len(layers) - 1)
+    for number, one in enumerate(layers[place + 1 :], start=place + 1):
+        if our_role(one) in over and one.name.startswith(f"{image.name} "):
+            place = number
+    viewer.layers.insert(place + 1, layer)
+    viewer.layers.selection = set(selected)
+    viewer.layers.selection.active = active
 
 
 def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) -> FieldOfView:

@@ -26,6 +26,7 @@ from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
 from napari_dsparse.gui.widgets.curves import LearningCurves
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
+from napari_dsparse.gui.widgets.objects_panel import ObjectsPanel
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.gui.widgets.swatch import arrow
 from napari_dsparse.gui.widgets.unsaved_notice import UnsavedNotice
@@ -62,6 +63,7 @@ class Panel(QWidget):
         layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
         layout.addWidget(StatusPlace(self.status_label))
         layout.addWidget(_section("Segmentation", self._segmentation()))
+        layout.addWidget(_section("Objects", self.objects_panel, opened=False))
         layout.addWidget(_section("Learning", self.curves))
         layout.addWidget(_section("Held-out mistakes, %", self.confusion_table, opened=False))
         layout.addWidget(_section("Model", self._model()))
@@ -150,6 +152,7 @@ class Panel(QWidget):
             "Export…",
             "Write the whole segmentation: OME-TIFF, OME-Zarr, PNG, GeoJSON for QuPath, ImageJ ROIs, COCO.",
         )
+        self.objects_panel = ObjectsPanel()
         self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
         self.reset_button = _button("Reset", "Forget the model and begin anew; strokes and results stay.")
