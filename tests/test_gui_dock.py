@@ -47,6 +47,7 @@ def test_every_control_has_its_name_once(desk: Callable[..., Desk]) -> None:
 def test_every_control_fits_into_a_dock_of_280_pixels(desk: Callable[..., Desk]) -> None:
     at = desk(Image(two_textures(), name="a rather long name of an image from the microscope"), show=True)
     at.dock.panel.show_progress(0.4)
+    at.dock.panel.show_channels(True, True)
     at.qtbot.wait(100)  # until napari's theme is on
     assert at.dock.panel.minimumSizeHint().width() <= 280 - 16  # the scroll bar needs its place
     at.dock.panel.show_progress(None)

@@ -13,6 +13,7 @@ from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.class_actions import ClassActions
+from napari_dsparse.gui.combine_desk import CombineDesk
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dock_title import DockTitle
 from napari_dsparse.gui.layers.exporting import (
@@ -72,6 +73,7 @@ class SegmentationDock(QWidget):
         self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
+        self._combining = CombineDesk(self)
         self._numbered = NumberedLayers(napari_viewer, self.panel)
 
         scroll = QScrollArea()
@@ -115,6 +117,7 @@ class SegmentationDock(QWidget):
             self._choose_image(image)
         else:
             self._offer_strokes()
+        panel.show_channels(len(self._choices) > 1, self._combining.possible)
 
     def _choose_image(self, image: Image | None) -> None:
         self._choices = () if image is None else channel_choices(image)
@@ -127,7 +130,6 @@ class SegmentationDock(QWidget):
         if before is not None and before.axis in axes:
             combo.setCurrentIndex(axes.index(before.axis))
         combo.blockSignals(False)
-        self.panel.show_channels(len(self._choices) > 1)
         self._choose_channels()
 
     def _choose_channels(self) -> None:
@@ -154,7 +156,7 @@ class SegmentationDock(QWidget):
         """Bring a layer of the viewer to the front, read with that channel axis, with these strokes."""
         self._remembered[layer] = _Choice(axis, None if strokes is None else weakref.ref(strokes))
         self.panel.image_combo.offer([(one.name, one) for one in images_of(self.viewer)], layer)
-        self._choose_image(layer)
+        self._on_image_picked()
 
     def choice_for(self, layer: Image) -> ChannelChoice | None:
         """Reading of the axes that the user chose for a layer that was in front before."""
@@ -244,6 +246,7 @@ class SegmentationDock(QWidget):
 
     def _on_image_picked(self) -> None:
         self._choose_image(self.panel.image_combo.layer)
+        self.panel.show_channels(len(self._choices) > 1, self._combining.possible)
 
     def _on_strokes_picked(self) -> None:
         chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer

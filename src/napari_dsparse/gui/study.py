@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
+from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
 from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
@@ -289,6 +290,8 @@ class Study(QObject):
         for each in self.images:
             for layer in self._layers_of(each):
                 shown = each is entry or not only
+                if shown and CHANNEL_NAMES in layer.metadata:  # the layers that it is made of are shown
+                    continue
                 if layer.visible != shown:  # being set at all takes the tool out of the user's hand
                     layer.visible = shown
 

@@ -81,10 +81,12 @@ class Panel(QWidget):
         if fraction is not None:
             self.progress_bar.setValue(round(fraction * self.progress_bar.maximum()))
 
-    def show_channels(self, shown: bool) -> None:
-        """Offer the choice of channels only where there is one."""
-        self._channels_label.setVisible(shown)
-        self.channels_combo.setVisible(shown)
+    def show_channels(self, choice: bool, combination: bool = False) -> None:
+        """Offer the choice of channels, and the combination of layers, only where there are any."""
+        self._channels_label.setVisible(choice or combination)
+        self.channels_combo.setVisible(choice or combination)
+        self.channels_combo.setEnabled(choice)
+        self.combine_button.setVisible(combination)
 
     def invite(self, button: QPushButton, inviting: bool) -> None:
         """Highlight `button` as the next to press."""
@@ -98,6 +100,9 @@ class Panel(QWidget):
     def _make_controls(self) -> None:
         self.image_combo: LayerCombo[Image] = LayerCombo("open an image")
         self.channels_combo = QComboBox()
+        self.combine_button = _button(
+            "Combine…", "Make one image of single-channel layers, its channels in the order you choose."
+        )
         self.labels_combo: LayerCombo[Labels] = LayerCombo("press New")
         self.new_labels_button = _button("New", "Make a layer to paint on, with the image's scale and place.")
         self.images_list = ImagesList()
@@ -174,7 +179,8 @@ class Panel(QWidget):
         self.channels_combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.channels_combo.setMinimumContentsLength(8)
+        self.channels_combo.setMinimumContentsLength(4)
+        self.channels_combo.setMinimumWidth(60)  # beside the button
         self.channels_combo.setToolTip("Which axis holds the channels; the others are slices.")
         self.image_combo.setToolTip("The image to segment.")
         for name, control in vars(self).items():
@@ -190,7 +196,9 @@ class Panel(QWidget):
         grid.addWidget(QLabel("Image"), 0, 0)
         grid.addWidget(self.image_combo, 0, 1, 1, 2)
         grid.addWidget(self._channels_label, 1, 0)
-        grid.addWidget(self.channels_combo, 1, 1, 1, 2)
+        channels = _row(self.channels_combo, self.combine_button)
+        channels.setStretch(0, 1)
+        grid.addLayout(channels, 1, 1, 1, 2)
         grid.addWidget(QLabel("Strokes"), 2, 0)
         grid.addWidget(self.labels_combo, 2, 1)
         grid.addWidget(self.new_labels_button, 2, 2)
