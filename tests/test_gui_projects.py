@@ -154,7 +154,9 @@ def test_images_that_were_moved_are_asked_for_and_stay_in_the_project(
     np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("b.tif"), strokes)
     answers[:] = [str(elsewhere)]
     at.dock.projects._opening = None
-    at.dock.projects.open(folder)
+    menu = at.find("project_recent_button").menu()
+    assert [action.text() for action in menu.actions()] == ["study.dsparse"]
+    menu.actions()[0].trigger()
     at.wait(lambda: at.find("images_list").count() == 2)
     assert not answers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_dsparse.files.lock import LOCK
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live.kept_images import KeptImage
 from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.live.recent import forget_project, recent_projects, remember_project
 from napari_dsparse.live.unsaved import UnsavedKeeper, discard_unsaved, find_unsaved
 
 CLASSES = default_classes(2)
@@ -184,3 +186,19 @@ def test_a_project_that_cannot_be_read_again_goes_on_being_saved(tmp_path: Path)
             project.locate("cells", tmp_path / "other.npy")
         assert project.locate("cells", tmp_path / "saved.npy").has_file
         assert project.find("saved.npy").path == tmp_path / "saved.npy"
+
+
+def test_recent_projects_are_remembered_and_missing_ones_shown(tmp_path: Path, user_data: Path) -> None:
+    folders = [tmp_path / f"{n}.dsparse" for n in range(12)]
+    for folder in folders:
+        nd.Project.create(folder).close()
+        remember_project(folder)
+    remember_project(folders[5])
+    assert [each.folder for each in recent_projects()] == [folders[5], *folders[:5:-1], *folders[4:1:-1]]
+    shutil.rmtree(folders[11])
+    assert [each.folder for each in recent_projects() if each.missing] == [folders[11]]
+    assert folders[11] not in [each.folder for each in forget_project(folders[11])]
+    for broken in ("", "[", "{}", "[3, null]", "[" * 100_000):
+        (user_data / "recent.json").write_text(broken)
+        assert recent_projects() == ()
+    assert len(remember_project(folders[0])) == 1

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
+from napari_dsparse.gui.recent_desk import RecentDesk
 from napari_dsparse.gui.study import Study, StudyImage
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
 from napari_dsparse.gui.widgets.plain import plain
@@ -74,6 +75,7 @@ class ProjectDesk(QObject):
         panel = self._panel
         panel.project_open_button.clicked.connect(self._ask_to_open)
         panel.project_save_button.clicked.connect(self.ask_to_save)
+        self._recent = RecentDesk(dock, self)
         self._draw()
 
     def save_after(self, seconds: float) -> None:
@@ -84,6 +86,11 @@ class ProjectDesk(QObject):
     def unsaved(self) -> bool:
         """True if something has changed since the project was written, or there is no project to hold it."""
         return self._changes != self._saved
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the project; None while the list is in none."""
+        return self._folder
 
     @property
     def holds_list(self) -> bool:
@@ -99,14 +106,18 @@ class ProjectDesk(QObject):
 
     def _ask_to_open(self) -> None:
         for folder in ask_folder(self._dock, f"Open project (a folder NAME{SUFFIX})"):
-            if self._folder is None and any(each.labels is not None for each in self._study.images):
-                question = (
-                    "The images listed now are in no project. Open another list? Layers that are open stay, "
-                    "and strokes are kept aside."
-                )
-                if not confirm(self._dock, "Open project", question):
-                    return
-            self.open(folder)
+            self.open_asked(folder)
+
+    def open_asked(self, folder: Path) -> None:
+        """Open a project; a list that is in none is replaced only after asking."""
+        if self._folder is None and any(each.labels is not None for each in self._study.images):
+            question = (
+                "The images listed now are in no project. Open another list? Layers that are open stay, and "
+                "strokes are kept aside."
+            )
+            if not confirm(self._dock, "Open project", question):
+                return
+        self.open(folder)
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
         """Open a project in place of the list; what a project that is open lacks is saved first."""

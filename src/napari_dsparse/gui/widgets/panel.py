@@ -111,6 +111,9 @@ class Panel(QWidget):
             "Remove", "Take the selected image out of the list; its layers and its file stay."
         )
         self.project_open_button = _button("Open…", "Open a project: its images, strokes and classes.")
+        self.project_recent_button = _button("", "Open a project that was open before.")
+        self.project_recent_button.setAccessibleName("Recent projects")
+        self.project_recent_button.setFixedWidth(24)
         self.project_save_button = _button(
             "Save…", "Keep images, strokes, classes and model in a project; changes follow by themselves."
         )
@@ -208,7 +211,12 @@ class Panel(QWidget):
         return _column(
             _row(self.images_list),
             _row(self.add_image_button, self.remove_image_button, None, self.only_this_check),
-            _row(self.project_open_button, self.project_save_button, self.project_label),
+            _row(
+                self.project_open_button,
+                self.project_recent_button,
+                self.project_save_button,
+                self.project_label,
+            ),
         )
 
     def _segmentation(self) -> QWidget:
