@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,11 +61,14 @@ class WantedImage:
         From which the names of its results are made.
     open : callable
         Opens it, given what the model expects; it raises ImageError where it cannot.
+    in_file : bool
+        As of `InputImage`.
     """
 
     path: Path
     name: Path
     open: Callable[[Expected], InputImage]
+    in_file: bool = True
 
 
 def read_input(
@@ -115,6 +119,14 @@ def read_input(
         file.series,
         file.remarks,
     )
+
+
+def told_apart(paths: Sequence[Path]) -> list[Path]:
+    """`paths`, from which results are to be named: those of one name get that of their folder before it."""
+    count = Counter(path.name for path in paths)
+    return [
+        path.with_name(f"{path.parent.name}_{path.name}") if count[path.name] > 1 else path for path in paths
+    ]
 
 
 def _by_axis(file: ImageFile, values: tuple[T, ...], unknown: T, channel_axis: int | None) -> tuple[T, ...]:

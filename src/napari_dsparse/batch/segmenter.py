@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -149,7 +150,11 @@ class Segmenter:
         return OpenedImage(image, outputs, predictor, key, {**key, "objects": repr(self._choices.finding)})
 
     def segment(
-        self, opened: OpenedImage, progress: Callable[[float], None], *, objects: Any = None
+        self,
+        opened: OpenedImage,
+        progress: Callable[[float], None],
+        *,
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """Segment an image and write the results; returns facts on them.
 
@@ -158,8 +163,8 @@ class Segmenter:
         opened : OpenedImage
         progress : callable
             Called with the share of pixels done, 0..1.
-        objects : array of int, shape of the image, optional
-            Objects to write and measure, instead of those that are found in the labels.
+        given : mapping of str to array, shape of the image
+            Results that are written in place of those computed: "objects" that were found otherwise, say.
 
         Raises
         ------
@@ -184,10 +189,9 @@ class Segmenter:
             stop=self._stop,
         ) as results:
             seconds = time.perf_counter() - started
-            given = results if objects is None else {**results, "objects": objects}
             classes = opened.predictor.classifier.classes
             write(
-                given,
+                {**results, **given},
                 image,
                 classes,
                 outputs,

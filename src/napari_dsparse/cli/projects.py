@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input
+from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input, told_apart
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.project import Project
@@ -26,15 +25,19 @@ def images_of(project: Project) -> list[WantedImage]:
 
     Images of one name get that of their folder before it, so that their results differ.
     """
-    count = Counter(image.name for image in project.images)
-    wanted = []
-    for image in project.images:
-        # (one in no file is refused when it is opened)
-        place = project.folder / image.path if image.path else image.absolute_path or image.name
-        path = Path(os.path.abspath(place))
-        name = f"{path.parent.name}_{image.name}" if count[image.name] > 1 else image.name
-        wanted.append(WantedImage(path, path.with_name(name), partial(_open, project, image)))
-    return wanted
+    # (one in no file is refused when it is opened)
+    places = [
+        project.folder / image.path if image.path else image.absolute_path or image.name
+        for image in project.images
+    ]
+    pairs = [
+        (Path(os.path.abspath(place)), image) for place, image in zip(places, project.images, strict=True)
+    ]
+    names = told_apart([path.with_name(image.name) for path, image in pairs])
+    return [
+        WantedImage(path, name, partial(_open, project, image))
+        for (path, image), name in zip(pairs, names, strict=True)
+    ]
 
 
 def remarks_on_moves(before: Sequence[ProjectImage], after: Sequence[ProjectImage]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -28,6 +28,7 @@ from napari_dsparse.gui.layers.viewer import center_on, field_of_view
 from napari_dsparse.gui.relay import EventRelay
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
+from napari_dsparse.live.batch_thread import BatchEvent, BatchJob, BatchThread
 from napari_dsparse.live.loop import LiveLoop
 from napari_dsparse.live.messages import TileDone
 from napari_dsparse.live.schedule import Event
@@ -238,9 +239,14 @@ class Controller(QObject):
         """Keep at most so many bytes of features of the view between strokes."""
         self._workers.limit_view_memory(most_bytes)
 
+    def start_batch(self, job: BatchJob, post: Callable[[BatchEvent], None]) -> BatchThread:
+        """Segment many images in the background; `post` is called in the thread that does."""
+        return self._workers.start_batch(job, post)
+
     def rest(self) -> None:
         """End the threads; they start again when needed."""
         self.send(ev.WindowHidden())
+        self._workers.end_batches()
         self._workers.join()
 
     def shutdown(self) -> None:

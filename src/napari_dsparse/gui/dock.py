@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
+from napari_dsparse.gui.batch_desk import BatchDesk
 from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.combine_desk import CombineDesk
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dock_title import DockTitle
-from napari_dsparse.gui.layers.exporting import (
-    DEFAULT_SUFFIX,
-    MODEL_FILTER,
-    MODEL_SUFFIX,
-    export_filters,
-    folder_of,
-)
+from napari_dsparse.gui.file_desk import FileDesk
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
@@ -32,7 +25,6 @@ from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.settings_desk import SettingsDesk
 from napari_dsparse.gui.study_desk import StudyDesk
 from napari_dsparse.gui.unsaved_desk import UnsavedDesk
-from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
@@ -91,6 +83,8 @@ class SegmentationDock(QWidget):
         self.overlay = OverlayDesk(self)
         self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
         self.objects = ObjectsDesk(self)
+        self.files = FileDesk(self)
+        self.batch = BatchDesk(self, self.study.study)
         self._connect()
         self._settings = SettingsDesk(self)
         self.controller.changed.connect(self._render)
@@ -224,9 +218,6 @@ class SegmentationDock(QWidget):
             check.toggled.connect(self._on_maps)
         panel.exposure_check.toggled.connect(lambda matched: send(ev.ExposureMatched(matched)))
         panel.next_spot_button.clicked.connect(lambda: send(ev.NextSpotPressed()))
-        panel.export_button.clicked.connect(self._export)
-        panel.save_model_button.clicked.connect(self._save_model)
-        panel.load_model_button.clicked.connect(self._load_model)
         panel.reset_button.clicked.connect(self._reset)
         panel.device_combo.currentTextChanged.connect(lambda name: send(ev.DeviceChosen(name)))
 
@@ -260,35 +251,6 @@ class SegmentationDock(QWidget):
 
     def _offer(self, chosen: Labels | None) -> None:
         self.panel.labels_combo.offer([(one.name, one) for one in strokes_of(self.viewer)], chosen)
-
-    def _export(self) -> None:
-        self._save(
-            "Export segmentation",
-            f"{self._shown.image} segmentation{DEFAULT_SUFFIX}",
-            export_filters(),
-            lambda path, overwrite: self.controller.send(ev.ExportPressed(path, overwrite)),
-        )
-
-    def _save_model(self) -> None:
-        model = self._shown.model
-        origin = self._shown.image if model is None else model.origin.removesuffix(MODEL_SUFFIX)
-        self._save(
-            "Save model",
-            f"{origin}{MODEL_SUFFIX}",
-            MODEL_FILTER,
-            lambda path, overwrite: self.controller.send(ev.SaveModelPressed(path, overwrite)),
-        )
-
-    def _save(self, title: str, suggestion: str, filters: str, save: Callable[[Path, bool], None]) -> None:
-        folder = folder_of(self.panel.image_combo.layer)
-        answer = ask_save_path(self, title, suggestion, filters, folder)
-        if answer is not None:
-            save(*answer)
-
-    def _load_model(self) -> None:
-        path = ask_open_path(self, "Load model", MODEL_FILTER, folder_of(self.panel.image_combo.layer))
-        if path is not None:
-            self.controller.load_model(path)
 
     # -- drawing --------------------------------------------------------------------------------------------
 
@@ -342,7 +304,9 @@ class SegmentationDock(QWidget):
     def _on_theme(self, event: Any = None) -> None:
         from napari.utils.theme import get_theme
 
-        self.panel.set_foreground(get_theme(self.viewer.theme).text.as_hex())
+        color = get_theme(self.viewer.theme).text.as_hex()
+        self.panel.set_foreground(color)
+        self.batch.set_foreground(color)
 
     # -- end ------------------------------------------------------------------------------------------------
 
@@ -352,6 +316,7 @@ class SegmentationDock(QWidget):
             return
         self._closed = True
         self.projects.finish()
+        self.batch.shutdown()
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.overlay.shutdown()

@@ -20,7 +20,7 @@ from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study, StudyImage
 from napari_dsparse.gui.study_files import image_files
-from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_open_paths
+from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.labelled_image import LabelledImage
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
 
 T = TypeVar("T")
-
-IMAGE_FILTER = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.npy)"
 
 
 class StudyDesk(QObject):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
@@ -11,7 +10,7 @@ from napari_dsparse.live import events as ev
 from napari_dsparse.live import learning, segmenting
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import ReadLabels, ShowClasses
-from napari_dsparse.live.state import CurrentModel, ExportRequest, Training, named_classes
+from napari_dsparse.live.state import CurrentModel, ExportRequest, Training, newest_classifier
 from napari_dsparse.live.turn import Turn
 
 
@@ -60,14 +59,9 @@ def write_labels(turn: Turn, event: ev.LabelsRead) -> None:
 
 def save_model(turn: Turn, event: ev.SaveModelPressed) -> None:
     """Save the newest model, with the present class names and its full training record."""
-    model = turn.state.model
-    if model is None:
+    classifier = newest_classifier(turn.state)
+    if classifier is None:
         return
-    classifier = replace(
-        model.classifier,
-        classes=named_classes(turn.state, model.classifier),
-        record=model.record or model.classifier.record,
-    )
     turn.set(writing=True, problem=None, note=None)
     turn.do(msg.SaveModelJob(turn.envelope(of_image=False), event.path, classifier, event.overwrite))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,18 @@ def named_classes(state: LiveState, classifier: TrainedClassifier) -> tuple[Clas
     """The classifier's classes under their present names and colours."""
     now = state.classes
     return tuple(now[i] if i < len(now) else info for i, info in enumerate(classifier.classes))
+
+
+def newest_classifier(state: LiveState) -> TrainedClassifier | None:
+    """The newest model as it is saved or applied elsewhere: with present class names and its full record."""
+    if state.model is None:
+        return None
+    classifier = state.model.classifier
+    return replace(
+        classifier,
+        classes=named_classes(state, classifier),
+        record=state.model.record or classifier.record,
+    )
 
 
 def differ(one: LiveState, other: LiveState) -> bool:

@@ -6,7 +6,8 @@ import logging
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from napari_dsparse.errors import DsparseError
@@ -61,13 +62,12 @@ class Worker(threading.Thread, Generic[J]):
 
     def run(self) -> None:
         """Work until closed."""
-        _quiet_threads.add(threading.get_ident())
-        try:
-            while (job := self._next()) is not None:
-                self._attempt(job)
-        finally:
-            self._let_go()
-            _quiet_threads.discard(threading.get_ident())
+        with quiet():
+            try:
+                while (job := self._next()) is not None:
+                    self._attempt(job)
+            finally:
+                self._let_go()
 
     def _next(self) -> J | None:
         with self._changed:
@@ -81,13 +81,13 @@ class Worker(threading.Thread, Generic[J]):
             self._post(JobFailed(job.envelope, self.name, str(error)))
         except (OSError, RuntimeError, ValueError, ArithmeticError) as error:
             _log.exception("A job of the %s failed", self.name)
-            self._post(JobFailed(job.envelope, self.name, _as_sentence(error)))
+            self._post(JobFailed(job.envelope, self.name, as_sentence(error)))
         except MemoryError:
             self._post(
                 JobFailed(job.envelope, self.name, "There is not enough memory for this; crop the image.")
             )
         except BaseException as error:
-            self._post(JobFailed(job.envelope, self.name, _as_sentence(error)))
+            self._post(JobFailed(job.envelope, self.name, as_sentence(error)))
             raise  # a bug: the thread ends with its traceback, the next job gets a new one
 
     @property
@@ -108,13 +108,23 @@ class Worker(threading.Thread, Generic[J]):
         raise NotImplementedError
 
 
-def _as_sentence(error: BaseException) -> str:
+def as_sentence(error: BaseException) -> str:
     """Type and first line of an error from elsewhere, without its traceback."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no further explanation'}"
 
 
 _quiet_threads: set[int] = set()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, warnings of the calling thread go to the log wherever `warn_to_log` is in force."""
+    _quiet_threads.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _quiet_threads.discard(threading.get_ident())
 
 
 def warn_to_log() -> Callable[[], None]:

@@ -16,6 +16,7 @@ from napari_dsparse.live.actions import (
     StopPredicting,
     StopTraining,
 )
+from napari_dsparse.live.batch_thread import BatchEvent, BatchJob, BatchThread
 from napari_dsparse.live.file_thread import FileThread
 from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
@@ -28,7 +29,7 @@ JOIN_SECONDS = 5.0
 #: The thread that writes files gets this long (seconds), since a user waits for the file.
 FILE_JOIN_SECONDS = 120.0
 
-_started: weakref.WeakSet[Worker[Any]] = weakref.WeakSet()
+_started: weakref.WeakSet[Worker[Any] | BatchThread] = weakref.WeakSet()
 
 
 @atexit.register
@@ -59,7 +60,8 @@ class Workers:
         self._predictor: PredictorThread | None = None
         self._files: FileThread | None = None
         self._predictor_number = 0
-        self._ending: list[Worker[Any]] = []
+        self._batches: weakref.WeakSet[BatchThread] = weakref.WeakSet()
+        self._ending: list[Worker[Any] | BatchThread] = []
         self._undo_warnings: Callable[[], None] | None = None
         self._paused = False
         self._view_bytes = MEMORY_BYTES
@@ -107,6 +109,28 @@ class Workers:
             case DismissThreads():
                 self._dismiss()
 
+    def start_batch(self, job: BatchJob, post: Callable[[BatchEvent], None]) -> BatchThread:
+        """Segment many images, or export, in a thread of its own, which shares the cores with the others.
+
+        Parameters
+        ----------
+        job : BatchJob
+        post : callable
+            Takes the thread's events, in that thread.
+        """
+        thread = BatchThread(job, post, self._cores)
+        self._start(thread)
+        self._batches.add(thread)
+        return thread
+
+    def end_batches(self) -> None:
+        """Stop batches and wait for their ends."""
+        threads = [thread for thread in self._batches if thread.is_alive()]
+        for thread in threads:
+            thread.close()
+        for thread in threads:
+            _join(thread)
+
     def tile_taken(self, tile: msg.TileDone) -> None:
         """Tell the predictor that made `tile`, if it still exists, that it may post another."""
         if self._predictor is not None and tile.envelope.worker == self._predictor_number:
@@ -130,6 +154,7 @@ class Workers:
             self._files.close()
             self._ending.append(self._files)
             self._files = None
+        self.end_batches()
         self.join()
         if self._undo_warnings is not None:
             self._undo_warnings()
@@ -143,12 +168,12 @@ class Workers:
                 self._ending.append(thread)
         self._trainer = self._predictor = None
 
-    def _start(self, thread: Worker[Any]) -> None:
+    def _start(self, thread: Worker[Any] | BatchThread) -> None:
         if self._undo_warnings is None:
             self._undo_warnings = warn_to_log()
         thread.start()
         _started.add(thread)
 
 
-def _join(thread: Worker[Any]) -> None:
+def _join(thread: Worker[Any] | BatchThread) -> None:
     thread.join(FILE_JOIN_SECONDS if isinstance(thread, FileThread) else JOIN_SECONDS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from napari_dsparse.batch.inputs import InputImage
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.events import LabelsRead
 
@@ -45,16 +46,34 @@ def labels_to_export(
     path: Path, overwrite: bool, labels: npt.NDArray[Any] | None, frame: ImageFrame
 ) -> LabelsRead:
     """A copy of `labels`, as the engine shapes them, and where they lie; None stays None."""
-    axes, placement = frame.spatial_axes, frame.placement
+    image = image_of(frame)
     return LabelsRead(
         path=path,
         overwrite=overwrite,
         labels=None if labels is None else labels.copy(),
+        scale=image.scale,
+        units=image.units,
+        image_name=frame.source.name,
+        axes=image.axes,
+    )
+
+
+def image_of(frame: ImageFrame) -> InputImage:
+    """An open image as batches take it: its pixels, and their size as its layer says."""
+    axes, placement = frame.spatial_axes, frame.placement
+    return InputImage(
+        path=Path(file_name(frame.source.name)),
+        source=frame.source,
         scale=tuple(float(placement["scale"][axis]) for axis in axes),
         units=tuple(str(placement["units"][axis]) for axis in axes),
-        image_name=frame.source.name,
         axes=axis_letters([str(placement["axis_labels"][axis]) for axis in axes]),
+        in_file=False,
     )
+
+
+def file_name(layer_name: str) -> str:
+    """A layer's name without the characters that lead to other folders."""
+    return layer_name.replace("/", "-").replace("\\", "-").strip() or "image"
 
 
 def axis_letters(labels: Sequence[str]) -> str | None:

@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_dsparse.gui.widgets.plain import plain
 
+IMAGE_FILTER = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.npy)"
+
 
 @dataclass(slots=True)
 class _Folders:

@@ -153,6 +153,7 @@ class Panel(QWidget):
         self.hold_label = QLabel()
         self.hold_label.setToolTip("The results are hidden while the key is held; strokes stay.")
         self.next_spot_button = _button("Next spot", "Go where a stroke would help most.")
+        self.batch_button = _button("Segment many…", "Segment files, folders or the list into files.")
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
         self.cancel_button = _button("Cancel", "Stop segmenting; what is done stays.")
@@ -227,6 +228,7 @@ class Panel(QWidget):
             whole,
             _row(self.uncertainty_check, self.probabilities_check, None),
             _row(self.next_spot_button, None, self.hide_background_check),
+            _row(self.batch_button, None),
         )
 
     def _model(self) -> QWidget:

@@ -1,0 +1,119 @@
+"""Images for a batch: files, folders, and the images of the dock's list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input, told_apart
+from napari_dsparse.gui.layers.exporting import file_name, image_of
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, frame_of
+from napari_dsparse.gui.study import StudyImage
+from napari_dsparse.gui.study_files import image_files
+from napari_dsparse.images.reading import Expected
+
+#: Names of results, which are no images to segment where they lie in a folder with them.
+_RESULT = re.compile(r"_(segmentation|probabilities|uncertainty|objects)(\.ome)?\.(tiff?|png|zarr)$", re.I)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchItem:
+    """An image of the table.
+
+    Parameters
+    ----------
+    name : str
+    path : Path or None
+        Its file; None of an image that is in memory alone.
+    entry : StudyImage or None
+        The image of the list that it is.
+    """
+
+    name: str
+    path: Path | None
+    entry: StudyImage | None = None
+
+    @property
+    def place(self) -> str:
+        """For the user: where it is."""
+        return str(self.path or "an open layer")
+
+
+def items_of_files(paths: Iterable[Path], present: Sequence[BatchItem]) -> tuple[list[BatchItem], int]:
+    """Files, and the images in folders, that are not there yet; and the number of results left out.
+
+    Results of ours that lie in a folder with the images are no images to segment.
+    """
+    known = {item.path for item in present}
+    found: list[BatchItem] = []
+    results = 0
+    for path in paths:
+        inside = image_files([path])
+        images = inside if inside == [path] else [each for each in inside if not _RESULT.search(each.name)]
+        results += len(inside) - len(images)
+        for each in map(Path.absolute, images):
+            if each not in known:
+                known.add(each)
+                found.append(BatchItem(each.name, each))
+    return found, results
+
+
+def items_of_list(images: Sequence[StudyImage], present: Sequence[BatchItem]) -> list[BatchItem]:
+    """The images of the list that are not there yet."""
+    known = {item.path for item in present} - {None}
+    entries = [item.entry for item in present]
+    return [
+        BatchItem(each.name, None if each.path is None else each.path.absolute(), each)
+        for each in images
+        if not any(each is entry for entry in entries)
+        and (each.path is None or each.path.absolute() not in known)
+    ]
+
+
+def wanted_images(items: Sequence[BatchItem]) -> list[WantedImage]:
+    """The images as batches take them: files are opened as `predict` opens them, when it is their turn.
+
+    Raises
+    ------
+    ImageError
+        If the layer of an open image cannot be read as the list has it.
+    """
+    wanted = [_wanted(item) for item in items]
+    names = told_apart([each.name for each in wanted])
+    return [replace(each, name=name) for each, name in zip(wanted, names, strict=True)]
+
+
+def _wanted(item: BatchItem) -> WantedImage:
+    entry, path = item.entry, item.path
+    if path is not None and entry is None:
+        return WantedImage(path, path, partial(_read, path))
+    if path is not None and entry is not None and entry.file is not None:
+        read = partial(_read_as_listed, path, entry.source.channel_axis, entry.file.series)
+        return WantedImage(path, path, read)
+    assert entry is not None
+    return wanted_open_image(_open_image(entry), item.name if path is None else path.stem)
+
+
+def wanted_open_image(image: InputImage, name: str) -> WantedImage:
+    """An open image as batches take it; `name` is what its results are named by."""
+    # The suffix is none of the layer's name, of which everything behind a dot would be taken for one.
+    return WantedImage(image.path, Path(f"{file_name(name)}.tif"), lambda expected: image, in_file=False)
+
+
+def _open_image(entry: StudyImage) -> InputImage:
+    layer = None if entry.layer is None else entry.layer()
+    if layer is not None:
+        return image_of(frame_of(layer, ChannelChoice(entry.source.channel_axis, "known")))
+    axes = len(entry.source.shape)
+    return InputImage(Path(entry.name), entry.source, (1.0,) * axes, ("pixel",) * axes, in_file=False)
+
+
+def _read(path: Path, expected: Expected) -> InputImage:
+    return read_input(path, "auto", expected=expected)
+
+
+def _read_as_listed(path: Path, channel_axis: int | None, series: int, expected: Expected) -> InputImage:
+    return read_input(path, channel_axis, expected=expected, series=series)
