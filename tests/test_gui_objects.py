@@ -124,6 +124,13 @@ def test_objects_are_found_measured_and_followed(
     at.wait(lambda: label(at).endswith(objects_desk.CHANGED))
     assert objects_desk.CHANGED in widget.note.text()
 
+    # Measured again, they are found again first.
+    at.click("measure_button")
+    at.wait(lambda: at.find("objects_button").isEnabled())
+    again = find_objects(segmentation.data, min_size=12)
+    np.testing.assert_array_equal(objects.data, again)
+    assert list(measured.table["label"]) == list(range(1, again.max() + 1))
+
     # What the user has painted on the objects is theirs.
     at.paint(objects, 77, (4, 4), (4, 10))
     mine = objects.data.copy()
@@ -154,9 +161,9 @@ def click(at: Desk, position: tuple[float, float]) -> None:
 
 def test_only_the_newest_look_is_answered_and_a_stopped_job_is_not(qtbot: Any) -> None:
     work, answers, ready = ObjectsWork(), [], threading.Event()
-    work.look(lambda: ready.wait(10) and "first", answers.append)
+    work.look("a", lambda: ready.wait(10) and "first", answers.append)
     for number in range(5):
-        work.look(lambda number=number: number, answers.append)
+        work.look("a", lambda number=number: number, answers.append)
     ready.set()
     qtbot.waitUntil(lambda: 4 in answers)
     assert answers == ["first", 4]

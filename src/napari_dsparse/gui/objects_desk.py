@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.gui.layers.exporting import folder_of
 from napari_dsparse.gui.layers.objects_layer import ObjectsLayers, is_brush_in_hand, number_at
 from napari_dsparse.gui.measured_objects import MeasuredObjects
-from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, find
+from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, differ, find
 from napari_dsparse.gui.widgets.dialogs import ask_save_path
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.state import LiveState
@@ -27,19 +26,14 @@ if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
     from napari_dsparse.prediction.objects_in_view import ObjectsInView
 
-#: A preview follows the view and the segmentation this long after they changed, in milliseconds.
+#: Kinds of looks.
+PREVIEW, COMPARE = "preview", "compare"
+
+#: A preview, and what is said of objects, follows so many milliseconds after a change.
 FOLLOW_MILLISECONDS = 250
 
 CHANGED = "The segmentation has changed since."
 OTHER_OPTIONS = "The options have changed since."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """Objects in the layer, and the revision of the segmentation that they were made of."""
-
-    found: FoundObjects
-    revision: int
 
 
 class ObjectsDesk(QObject):
@@ -56,7 +50,8 @@ class ObjectsDesk(QObject):
         self._viewer, self._controller = dock.viewer, dock.controller
         self._panel = dock.panel.objects_panel
         self._layers: ObjectsLayers | None = None
-        self._shown: _Shown | None = None
+        self._shown: FoundObjects | None = None
+        self._outdated = False  # the segmentation is another than the one they were found in
         self._seen: ObjectsInView | None = None
         self._waiting = self._measure_next = False
         self._said = ""
@@ -70,6 +65,10 @@ class ObjectsDesk(QObject):
         self._follow.setSingleShot(True)
         self._follow.setInterval(FOLLOW_MILLISECONDS)
         self._follow.timeout.connect(self._look)
+        self._compare = QTimer(self)
+        self._compare.setSingleShot(True)
+        self._compare.setInterval(FOLLOW_MILLISECONDS)
+        self._compare.timeout.connect(self._on_compare)
         panel, controller = self._panel, self._controller
         panel.changed.connect(self._on_options)
         panel.preview_check.toggled.connect(self._on_preview)
@@ -91,7 +90,8 @@ class ObjectsDesk(QObject):
         self._begin()
 
     def _on_measure_pressed(self) -> None:
-        if self._objects_there():
+        edited = self._layers is not None and self._layers.edited
+        if self._objects_there() and (edited or not self._stale()):
             self._measure()
         else:
             self._measure_next = True
@@ -128,7 +128,10 @@ class ObjectsDesk(QObject):
     def _on_found(self, revision: int, found: FoundObjects) -> None:
         if self._layers is None:
             return
-        self._shown = _Shown(found, revision)
+        results = self._controller.results
+        self._shown, self._outdated = found, False
+        if results is None or results.revision != revision:
+            self._compare.start()  # it has changed meanwhile
         self._panel.preview_check.setChecked(False)
         self._layers.show(found.numbers)
         if self._measure_next:
@@ -156,14 +159,14 @@ class ObjectsDesk(QObject):
         if frame is None or shown is None or layer is None or results is None:
             return
         names = [info.name for info in self._controller.state.classes]
-        work = self._measured.work(layer, results.image.name, frame, shown.found, names)
+        work = self._measured.work(layer, results.image.name, frame, shown, names)
         self._said = ""
         self.work.begin("Measuring", work, partial(self._on_measured, layer))
 
     def _on_measured(self, layer: Any, table: pd.DataFrame) -> None:
         frame, results = self._controller.frame, self._controller.results
         if frame is not None and results is not None and self._shown is not None:
-            self._measured.show(layer, results.image.name, frame, self._shown.found.options.volume, table)
+            self._measured.show(layer, results.image.name, frame, self._shown.options.volume, table)
 
     def _ask_to_save(self) -> None:
         table, name = self._measured.table, self._measured.image
@@ -194,7 +197,7 @@ class ObjectsDesk(QObject):
         if wanted:
             self._look()
             return
-        self.work.forget_looks()
+        self.work.forget_looks(PREVIEW)
         self._follow.stop()
         self._seen = None
         if self._layers is not None:
@@ -207,7 +210,7 @@ class ObjectsDesk(QObject):
         if self._panel.preview_check.isChecked() and labels is not None and view is not None:
             from napari_dsparse.prediction.objects_in_view import objects_in_view
 
-            self.work.look(partial(objects_in_view, labels, self._options(), view), self._on_seen)
+            self.work.look(PREVIEW, partial(objects_in_view, labels, self._options(), view), self._on_seen)
 
     def _on_seen(self, seen: ObjectsInView) -> None:
         if self._layers is not None and self._panel.preview_check.isChecked():
@@ -221,12 +224,13 @@ class ObjectsDesk(QObject):
         self._waiting = self._measure_next = False
         self.work.stop()
         self._panel.preview_check.setChecked(False)
-        self.work.forget_looks()
+        self.work.forget_looks(PREVIEW, COMPARE)
+        self._compare.stop()
         if self._layers is not None:
             self._layers.close()
             self._layers.deleteLater()
             self._layers = None
-        self._shown, self._said = None, ""
+        self._shown, self._outdated, self._said = None, False, ""
         controller = self._controller
         if controller.results is not None and controller.frame is not None:
             self._layers = ObjectsLayers(self._viewer, controller.results.image, controller.frame, self)
@@ -237,8 +241,24 @@ class ObjectsDesk(QObject):
     def _on_segmentation(self) -> None:
         if self._panel.preview_check.isChecked() and not self._follow.isActive():
             self._follow.start()
-        if self._shown is not None:
-            self._draw()
+        if self._shown is not None and not self._compare.isActive():
+            self._compare.start()
+
+    def _on_compare(self) -> None:
+        """Compare the segmentation with the one that objects were found in, once it is not a sketch."""
+        results, shown = self._controller.results, self._shown
+        if shown is None or results is None:
+            return
+        if self._controller.state.sketched:
+            self._compare.start()
+        elif results.labels is None:
+            self._on_compared(True)
+        else:
+            self.work.look(COMPARE, partial(differ, results.labels, shown), self._on_compared)
+
+    def _on_compared(self, outdated: bool) -> None:
+        self._outdated = outdated
+        self._draw()
 
     def _on_view(self) -> None:
         if self._panel.preview_check.isChecked():
@@ -270,6 +290,7 @@ class ObjectsDesk(QObject):
         self._controller.image_changed.disconnect(self._on_image)
         self._controller.segmentation_changed.disconnect(self._on_segmentation)
         self._follow.stop()
+        self._compare.stop()
         self.work.shutdown()
         self._measured.close()
         if self._click in self._viewer.mouse_drag_callbacks:
@@ -313,16 +334,15 @@ class ObjectsDesk(QObject):
         if self._objects_there() and self._shown is not None and self._layers is not None:
             layer = self._layers.objects
             name = "" if layer is None else layer.name
-            return [self._said or f"{_objects(self._shown.found.count)} in {name}.", stale]
+            return [self._said or f"{_objects(self._shown.count)} in {name}.", stale]
         return [self._said]
 
     def _stale(self) -> str:
-        shown, results = self._shown, self._controller.results
-        if shown is None or results is None:
+        if self._shown is None:
             return ""
-        if shown.revision != results.revision:
+        if self._outdated:
             return CHANGED
-        return "" if shown.found.options == self._options() else OTHER_OPTIONS
+        return "" if self._shown.options == self._options() else OTHER_OPTIONS
 
 
 def _objects(count: int) -> str:

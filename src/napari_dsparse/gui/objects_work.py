@@ -47,7 +47,7 @@ class Job:
 
 
 class ObjectsWork(QObject):
-    """Runs jobs in a thread, and looks in another, of which only the newest request is answered.
+    """Runs jobs in a thread, and looks in others; of looks of one kind only the newest is answered.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ class ObjectsWork(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="objects")
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="objects")
         self._job: Job | None = None
-        self._look: Job | None = None
-        self._next_look: tuple[Callable[[], Any], Callable[[Any], None]] | None = None
+        self._looks: dict[str, Job] = {}
+        self._next_looks: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {}
         self._closed = False
         self._told.connect(self._on_told)
         self._ended.connect(self._on_ended)
@@ -99,24 +99,30 @@ class ObjectsWork(QObject):
             self._job = None
             self.changed.emit()
 
-    def look(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run `work` as soon as the look before has ended, unless a newer one is asked for until then."""
-        if self._look is not None:
-            self._next_look = work, then
+    def look(self, kind: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run `work` as soon as the look before of this kind has ended, unless a newer one is asked for."""
+        if kind in self._looks:
+            self._next_looks[kind] = work, then
             return
-        self._look = Job("", then)
-        self._submit(self._look, work)
+        job = self._looks[kind] = Job(kind, then)
+        self._submit(job, work)
 
-    def forget_looks(self) -> None:
-        """Nothing comes of looks that were asked for."""
-        self._next_look = None
-        if self._look is not None:
-            self._look.stop.set()
+    def looking(self, kind: str) -> bool:
+        """True while a look of this kind has not ended."""
+        return kind in self._looks
+
+    def forget_looks(self, *kinds: str) -> None:
+        """Nothing comes of looks of these kinds that were asked for."""
+        for kind in kinds:
+            self._next_looks.pop(kind, None)
+            if kind in self._looks:
+                self._looks[kind].stop.set()
 
     def shutdown(self) -> None:
         """Stop everything, without waiting for it."""
         self._closed = True
-        self._next_look = self._look = None
+        self._next_looks.clear()
+        self._looks.clear()
         if self._job is not None:
             self._job.stop.set()
             self._job = None
@@ -132,8 +138,9 @@ class ObjectsWork(QObject):
 
     def _on_ended(self, job: Job, future: Future[Any]) -> None:
         wanted = not job.stop.is_set() and not self._closed and not future.cancelled()
-        if job is self._look:
-            self._look = None
+        kind = next((kind for kind, look in self._looks.items() if look is job), None)
+        if kind is not None:
+            del self._looks[kind]
         elif job is self._job:
             self._job = None
         else:
@@ -145,9 +152,8 @@ class ObjectsWork(QObject):
         else:
             if wanted:
                 job.then(result)
-        if self._look is None and self._next_look is not None:
-            (work, then), self._next_look = self._next_look, None
-            self.look(work, then)
+        if kind is not None and kind in self._next_looks:
+            self.look(kind, *self._next_looks.pop(kind))
         self.changed.emit()
 
 
@@ -162,6 +168,11 @@ def _report(work: weakref.ref[ObjectsWork], job: Job, future: Future[Any]) -> No
     present = work()
     if present is not None and not present._closed:
         present._ended.emit(job, future)
+
+
+def differ(labels: npt.NDArray[Any], found: FoundObjects) -> bool:
+    """True if `labels` are others than those that the objects were made of."""
+    return not np.array_equal(labels, found.labels)
 
 
 def find(

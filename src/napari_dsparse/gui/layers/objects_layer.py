@@ -63,9 +63,10 @@ class ObjectsLayers(QObject):
         return layer if layer is not None and in_viewer(self._viewer, layer) else None
 
     @property
-    def previewed(self) -> bool:
-        """True if a preview is shown."""
-        return self._preview is not None and in_viewer(self._viewer, self._preview)
+    def edited(self) -> bool:
+        """True if the user has painted on the objects, which are theirs since."""
+        layer = self.objects
+        return layer is not None and our_role(layer) != OBJECTS
 
     # -- objects --------------------------------------------------------------------------------------------
 
@@ -79,8 +80,8 @@ class ObjectsLayers(QObject):
         if layer is None:
             fitting = (one for one in layers_of(self._viewer, Labels) if self._is_ours(one, name))
             layer = next(fitting, None)
-        elif our_role(layer) != OBJECTS:
-            layer = None  # somebody painted on it: it is kept as it is
+        elif self.edited:
+            layer = None  # it is kept as it is
         if layer is None:
             layer = Labels(data, name=name, opacity=OPACITY, **self.frame.placement)
             mark_ours(layer, OBJECTS)

@@ -171,7 +171,7 @@ class ObjectsPanel(QWidget):
         )
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(
-            "Make a table of the objects: sizes, shapes, intensities; if need be they are found first."
+            "Make a table of the objects: sizes, shapes, intensities; if need be they are found anew."
         )
         self.objects_progress = QProgressBar()
         self.objects_progress.setRange(0, 1000)
