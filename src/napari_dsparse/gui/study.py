@@ -152,19 +152,20 @@ class Study(QObject):
         )
         return self._append(entry)
 
-    def add_file(self, number: int, path: Path) -> StudyImage:
-        """Add an image that is read once it is needed.
+    def add_file(self, number: int, path: Path, series: int | None = None) -> StudyImage:
+        """Add an image that is read once it is needed; of a file with several, that of number `series`.
 
         Raises
         ------
         ImageError
             If it cannot be read, is in the list already, or has other channels than the others.
         """
-        self._check_new(path.name, path)
-        file = read_image(path)
+        name = path.name if series is None else f"{path.name}, image {series}"
+        file = read_image(path, series=series)
+        self._check_new(name, path, file.series)
         source = likely_source(file)
-        self._check_channels(path.name, source)
-        return self._append(StudyImage(number, path.name, source, file=file, path=path))
+        self._check_channels(name, source)
+        return self._append(StudyImage(number, name, source, file=file, path=path))
 
     def add(self, entry: StudyImage) -> StudyImage:
         """Add an image as it is.
@@ -174,7 +175,7 @@ class Study(QObject):
         ImageError
             If it is in the list already, or has other channels than the others.
         """
-        self._check_new(entry.name, entry.path)
+        self._check_new(entry.name, entry.path, None if entry.file is None else entry.file.series)
         self._check_channels(entry.name, entry.source)
         return self._append(entry)
 
@@ -206,11 +207,11 @@ class Study(QObject):
         path = layer.source.path if file is None else file.path
         return None if path is None else Path(path).absolute()
 
-    def _check_new(self, name: str, path: Path | None) -> None:
-        if path is None:
-            return
-        if any(each.path is not None and each.path.absolute() == path.absolute() for each in self.images):
-            raise ImageError(f"Image {name!r} is in the list already.")
+    def _check_new(self, name: str, path: Path | None, series: int | None = None) -> None:
+        for each in self.images:
+            same = path is not None and each.path is not None and each.path.absolute() == path.absolute()
+            if same and (series is None or each.file is None or each.file.series == series):
+                raise ImageError(f"Image {name!r} is in the list already.")
 
     def _check_channels(self, name: str, source: ImageSource) -> None:
         if self.images and self.images[0].source.channels != source.channels:

@@ -19,9 +19,10 @@ from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study, StudyImage
-from napari_dsparse.gui.study_files import image_files
+from napari_dsparse.gui.study_files import image_files, series_in
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
+from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
@@ -80,7 +81,24 @@ class StudyDesk(QObject):
         files = image_files(paths)
         if paths and not files:
             self._complain(f"There are no images in {paths[0].name!r}; choose another folder.")
-        self._add(files, self._add_file)
+        self._add(self._chosen_series(files), self._add_file)
+
+    def _chosen_series(self, files: Sequence[Path]) -> list[tuple[Path, int | None]]:
+        """Each file and the number of an image in it; of a file with several, those that the user chooses."""
+        found: list[tuple[Path, int | None]] = []
+        answers: dict[int, SeriesAnswer] = {}
+        for path in files:
+            choices, likely = ((), 0) if self._open_layer(path) is not None else series_in(path)
+            if not choices:
+                found.append((path, None))
+                continue
+            answer = answers.get(len(choices))
+            if answer is None:
+                answer = ask_series(path.name, choices, likely, len(files) > 1, self._dock)
+                if answer.for_others:
+                    answers[len(choices)] = answer
+            found += [(path, number) for number, _ in choices if number in answer.numbers]
+        return found
 
     def add_entries(self, images: Sequence[StudyImage]) -> None:
         """Add images with their strokes."""
@@ -113,14 +131,19 @@ class StudyDesk(QObject):
             if strokes is not None:
                 self.study.take_strokes(entry, strokes)
 
-    def _add_file(self, path: Path) -> None:
-        layer = next(
-            (one for one in images_of(self._viewer) if self.study.path_of(one) == path.absolute()), None
-        )
+    def _add_file(self, place: tuple[Path, int | None]) -> None:
+        path, series = place
+        layer = self._open_layer(path, ours=True) if series is None else None
         if layer is not None:
             self._add_layer(layer)
         else:
-            self.study.add_file(self._controller.number_of(None), path)
+            self.study.add_file(self._controller.number_of(None), path, series)
+
+    def _open_layer(self, path: Path, *, ours: bool = False) -> Image | None:
+        """The layer that napari opened a file as; or that we did, which may be of one image of several."""
+        absolute = path.absolute()
+        found = [one for one in images_of(self._viewer) if self.study.path_of(one) == absolute]
+        return next((one for one in found if ours or one.source.path is not None), None)
 
     def _sources_menu(self) -> QMenu:
         """Menu of the Add button."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images.units import PIXEL
+
+#: Images of one file: the number of each, and its shape.
+Choices: TypeAlias = tuple[tuple[int, tuple[int, ...]], ...]
 
 #: The letter of an axis that the file does not name.
 UNNAMED = "?"
@@ -32,6 +35,8 @@ class FileContent:
         What a user should know of how the file was read, a sentence each.
     lossy : bool
         True if the file's compression alters values.
+    choices : tuple of (int, tuple of int)
+        Number and shape of each image in this very file, where there are several.
     """
 
     data: Any
@@ -40,6 +45,7 @@ class FileContent:
     series: int = 0
     remarks: tuple[str, ...] = ()
     lossy: bool = False
+    choices: Choices = ()
 
     def size(self, letter: str) -> tuple[float, str]:
         """Scale and unit of an axis: 1 pixel where they are not known."""
@@ -82,6 +88,12 @@ def choose_series(
         f"{path.name} holds {len(shapes)} images ({listed}{more}); "
         f"series {best} is read, {why}: choose another by its number.",
     )
+
+
+def several(shapes: Sequence[Sequence[int]], own: Sequence[int] | None = None) -> Choices:
+    """The images that can be chosen in a file, `own` of all by default; none where there is no choice."""
+    numbers = own if own else range(len(shapes))
+    return tuple((n, tuple(map(int, shapes[n]))) for n in numbers) if len(numbers) > 1 else ()
 
 
 def _pixels(shape: Sequence[int]) -> int:

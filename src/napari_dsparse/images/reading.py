@@ -17,7 +17,7 @@ from PIL import Image
 from tifffile import TiffFileError
 
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
-from napari_dsparse.images.file_content import UNNAMED, FileContent
+from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
 from napari_dsparse.images.units import find_unit, size_from_resolution
@@ -83,6 +83,8 @@ class ImageFile:
         Which of the file's images this is, from 0.
     remarks : tuple of str
         What a user should know of how the file was read, a sentence each.
+    choices : tuple of (int, tuple of int)
+        Number and shape of each image in the file, where there are several.
     """
 
     data: Any
@@ -94,6 +96,7 @@ class ImageFile:
     letters: str
     series: int = 0
     remarks: tuple[str, ...] = ()
+    choices: Choices = ()
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""
@@ -317,6 +320,7 @@ def _resolve(
         content.letters,
         content.series,
         content.remarks,
+        content.choices,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import tifffile
 
 from napari_dsparse.errors import ImageError
-from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series
+from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series, several
 from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.images.tiff_sizes import find_sizes, parse_ome
 
@@ -78,6 +78,7 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
             number,
             remarks,
             lossy=page.compression in _LOSSY and page.bitspersample == 8,
+            choices=several([one.shape for one in every], own),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_dsparse.errors import ImageError
-from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series
+from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent, choose_series, several
 from napari_dsparse.images.units import PIXEL, find_unit
 from napari_dsparse.images.zarr_extra import import_zarr
 
@@ -42,16 +42,17 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         return FileContent(node, UNNAMED * node.ndim, {})
     attributes = _ome_attributes(node)
     number, remarks = 0, tuple[str, ...]()
+    choices: Choices = ()
     if "bioformats2raw.layout" in attributes and "0" in node:
         images = [node[str(i)] for i in range(_count_images(node))]
         shapes = [_largest_level(image, path)[0].shape for image in images]
         number, remarks = choose_series(path, shapes, series)
-        node = images[number]
+        node, choices = images[number], several(shapes)
     elif "well" in attributes:
         images = [node[str(image["path"])] for image in attributes["well"]["images"]]
         shapes = [_largest_level(image, path)[0].shape for image in images]
         number, remarks = choose_series(path, shapes, series)
-        node = images[number]
+        node, choices = images[number], several(shapes)
     data, multiscale, level = _largest_level(node, path)
     axes = multiscale.get("axes", _UNWRITTEN_AXES[-data.ndim :])
     scales = [_scale(level, data.ndim)[i] * _scale(multiscale, data.ndim)[i] for i in range(data.ndim)]
@@ -61,7 +62,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         for letter, axis, scale in zip(letters, axes, scales, strict=True)
         if scale > 0 and math.isfinite(scale)
     }
-    return FileContent(data, letters, sizes, number, remarks)
+    return FileContent(data, letters, sizes, number, remarks, choices=choices)
 
 
 def _largest_level(node: Any, path: Path) -> tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
