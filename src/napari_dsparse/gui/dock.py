@@ -15,6 +15,7 @@ from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.combine_desk import CombineDesk
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dock_title import DockTitle
+from napari_dsparse.gui.export_desk import ExportDesk
 from napari_dsparse.gui.file_desk import FileDesk
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
@@ -84,6 +85,7 @@ class SegmentationDock(QWidget):
         self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
         self.objects = ObjectsDesk(self)
         self.files = FileDesk(self)
+        self.exports = ExportDesk(self)
         self.batch = BatchDesk(self, self.study.study)
         self._connect()
         self._settings = SettingsDesk(self)
@@ -317,6 +319,7 @@ class SegmentationDock(QWidget):
         self._closed = True
         self.projects.finish()
         self.batch.shutdown()
+        self.exports.shutdown()
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.overlay.shutdown()

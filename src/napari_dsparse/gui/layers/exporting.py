@@ -35,6 +35,11 @@ def export_filters() -> str:
     return ";;".join([_TIFF_FILTER, *zarr, *_OTHER_FILTERS])
 
 
+def map_filters() -> str:
+    """The formats of probabilities and uncertainty that can be written here, as Qt's name filters."""
+    return ";;".join([_TIFF_FILTER, *([_ZARR_FILTER] if find_spec("zarr") is not None else [])])
+
+
 def folder_of(layer: Layer | None) -> Path | None:
     """The folder of the file that a layer was read from, if it is there."""
     path = None if layer is None else layer.source.path

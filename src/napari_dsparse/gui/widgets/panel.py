@@ -162,6 +162,9 @@ class Panel(QWidget):
             "Write the whole segmentation: OME-TIFF, OME-Zarr, PNG, GeoJSON for QuPath, ImageJ ROIs, COCO.",
         )
         self.objects_panel = ObjectsPanel()
+        self.export_menu_button = _button(
+            "Export more", "Write probabilities, uncertainty or objects of this image, in the background."
+        )
         self.save_model_button = _button("Save…", "Save the model to apply it elsewhere.")
         self.load_model_button = _button("Load…", "Load a saved model and apply it here.")
         self.reset_button = _button("Reset", "Forget the model and begin anew; strokes and results stay.")
@@ -228,7 +231,7 @@ class Panel(QWidget):
             whole,
             _row(self.uncertainty_check, self.probabilities_check, None),
             _row(self.next_spot_button, None, self.hide_background_check),
-            _row(self.batch_button, None),
+            _row(self.batch_button, self.export_menu_button, None),
         )
 
     def _model(self) -> QWidget:
