@@ -18,9 +18,12 @@ from tests.classifiers import classifier_for
 from gui_session import Desk, two_textures
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.gui import batch_desk
+from napari_dsparse.gui.batch_images import items_of_list, wanted_images
+from napari_dsparse.gui.study import StudyImage
 from napari_dsparse.gui.widgets import dialogs
 from napari_dsparse.gui.widgets.batch_dialog import Existing
 from napari_dsparse.gui.widgets.batch_table import Stage
+from napari_dsparse.images.reading import Expected, read_image
 from napari_dsparse.prediction import Predictor
 
 NAMES = ("a", "b", "c")
@@ -196,3 +199,17 @@ def test_the_images_of_the_list_are_segmented_by_the_model_of_the_window(
     (line, *_) = csv.DictReader((folder / "out" / "two-textures.v2_measurements.csv").open())
     assert line["unit"] == "micrometer"
     assert float(line["area"]) == pytest.approx(96 * 64 * 0.125, rel=0.1)
+
+
+def test_two_images_of_one_file_have_results_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "two.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(np.zeros((30, 40), np.uint8))
+        tiff.write(np.ones((20, 50), np.uint8))
+    entries = []
+    for series in (0, 1):
+        file = read_image(path, series=series)
+        entries.append(StudyImage(series, f"two.tif, image {series}", file.source(), file=file, path=path))
+    wanted = wanted_images(items_of_list(entries, ()))
+    assert [each.name.name for each in wanted] == ["two_image_0.tif", "two_image_1.tif"]
+    assert [each.open(Expected(1)).source.shape for each in wanted] == [(30, 40), (20, 50)]

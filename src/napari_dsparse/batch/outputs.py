@@ -97,7 +97,7 @@ def plan_outputs(
         )
     if named is None:
         suffix = SUFFIXES[chosen_format or "ome-tiff"][0]
-        bases = [folder / _stem(image) for image in images]
+        bases = [folder / stem_of(image) for image in images]
         named_labels = [base.with_name(f"{base.name}_segmentation{suffix}") for base in bases]
     else:
         if chosen_format not in (None, named):
@@ -106,7 +106,7 @@ def plan_outputs(
             )
         if len(images) > 1:
             raise ExportError(f"{len(images)} images cannot go into the one file {output}; name a folder.")
-        bases = [folder.with_name(_stem(folder))]
+        bases = [folder.with_name(stem_of(folder))]
         named_labels = [folder]
     chosen = named or chosen_format or "ome-tiff"
     maps = SUFFIXES["ome-tiff" if chosen in LABELS_ONLY else chosen][0]
@@ -192,7 +192,7 @@ def _format_of(path: Path) -> str | None:
     return next((kind for kind, suffixes in SUFFIXES.items() if name.endswith(suffixes)), None)
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
     """The name without its suffix, of which ``.ome.tif`` is one."""
     suffix = next((s for s in _IMAGE_SUFFIXES if path.name.lower().endswith(s)), path.suffix)
     return path.name[: len(path.name) - len(suffix)] or path.name

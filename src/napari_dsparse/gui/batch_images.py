@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input, told_apart
+from napari_dsparse.batch.outputs import stem_of
 from napari_dsparse.gui.layers.exporting import file_name, image_of
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, frame_of
 from napari_dsparse.gui.study import StudyImage
@@ -92,7 +93,8 @@ def _wanted(item: BatchItem) -> WantedImage:
         return WantedImage(path, path, partial(_read, path))
     if path is not None and entry is not None and entry.file is not None:
         read = partial(_read_as_listed, path, entry.source.channel_axis, entry.file.series)
-        return WantedImage(path, path, read)
+        series = "" if item.name == path.name else f"_image_{entry.file.series}"  # one of several in the file
+        return WantedImage(path, path.with_name(f"{stem_of(path)}{series}.tif") if series else path, read)
     assert entry is not None
     return wanted_open_image(_open_image(entry), item.name if path is None else path.stem)
 
