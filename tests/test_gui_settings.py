@@ -93,10 +93,11 @@ def test_commands_press_the_buttons_of_the_dock_and_open_it(
         ("segment_whole", dock.panel.predict_button),
         ("next_spot", dock.panel.next_spot_button),
         ("export_segmentation", dock.panel.export_button),
+        ("segment_many", dock.panel.batch_button),
         ("open_project", dock.panel.project_open_button),
     ):
         button.clicked.disconnect()
         button.setEnabled(True)
         button.clicked.connect(lambda checked=False, name=name: pressed.append(name))
         run(f"napari-dsparse.{name}").result()
-    assert pressed == ["segment_whole", "next_spot", "export_segmentation", "open_project"]
+    assert pressed == ["segment_whole", "next_spot", "export_segmentation", "segment_many", "open_project"]

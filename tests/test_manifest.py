@@ -62,6 +62,7 @@ def test_dock_and_forms_are_in_the_menus_where_they_belong() -> None:
             "Go to the next spot",
             "Add a class",
             "Export the segmentation…",
+            "Segment many images…",
             "Open a project…",
         ],
         "napari/layers/measure": ["Measure objects"],

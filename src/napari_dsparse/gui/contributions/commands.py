@@ -42,6 +42,11 @@ def export(viewer: Viewer) -> None:
     _press(viewer, "export_button")
 
 
+def segment_many(viewer: Viewer) -> None:
+    """Segment files, folders or the list into files."""
+    _press(viewer, "batch_button")
+
+
 def open_project(viewer: Viewer) -> None:
     """Open a project."""
     _press(viewer, "project_open_button")
