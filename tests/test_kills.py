@@ -1,4 +1,4 @@
-"""Dozens of kills -9: names hold whole results, the next run goes on, and equal bytes come out."""
+"""Kills -9: names hold whole results, the next run goes on, and windows lose nothing that was saved."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ def test_killed_at_any_moment_no_name_holds_half_a_result(tmp_path: Path) -> Non
     found = json.loads(ran.stdout[ran.stdout.index("[\n") :])
     assert [one["job"] for one in found] == ["ome-tiff", "ome-zarr", "png", "train"]
     assert sum(one["killed"] for one in found) >= 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+def test_killed_windows_lose_nothing_that_was_saved(tmp_path: Path) -> None:
+    pytest.importorskip("napari")
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.killing_windows", "--kills", "3", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout[ran.stdout.index("{\n") :])
+    assert found["kills"] == 3
+    assert found["strokes painted"] > 0
