@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,19 @@ def text(name: str, value: Any) -> str:
     if not value.strip() or any(not c.isprintable() for c in value):
         raise DsparseError(f"{name} is {_shown(value)}; give a text of printable characters.")
     return value
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """`value`, which is one of the words that are allowed.
+
+    Raises
+    ------
+    DsparseError
+        If it is another.
+    """
+    if isinstance(value, str) and value in allowed:
+        return value
+    raise DsparseError(f"{name} is {_shown(value)}; choose one of {', '.join(allowed)}.")
 
 
 def truth(name: str, value: Any) -> bool:

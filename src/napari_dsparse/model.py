@@ -33,6 +33,19 @@ class PredictionOptions(TypedDict, total=False):
     stop: StopFlag | Callable[[], bool] | None
 
 
+class TrainingOptions(TypedDict, total=False):
+    """Options of every training, as in `train`."""
+
+    network: str
+    depth: str
+    seconds: float | None
+    steps: int | None
+    seed: int
+    device: str
+    progress: Callable[[TrainingProgress], None] | None
+    stop: StopFlag | Callable[[], bool] | None
+
+
 class Model:
     """A trained patch classifier: predicts whole images, and is saved as one file.
 
@@ -92,7 +105,7 @@ class Model:
         ----------
         image : array
             Numpy, dask or zarr, with the channels the model was trained on; stacks are predicted plane by
-            plane. It is read tile by tile.
+            plane, those before and behind it seen with it if the model learned so. It is read tile by tile.
         probabilities, uncertainty : bool
             False: leave that map out.
         device : str
@@ -115,7 +128,7 @@ class Model:
         Raises
         ------
         ImageError
-            If the image does not have the model's channels.
+            If the image does not have the model's channels, or is a single plane where the model sees more.
         DsparseError
             If there is no such device or precision.
         """
@@ -235,6 +248,7 @@ def train(
     *,
     classes: Sequence[str | ClassInfo] | None = None,
     network: str = "auto",
+    depth: str = "off",
     seconds: float | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -251,6 +265,8 @@ def train(
         (Y, X), with a channel axis anywhere, or stacks of these; numpy, dask or zarr.
     labels : integer array, or list of arrays
         The image's shape without the channel axis; 0 = not annotated, 1..K = classes.
+    depth : str
+        "off", or "neighbours": the planes before and behind each plane of a stack are looked at, too.
     classes, network, seconds, steps, seed, device, progress, stop, channel_axis
         As in `train_classifier`.
 
@@ -264,6 +280,7 @@ def train(
             labels,
             classes=classes,
             network=network,
+            depth=depth,
             seconds=seconds,
             steps=steps,
             seed=seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dsparse import checks
-from napari_dsparse.classifier import ClassInfo, default_class
+from napari_dsparse.classifier import DEPTHS, ClassInfo, default_class
 from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.errors import LabelsError, ProjectError
 from napari_dsparse.files import project_images as entries
@@ -32,9 +32,7 @@ from napari_dsparse.files.project_folder import (
 from napari_dsparse.files.project_images import FoundImage
 from napari_dsparse.files.project_strokes import StoredStrokes, open_strokes, write_strokes
 from napari_dsparse.images import ImageSource
-from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, train
-from napari_dsparse.stopping import StopFlag
-from napari_dsparse.training import TrainingProgress
+from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, TrainingOptions, train
 
 Named = ProjectImage | str | PathLike[str]
 Folders = str | PathLike[str] | Iterable[str | PathLike[str]]
@@ -132,6 +130,15 @@ class Project:
     @classes.setter
     def classes(self, classes: Sequence[str | ClassInfo]) -> None:
         self._change(classes=named_classes(classes))
+
+    @property
+    def depth(self) -> str:
+        """The depth its model is trained with, as in `train`: "off", or "neighbours"."""
+        return self._now.depth
+
+    @depth.setter
+    def depth(self, depth: str) -> None:
+        self._change(depth=checks.one_of("depth", depth, DEPTHS))
 
     def add(
         self,
@@ -288,21 +295,12 @@ class Project:
         self._change(model=name)
         self._model = model
 
-    def train(
-        self,
-        *,
-        network: str = "auto",
-        seconds: float | None = None,
-        steps: int | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        progress: Callable[[TrainingProgress], None] | None = None,
-        stop: StopFlag | Callable[[], bool] | None = None,
-    ) -> Model:
+    def train(self, **options: Unpack[TrainingOptions]) -> Model:
         """Train a model on all images with strokes, and keep it as the project's.
 
         It is the model that `train` makes of these images and labels, in this order. Images without strokes
-        have no part in it. Parameters are those of `train`.
+        have no part in it. Options are `network`, `depth`, `seconds`, `steps`, `seed`, `device`, `progress`
+        and `stop`, as in `train`; a depth that is given is kept, and is the project's own from then on.
 
         Raises
         ------
@@ -311,18 +309,9 @@ class Project:
         """
         self._check_open()
         sources, labels = self.painted()
-        self.model = train(
-            sources,
-            labels,
-            classes=self.classes,
-            network=network,
-            seconds=seconds,
-            steps=steps,
-            seed=seed,
-            device=device,
-            progress=progress,
-            stop=stop,
-        )
+        chosen: TrainingOptions = {"depth": self.depth, **options}
+        self.model = train(sources, labels, classes=self.classes, **chosen)
+        self.depth = chosen["depth"]
         return self.model
 
     def predict(self, image: Named, **options: Unpack[PredictionOptions]) -> NDArray[np.unsignedinteger]:

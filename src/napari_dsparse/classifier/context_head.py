@@ -15,18 +15,24 @@ class ContextHead(nn.Module):
     A linear layer and a mean commute. So the layer comes first, and means are taken over its few outputs
     instead of over hundreds of features: context costs a few additions per pixel.
 
+    In a stack, planes can be seen with those before and behind them. Then the last outputs of the layer are a
+    plane's part in the scores of its neighbours: whoever has all three planes adds the mean of both
+    neighbours' parts. `forward`, which has one plane, leaves them out.
+
     Parameters
     ----------
     features : int
         Channels that come in, F.
     classes : int
         K.
+    neighbours : bool
+        True for a stack whose planes are seen with those beside them.
     """
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, neighbours: bool = False) -> None:
         super().__init__()
         # Outputs 0..K-1 are scores of the detail, the next K those of the first window, and so on.
-        self.linear = nn.Conv2d(features, (1 + len(WINDOWS)) * classes, 1)
+        self.linear = nn.Conv2d(features, (1 + len(WINDOWS) + neighbours) * classes, 1)
         self.means = nn.ModuleList(nn.AvgPool2d(window, 1) for window in WINDOWS)
         self.classes = classes
 

@@ -44,7 +44,7 @@ def _trunk(channels: int) -> nn.Sequential:
     )
 
 
-def _pixel_head(features: int, classes: int) -> nn.Module:
+def _pixel_head(features: int, classes: int, neighbours: bool = False) -> nn.Module:
     return nn.Conv2d(features, classes, 1)
 
 
@@ -55,44 +55,71 @@ class BuiltIn:
     Parameters
     ----------
     head : callable
-        From numbers of features and classes to the last layer.
+        From numbers of features and classes, and whether it sees neighbouring planes, to the last layer.
     windows : tuple of int
         Taps per axis, one trunk stride apart, of the windows whose means the head reads beside the features
         of a pixel.
     nested : bool
         True if trunk and head are named submodules, False if they are one flat sequence.
+    neighbours : bool
+        True if the last layer can see neighbouring planes.
     """
 
-    head: Callable[[int, int], nn.Module]
+    head: Callable[[int, int, bool], nn.Module]
     windows: tuple[int, ...]
     nested: bool
+    neighbours: bool
 
 
 NETWORKS: Mapping[str, BuiltIn] = MappingProxyType({
-    "context": BuiltIn(ContextHead, WINDOWS, nested=True),  # patch 219
-    "compact": BuiltIn(_pixel_head, (), nested=False),  # patch 27
+    "context": BuiltIn(ContextHead, WINDOWS, nested=True, neighbours=True),  # patch 219
+    "compact": BuiltIn(_pixel_head, (), nested=False, neighbours=False),  # patch 27
 })  # fmt: skip
 
 #: The network that "auto" means.
 DEFAULT_NETWORK = "context"
 
+#: Planes of a stack that a plane's segmentation depends on: its own, or those before and behind it too.
+DEPTHS = ("off", "neighbours")
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A built-in network, for a number of image channels and classes."""
+    """A built-in network, for a number of image channels and classes.
+
+    Parameters
+    ----------
+    name : str
+    channels, classes : int
+    depth : str
+        One of `DEPTHS`. All planes pass through the same layers; only the last layer sees three of them.
+    """
 
     name: str
     channels: int
     classes: int
+    depth: str = "off"
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:
             raise DsparseError(f"Network {self.name!r} is not known; choose one of {', '.join(NETWORKS)}.")
+        if self.depth not in DEPTHS:
+            raise DsparseError(f"Depth {self.depth!r} is not known; choose one of {', '.join(DEPTHS)}.")
+        if self.neighbours and not NETWORKS[self.name].neighbours:
+            able = ", ".join(name for name, kind in NETWORKS.items() if kind.neighbours)
+            raise DsparseError(
+                f"Network {self.name!r} sees single planes; give depth='off', or the network {able}."
+            )
+
+    @property
+    def neighbours(self) -> bool:
+        """True if a plane is seen with those before and behind it."""
+        return self.depth == "neighbours"
 
     def build(self) -> nn.Sequential:
         """The patch classifier with fresh random weights: (N, C, P, P) -> (N, K, 1, 1)."""
         kind, trunk = NETWORKS[self.name], _trunk(self.channels)
-        head = kind.head(self.features, self.classes)
+        head = kind.head(self.features, self.classes, self.neighbours)
         if kind.nested:
             return nn.Sequential(OrderedDict(trunk=trunk, head=head))
         return nn.Sequential(*trunk, head)

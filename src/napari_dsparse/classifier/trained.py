@@ -10,6 +10,7 @@ import torch
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.spec import NetworkSpec
 from napari_dsparse.images.normalisation import Normalisation
+from napari_dsparse.images.source import ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,18 @@ class TrainedClassifier:
     n_symmetries: int
     record: TrainingRecord
     letters: str | None = None
+
+    def misfit(self, source: ImageSource) -> str | None:
+        """Reason why it cannot segment an image, as a sentence; None if it can."""
+        wanted = self.spec.channels
+        if source.channels != wanted:
+            return (
+                f"Image {source.name!r} has {source.channels} channels; this model was trained on {wanted}. "
+                f"Give an image with {wanted}, or say which axis holds the channels."
+            )
+        if self.spec.neighbours and source.depth_problem is not None:
+            return f"This model looks at neighbouring planes. {source.depth_problem}"
+        return None
 
     @property
     def present(self) -> tuple[bool, ...]:

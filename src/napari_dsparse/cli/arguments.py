@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "napari-dsparse"
 
+#: Values of ``train --depth``, as in `classifier.spec`: parsing arguments needs no network.
+DEPTHS = ("off", "neighbours")
+
 #: Values of ``predict --format``.
 FORMATS = ("ome-tiff", "ome-zarr", "png", "geojson", "imagej-roi", "coco")
 
@@ -77,6 +80,11 @@ def _add_train(commands: _Commands) -> None:
     )
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="names of classes 1, 2, ...")
     parser.add_argument("--network", default="auto", metavar="NAME", help="patch classifier (default: auto)")
+    parser.add_argument(
+        "--depth", choices=DEPTHS,
+        help="see each plane of a stack alone (off, the default where a project says nothing else), or with "
+        "those before and behind it (neighbours)",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=_positive_number, metavar="S", help="limit for learning, all of it")
     parser.add_argument(
         "--steps", type=_positive_count, metavar="N", help="gradient steps that follow the fit (0)"

@@ -51,7 +51,16 @@ def _learn_from_files(arguments: argparse.Namespace, report: Report) -> None:
     ]
     remarks = [remark for image in images for remark in image.remarks]
     sources = [image.source for image in images]
-    classifier = _learn(sources, labels, arguments.classes, device, remarks, arguments, report)
+    classifier = _learn(
+        sources,
+        labels,
+        arguments.classes,
+        device,
+        remarks,
+        arguments,
+        report,
+        depth=arguments.depth or "off",
+    )
     save_or_rescue(classifier, lambda: save_classifier(classifier, output, overwrite=arguments.overwrite))
     say_record(report, classifier)
     report.wrote(output, "Model")
@@ -69,7 +78,10 @@ def _learn_from_project(arguments: argparse.Namespace, report: Report) -> None:
         sources, labels = project.painted()
         report.add(project=str(project.folder), images=[source.name for source in sources])
         remarks = remarks_on_moves(before, project.images)
-        classifier = _learn(sources, labels, project.classes, device, remarks, arguments, report)
+        project.depth = arguments.depth or project.depth
+        classifier = _learn(
+            sources, labels, project.classes, device, remarks, arguments, report, depth=project.depth
+        )
 
         def save() -> None:
             project.model = Model(classifier)
@@ -92,6 +104,8 @@ def _learn(
     remarks: Sequence[str],
     arguments: argparse.Namespace,
     report: Report,
+    *,
+    depth: str = "off",
 ) -> TrainedClassifier:
     for remark in remarks:
         report.say(remark)
@@ -102,6 +116,7 @@ def _learn(
         list(labels),
         classes=classes,
         network=arguments.network,
+        depth=depth,
         seconds=arguments.seconds,
         steps=arguments.steps,
         seed=arguments.seed,

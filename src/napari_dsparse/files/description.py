@@ -14,7 +14,7 @@ from napari_dsparse.files.fields import Document, Fields
 from napari_dsparse.images.normalisation import Normalisation
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Limits of a description, checked before anything is built from it.
 _MOST_CHANNELS = 65_535
@@ -28,10 +28,12 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 def describe(classifier: TrainedClassifier) -> str:
     """Everything of a classifier but its weights, as JSON."""
-    record = classifier.record
+    record, spec = classifier.record, classifier.spec
+    network = {"name": spec.name, "channels": spec.channels, "classes": spec.classes}
     description = {
-        "schema_version": SCHEMA_VERSION,
-        "network": asdict(classifier.spec),
+        # Without depth, files are those of the first version, and all versions read them.
+        "schema_version": SCHEMA_VERSION if spec.neighbours else 1,
+        "network": {**network, "depth": spec.depth} if spec.neighbours else network,
         "classes": [
             {"name": info.name, "color": info.color, "share": prior}
             for info, prior in zip(classifier.classes, classifier.priors, strict=True)
@@ -66,7 +68,7 @@ def read_description(text: str, file: str) -> TrainedClassifier:
     channels = network.whole("channels", 1, _MOST_CHANNELS)
     count = network.whole("classes", 1, _MOST_CLASSES)
     try:
-        spec = NetworkSpec(network.text("name"), channels, count)
+        spec = NetworkSpec(network.text("name"), channels, count, network.text_if_given("depth") or "off")
         normalisation = Normalisation(range_.numbers("offset"), range_.numbers("scale"))
     except ModelFileError:
         raise

@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass, replace
 
 from napari_dsparse.classifier.classes import MOST_CLASSES, ClassInfo
+from napari_dsparse.classifier.spec import DEPTHS
 from napari_dsparse.errors import ProjectError
 from napari_dsparse.files.description import read_class
 from napari_dsparse.files.fields import Document, Fields
@@ -93,12 +94,15 @@ class ProjectDescription:
         No two have the same number.
     model : str or None
         File of the trained model within the project.
+    depth : str
+        One of `DEPTHS`: what the model is trained with.
     """
 
     name: str
     classes: tuple[ClassInfo, ...] = ()
     images: tuple[ProjectImage, ...] = ()
     model: str | None = None
+    depth: str = "off"
 
     @property
     def files(self) -> frozenset[str]:
@@ -143,6 +147,8 @@ def describe_project(project: ProjectDescription) -> bytes:
         "images": [asdict(image) for image in project.images],
         "model": project.model,
     }
+    if project.depth != "off":  # unknown to the first versions, which leave it out
+        description["depth"] = project.depth
     try:
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         return f"{text}\n".encode()
@@ -176,7 +182,15 @@ def read_project_description(text: str, file: str) -> ProjectDescription:
         tuple(map(read_class, classes)),
         images,
         fields.matching_or_none("model", MODEL_NAME, "the name of a model in the project"),
+        _read_depth(fields),
     )
+
+
+def _read_depth(fields: Fields) -> str:
+    depth = fields.text_if_given("depth") or "off"
+    if depth not in DEPTHS:
+        fields.refuse("depth", " or ".join(DEPTHS))
+    return depth
 
 
 def _read_image(fields: Fields) -> ProjectImage:

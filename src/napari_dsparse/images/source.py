@@ -38,6 +38,8 @@ class ImageSource:
         Name of the image in messages.
     letters : str, optional
         Letters of all axes of `data` as its file names them; None where it comes from no file.
+    in_time : bool
+        True if its planes are known to follow one another in time; so does the letter T.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class ImageSource:
     channel_axis: int | None = None
     name: str = "image"
     letters: str | None = None
+    in_time: bool = False
 
     def __post_init__(self) -> None:
         _check_pixels(self.data, self.name)
@@ -78,6 +81,27 @@ class ImageSource:
     def planes(self) -> Iterator[tuple[int, ...]]:
         """Index of every (Y, X) plane: () for a 2-D image, (z,) for a stack, (t, z) for a stack in time."""
         return product(*(range(n) for n in self.shape[:-2]))
+
+    @property
+    def depth_problem(self) -> str | None:
+        """Reason why planes have no neighbours along the axis before rows, in depth; None if they have."""
+        if len(self.shape) < 3:
+            return (
+                f"Image {self.name!r} is a single plane, which has none before and behind it; give a stack, "
+                "(..., Z, Y, X)."
+            )
+        axes = [axis for axis in range(len(self.data.shape)) if axis != self.channel_axis]
+        if self.in_time or (self.letters is not None and self.letters[axes[-3]] == "T"):
+            return (
+                f"The planes of image {self.name!r} follow one another in time, not in depth; give a stack, "
+                "(..., Z, Y, X)."
+            )
+        return None
+
+    def beside(self, plane: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The planes before and behind a plane of a stack; at either end, the plane itself instead."""
+        *others, z = plane
+        return (*others, max(z - 1, 0)), (*others, min(z + 1, self.shape[-3] - 1))
 
     def read(
         self,

@@ -48,10 +48,11 @@ class BlockGrid:
         )
         return cls(tuple(rows), tuple(columns), halo)
 
-    def of(self, tile: Tile) -> tuple[Tile, ...]:
-        """The blocks that a tile reads."""
+    def of(self, tile: Tile, halo: int | None = None) -> tuple[Tile, ...]:
+        """The blocks that a tile reads, with another halo if it is given."""
+        halo = self.halo if halo is None else halo
         near = (
-            [part for part in parts if part[0] < stop + self.halo and start - self.halo < part[1]]
+            [part for part in parts if part[0] < stop + halo and start - halo < part[1]]
             for parts, (start, stop) in zip((self.rows, self.columns), (tile.rows, tile.columns), strict=True)
         )
         return tuple(Tile(tile.plane, rows, columns) for rows, columns in product(*near))
@@ -85,13 +86,17 @@ class Blocks:
         self._compute = compute
         self._known: OrderedDict[Tile, Tensor] = OrderedDict()
 
-    def around(self, tile: Tile) -> Tensor | None:
-        """Local scores of a tile and its halo on all sides, (1, L, h, w); None as `compute` gives it."""
-        halo = self.grid.halo
+    def around(self, tile: Tile, halo: int | None = None, last: int = 0) -> Tensor | None:
+        """Local scores of a tile and its halo on all sides, (1, L, h, w); None as `compute` gives it.
+
+        The halo is the grid's where none is given; of the L scores per pixel, only the `last` ones if that
+        is not 0.
+        """
+        halo = self.grid.halo if halo is None else halo
         top, left = tile.rows[0] - halo, tile.columns[0] - halo
         height, width = (b - a + 2 * halo for a, b in (tile.rows, tile.columns))
         whole: Tensor | None = None
-        for block in self.grid.of(tile):
+        for block in self.grid.of(tile, halo):
             scores = self._known.get(block)
             if scores is None:
                 scores = self._compute(block)
@@ -99,6 +104,7 @@ class Blocks:
                     return None
                 self._keep(block, scores)
             self._known.move_to_end(block)
+            scores = scores[:, -last:]
             if whole is None:
                 whole = torch.empty(
                     (1, scores.shape[1], height, width), dtype=scores.dtype, device=scores.device

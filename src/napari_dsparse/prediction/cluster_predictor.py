@@ -20,7 +20,7 @@ from napari_dsparse.images import ImageSource
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster, lacks_package
 from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces, share_out
-from napari_dsparse.prediction.predictor import TilePrediction, check_channels
+from napari_dsparse.prediction.predictor import TilePrediction, check_fits
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 
@@ -66,7 +66,7 @@ class ClusterPredictor:
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        check_channels(self.classifier, source)
+        check_fits(self.classifier, source)
         self._source, self._tiles = source, frozenset(tiles)
         self._grid = BlockGrid.over(tiles, self.classifier.spec.block_halo)
 

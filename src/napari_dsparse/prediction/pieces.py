@@ -182,7 +182,8 @@ class Job:
     setting : Setting
     name : str
         The image's, for messages.
-    pixels : array, shape (C, h, w)
+    pixels : array, shape (planes, C, h, w)
+        One plane, or with its neighbours two or three.
     tiles : tuple of Tile
     grid : BlockGrid
         Of the whole image, so that a worker computes the very blocks that one machine computes.
@@ -213,14 +214,17 @@ def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGri
         (min(start for start, _ in spans), max(stop for _, stop in spans))
         for spans in ([block.rows for block in blocks], [block.columns for block in blocks])
     )
-    window = Tile(piece.tiles[0].plane, rows, columns).window(local_patch)
-    pixels = source.read(piece.tiles[0].plane, *window)
+    plane = piece.tiles[0].plane
+    window = Tile(plane, rows, columns).window(local_patch)
+    beside = source.beside(plane) if setting.classifier.spec.neighbours else ()
+    planes = sorted({plane, *beside})
+    pixels = np.stack([source.read(each, *window) for each in planes])
     down, right = -window[0][0], -window[1][0]
     return Job(
         setting,
         source.name,
         _narrowed(pixels, np.dtype(source.data.dtype)),
-        tuple(_moved(tile, down, right) for tile in piece.tiles),
+        tuple(_moved(tile, planes.index(plane), down, right) for tile in piece.tiles),
         grid.moved(down, right),
     )
 
@@ -247,7 +251,7 @@ def do_job(job: Job) -> list[TilePrediction]:
         _memory.setting = job.setting
     predictor = _memory.predictor
     assert predictor is not None
-    source = ImageSource(job.pixels, 0, job.name)
+    source = ImageSource(job.pixels, 1, job.name)
     predictor.begin(source, job.tiles, job.grid)
     found = (predictor.tile(source, tile) for tile in job.tiles)
     return [prediction for prediction in found if prediction is not None]
@@ -268,9 +272,11 @@ class _WorkerMemory(threading.local):
 _memory = _WorkerMemory()
 
 
-def _moved(tile: Tile, rows: int, columns: int) -> Tile:
+def _moved(tile: Tile, plane: int, rows: int, columns: int) -> Tile:
     return Tile(
-        (), (tile.rows[0] + rows, tile.rows[1] + rows), (tile.columns[0] + columns, tile.columns[1] + columns)
+        (plane,),
+        (tile.rows[0] + rows, tile.rows[1] + rows),
+        (tile.columns[0] + columns, tile.columns[1] + columns),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -71,20 +71,18 @@ def label_dtype(classes: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint8 if classes <= 255 else np.uint16)
 
 
-def check_channels(classifier: TrainedClassifier, source: ImageSource) -> None:
-    """Refuse an image with other channels than those the classifier was trained on.
+def check_fits(classifier: TrainedClassifier, source: ImageSource) -> None:
+    """Refuse an image that the classifier cannot segment.
 
     Raises
     ------
     ImageError
-        If it has.
+        If it has other channels than those the classifier was trained on, or is a single plane where the
+        classifier looks at several.
     """
-    wanted = classifier.spec.channels
-    if source.channels != wanted:
-        raise ImageError(
-            f"Image {source.name!r} has {source.channels} channels; this model was trained on {wanted}. "
-            f"Give an image with {wanted}, or say which axis holds the channels."
-        )
+    misfit = classifier.misfit(source)
+    if misfit is not None:
+        raise ImageError(misfit)
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -132,6 +130,7 @@ class Predictor:
     ) -> None:
         self.classifier = classifier
         self._painted = classifier.of_painted()
+        self._neighbours = classifier.spec.neighbours
         self._device = pick_device(device)
         self._dtype = pick_precision(precision)
         self._forms = [
@@ -169,7 +168,7 @@ class Predictor:
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        check_channels(self.classifier, source)
+        check_fits(self.classifier, source)
         if source is not self._source or tuple(tiles) != self._tiles:
             self._source, self._tiles = source, tuple(tiles)
             grid = grid or BlockGrid.over(self._tiles, self.classifier.spec.block_halo)
@@ -194,28 +193,52 @@ class Predictor:
         painted: Tensor | None = None
         with torch.inference_mode(), full_float32(self._device):
             for form, blocks in zip(self._forms, self._blocks, strict=True):
-                local = blocks.around(tile)
-                if local is None:
+                scores = self._scores(source, form, blocks, tile)
+                if scores is None:
                     return None
-                one = _softmax(form.gathered(local)[0])
+                one = _softmax(scores[0])
                 painted = one if painted is None else painted.add_(one)
             assert painted is not None
             return self._decided(painted, tile)
 
+    def _scores(self, source: ImageSource, form: DenseNetwork, blocks: Blocks, tile: Tile) -> Tensor | None:
+        """Class scores of a tile, (1, K, h, w), neighbouring planes included; None if there was no time."""
+        local = blocks.around(tile)
+        if local is None or not self._neighbours:
+            return None if local is None else form.gathered(local)
+        scores = form.gathered(local)
+        del local
+        parts = []
+        for plane in source.beside(tile.plane):
+            part = blocks.around(replace(tile, plane=plane), halo=0, last=scores.shape[1])
+            if part is None:
+                return None
+            parts.append(part)
+        return scores + (parts[0] + parts[1]) / 2
+
+    def _blocks_around(self, tile: Tile) -> set[Tile]:
+        """Blocks that a tile, one of those given to `begin`, reads."""
+        grid, source = self._blocks[0].grid, self._source
+        own = set(grid.of(tile))
+        if not self._neighbours or source is None:
+            return own
+        others = (replace(tile, plane=plane) for plane in source.beside(tile.plane))
+        return own.union(*(grid.of(other, halo=0) for other in others))
+
     def blocks_of(self, tiles: Iterable[Tile]) -> set[Tile]:
         """Blocks that `memory` has to hold for some of the tiles given to `begin`."""
-        return {block for tile in tiles for block in self._blocks[0].grid.of(tile)}
+        return {block for tile in tiles for block in self._blocks_around(tile)}
 
     def remembers(self, tile: Tile) -> bool:
         """True if all features of `tile`, one of those given to `begin`, are remembered."""
-        memory, blocks = self._memory, self._blocks[0]
-        return memory is not None and all(memory.find(block) is not None for block in blocks.grid.of(tile))
+        memory = self._memory
+        return memory is not None and all(memory.find(b) is not None for b in self._blocks_around(tile))
 
     def prepare(self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
         """Compute ahead what can be remembered of `tile`; False if nothing more can, or `stopped()`."""
         if self._memory is None:
             return False
-        for block in self._blocks[0].grid.of(tile):
+        for block in sorted(self._blocks_around(tile), key=lambda block: (block.plane != tile.plane, block)):
             if self._memory.find(block) is None:
                 if stopped():
                     return False
@@ -239,7 +262,15 @@ class Predictor:
         return features
 
     def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
-        """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1)."""
+        """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1).
+
+        Raises
+        ------
+        ImageError
+            If the classifier looks at neighbouring planes too.
+        """
+        if self._neighbours:
+            raise ImageError("This model looks at neighbouring planes; give it a stack, (..., Z, Y, X).")
         x = self._normalised(pixels)
         with torch.inference_mode(), full_float32(self._device):
             views = [_softmax(form(x)[0]) for form in self._forms]
@@ -252,7 +283,7 @@ class Predictor:
         between these pixels, probabilities are interpolated. With s the product of strides, the lattice
         begins at the tile's first pixel.
         """
-        check_channels(self.classifier, source)
+        check_fits(self.classifier, source)
         stride_y, stride_x = self.stride
         height, width = (stop - start for start, stop in (tile.rows, tile.columns))
         covered = -(-(height - 1) // stride_y) * stride_y + 1, -(-(width - 1) // stride_x) * stride_x + 1
@@ -263,9 +294,23 @@ class Predictor:
         )
         x = self._normalised(source.read(tile.plane, *whole.window(self.patch)))
         with torch.inference_mode(), full_float32(self._device):
-            scores = self._forms[0].network(x).softmax(1, dtype=torch.float32)
-            between = F.interpolate(scores, covered, mode="bilinear", align_corners=True)
+            scores = self._forms[0].network(x)
+            if self._neighbours:
+                before, behind = (
+                    self._sketched_part(source, replace(whole, plane=plane))
+                    for plane in source.beside(tile.plane)
+                )
+                scores = scores + (before + behind) / 2
+            likely = scores.softmax(1, dtype=torch.float32)
+            between = F.interpolate(likely, covered, mode="bilinear", align_corners=True)
             return self._decided(between[0, :, :height, :width].contiguous(), tile)
+
+    def _sketched_part(self, source: ImageSource, tile: Tile) -> Tensor:
+        """A plane's part in the scores of its neighbours, at every s-th pixel of a tile."""
+        x = self._normalised(source.read(tile.plane, *tile.window(self.classifier.spec.local_patch)))
+        network = self._forms[0].network
+        parts: Tensor = network.get_submodule("head.linear")(network.get_submodule("trunk")(x))
+        return parts[:, -self._painted.spec.classes :]
 
     def _normalised(self, pixels: NDArray[np.float32]) -> Tensor:
         """Pixels (C, H, W) as the network takes them: (1, C, H, W)."""

@@ -18,7 +18,8 @@ from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.prediction.tiles import Tile
 
-#: Bytes kept at most: of one channel a view of about 1,850 x 1,850 pixels, of three one of 1,000 x 1,000.
+#: Bytes kept at most: of one channel a view of about 1,850 x 1,850 pixels, of three channels, or of one with
+#: the neighbouring planes, one of 1,000 x 1,000.
 MEMORY_BYTES = 1 << 30
 
 
@@ -68,15 +69,17 @@ class ViewMemory:
             self._tiles[tile] = features
 
 
-def warm_start_classifier(source: ImageSource) -> TrainedClassifier:
+def warm_start_classifier(source: ImageSource, depth: str = "off") -> TrainedClassifier:
     """Classifier that every round of training on an image starts from; its last layer is empty.
+
+    `depth` is that of `NetworkSpec`.
 
     Raises
     ------
     ImageError
         If the image has no finite pixel to measure.
     """
-    spec = NetworkSpec(DEFAULT_NETWORK, source.channels, 2)
+    spec = NetworkSpec(DEFAULT_NETWORK, source.channels, 2, depth)
     shapes = {name: weight.shape for name, weight in spec.empty().state_dict().items()}
     empty = {name: torch.zeros(shape) for name, shape in shapes.items()}
     return TrainedClassifier(

@@ -33,6 +33,7 @@ class _Known:
     places: NDArray[np.int64]
     views: Tensor  # (S, V, F), under V symmetries
     means: Tensor  # (S, windows, F)
+    beside: Tensor  # (S, V, F), the mean of both neighbouring planes; (S, V, 0) where they are not looked at
 
 
 class PixelFeatures:
@@ -61,10 +62,11 @@ class PixelFeatures:
         self._normalisation = normalisation
         self._device = device
         self._features = spec.features
+        self._neighbours = spec.neighbours
         self._forms = {s: _turned(spec, trunk, s, device) for s in symmetries_for(8)}
         plain = self._forms[0].network
         #: Features of the warm start on its lattice of the images.
-        self.surroundings = Surroundings(sources, normalisation, plain, spec.windows, device)
+        self.surroundings = Surroundings(sources, normalisation, plain, spec.windows, device, spec.neighbours)
         self._views = 8
         self._known: dict[Plane, _Known] = {}
 
@@ -81,13 +83,16 @@ class PixelFeatures:
         """
         self._look_at(strokes, chosen)
         planes = [self._known[key] for key, _ in _by_plane(strokes, chosen)]
-        views = torch.cat([known.views for known in planes])
+        views, beside = (
+            torch.cat(parts).transpose(0, 1).flatten(0, 1)
+            for parts in ([known.views for known in planes], [known.beside for known in planes])
+        )
         means = torch.cat([known.means for known in planes])
-        count = views.shape[1]
+        count = self._views
         classes = torch.from_numpy(np.searchsorted(present, chosen.labels - 1))
         context = [means[:, number].repeat(count, 1) for number in range(means.shape[1])]
         return Rows(
-            (views.transpose(0, 1).flatten(0, 1), *context),
+            (views, *context, *([beside] if self._neighbours else [])),
             classes.repeat(count),
             torch.from_numpy(chosen.weights).repeat(count) / count,
         )
@@ -108,28 +113,34 @@ class PixelFeatures:
             new, kept = np.ones(len(places), bool), np.zeros(0, np.int64)
         else:
             new, kept = ~np.isin(places, old.places), np.searchsorted(old.places, places)
-        views, means = self._compute(key, yx[new])
+        found = self._compute(key, yx[new])
         if old is not None:
-            own = torch.from_numpy(new)
-            all_views = torch.empty((len(places), self._views, self._features))
-            all_means = torch.empty((len(places), *means.shape[1:]))
-            all_views[own], all_means[own] = views, means
-            at = torch.from_numpy(kept[~new])
-            all_views[~own], all_means[~own] = old.views[at, : self._views], old.means[at]
-            views, means = all_views, all_means
-        return _Known(places, views, means)
+            own, at = torch.from_numpy(new), torch.from_numpy(kept[~new])
+            before = old.views[at, : self._views], old.means[at], old.beside[at, : self._views]
+            found = tuple(_merged(own, a, b) for a, b in zip(found, before, strict=True))
+        return _Known(places, *found)
 
-    def _compute(self, key: Plane, yx: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _compute(self, key: Plane, yx: NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Views, means and views of both neighbours of a plane's pixels, as in `_Known`."""
         image, plane = key
+        views = self._view(image, plane, yx)
+        beside = views[..., :0]
+        if self._neighbours:
+            before, behind = (self._view(image, other, yx) for other in self._sources[image].beside(plane))
+            beside = (before + behind) / 2
+        windows = len(self.surroundings.windows)
+        if not windows or not len(yx):
+            return views, torch.empty((len(yx), windows, self._features)), beside
+        lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
+        means = self.surroundings.look(image, plane, lattice)[:, 1 : 1 + windows]
+        return views, means[torch.from_numpy(back.ravel())], beside
+
+    def _view(self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]) -> Tensor:
+        """Features (S, V, F) of a plane's pixels."""
         views = torch.empty((len(yx), self._views, self._features))
         for pieces, at in self._pieces(image, plane, yx):
             views[at] = self._seen(pieces)
-        windows = len(self.surroundings.windows)
-        if not windows or not len(yx):
-            return views, torch.empty((len(yx), windows, self._features))
-        lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
-        means = self.surroundings.look(image, plane, lattice)[:, 1:]
-        return views, means[torch.from_numpy(back.ravel())]
+        return views
 
     def _pieces(
         self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]
@@ -152,6 +163,13 @@ class PixelFeatures:
         forms = [self._forms[s] for s in symmetries_for(self._views)]
         with torch.inference_mode(), full_float32(self._device):
             return torch.stack([form.on_sites(pixels, closure) for form in forms], 1).cpu()
+
+
+def _merged(new: Tensor, computed: Tensor, known: Tensor) -> Tensor:
+    """Rows computed where `new` is true, and rows known elsewhere."""
+    merged = computed.new_empty((len(new), *computed.shape[1:]))
+    merged[new], merged[~new] = computed, known
+    return merged
 
 
 def _by_plane(strokes: Sequence[Stroke], chosen: ChosenPixels) -> list[tuple[Plane, NDArray[np.int64]]]:

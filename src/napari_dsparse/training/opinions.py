@@ -15,6 +15,9 @@ from napari_dsparse.training.head import Head, Rows
 from napari_dsparse.training.places import places_of, split_places
 from napari_dsparse.training.strokes import Stroke
 
+#: Penalty on features of neighbouring planes, in that of a pixel's own: the warm start learned none for them.
+NEIGHBOURS_PENALTY = 3.0
+
 
 def form_opinions(
     warm: WarmStart, strokes: Sequence[Stroke], chosen: ChosenPixels, rows: Rows, head: Head, seed: int
@@ -41,11 +44,24 @@ def form_opinions(
         rows.targets[:count],
         torch.from_numpy(chosen.strokes),
     )
-    opinions = warm.opinions(chosen.evidence, apart)
+    learned = len(warm.ridge)
+    more = len(apart) - learned  # groups that come with neighbouring planes
+    opinions = _with_neighbours(warm.opinions(chosen.evidence, apart[:learned]), more)
     if len(opinions) == 1:
         return opinions
     error = left_out_error(strokes, chosen, head, [replace(opinions[-1], share=1.0)], seed)
-    return warm.opinions(chosen.evidence, apart, error)
+    return _with_neighbours(warm.opinions(chosen.evidence, apart[:learned], error), more)
+
+
+def _with_neighbours(opinions: Sequence[Opinion], more: int) -> tuple[Opinion, ...]:
+    """The opinions with penalties on `more` groups of features of neighbouring planes.
+
+    They are details as those of the pixel itself are, so they are held as these are, in every opinion.
+    """
+    return tuple(
+        replace(each, penalties=each.penalties + (NEIGHBOURS_PENALTY * each.penalties[0],) * more)
+        for each in opinions
+    )
 
 
 def left_out_error(

@@ -1,4 +1,4 @@
-"""A trunk's features on a lattice of an image, and their means over windows around its cells.
+"""A trunk's features on a lattice of an image, and their means over windows and over neighbouring planes.
 
 The trunk as it stands, strides and all, gives its features at every s-th pixel of an image for a fraction of
 what all pixels cost. A window's mean moves little from a pixel to the next, so for the fit of a last layer it
@@ -42,6 +42,8 @@ class Surroundings:
     windows : sequence of int
         Taps per axis, one cell apart; odd, the largest last.
     device : torch.device
+    neighbours : bool
+        True to look at the planes before and behind a plane too.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Surroundings:
         trunk: nn.Module,
         windows: Sequence[int],
         device: torch.device,
+        neighbours: bool = False,
     ) -> None:
         geometry = trace(trunk)
         self.stride = geometry.stride[0]
@@ -60,18 +63,22 @@ class Surroundings:
         self._trunk = trunk
         self.windows = tuple(windows)
         self._device = device
+        self._neighbours = neighbours
         self._tiles: OrderedDict[TileKey, Tensor] = OrderedDict()
 
     def of_trunk(self, trunk: nn.Module) -> Surroundings:
         """The same images through another trunk."""
-        return Surroundings(self._sources, self._normalisation, trunk, self.windows, self._device)
+        return Surroundings(
+            self._sources, self._normalisation, trunk, self.windows, self._device, self._neighbours
+        )
 
     def cells(self, yx: NDArray[np.int64]) -> NDArray[np.int64]:
         """The lattice cells nearest to pixels (S, 2): cell c stands at pixel c times the stride."""
         return (yx + self.stride // 2) // self.stride
 
     def look(self, image: int, plane: tuple[int, ...], cells: NDArray[np.int64]) -> Tensor:
-        """Features of some cells within the image and their means over every window around these.
+        """Features of some cells within the image, their means over every window around these, and perhaps
+        the mean of the features there in the planes before and behind.
 
         Tiles that no window touches are neither read nor computed.
 
@@ -84,23 +91,37 @@ class Surroundings:
 
         Returns
         -------
-        Tensor, shape (S, 1 + windows, F)
+        Tensor, shape (S, 1 + windows, F), with neighbours (S, 1 + windows + 1, F)
             Float32, on the CPU.
         """
+        groups = [self._means(image, plane, cells, (1, *self.windows))]
+        if self._neighbours:
+            before, behind = (
+                self._means(image, other, cells, (1,)) for other in self._sources[image].beside(plane)
+            )
+            groups.append((before + behind) / 2)
+        return torch.cat(groups, 1).float()
+
+    def _means(
+        self, image: int, plane: tuple[int, ...], cells: NDArray[np.int64], windows: Sequence[int]
+    ) -> Tensor:
+        """Means (S, windows, F) of a plane's features over windows around some cells, float64."""
+        # Tiles are cut in the same way whatever the windows, so that planes find each other's.
         reach = max((window // 2 for window in self.windows), default=0)
+        needed = max(window // 2 for window in windows)
         edges = [self._edges(extent, reach) for extent in self._sources[image].shape[-2:]]
         sums: Tensor | None = None
         for i, j in product(*(range(len(e) - 1) for e in edges)):
             low, high = np.array([edges[0][i], edges[1][j]]), np.array([edges[0][i + 1], edges[1][j + 1]])
-            near = np.flatnonzero(((cells + reach >= low) & (cells - reach < high)).all(1))
+            near = np.flatnonzero(((cells + needed >= low) & (cells - needed < high)).all(1))
             if len(near):
                 features = self._tile((image, plane, i, j), low, high)
                 if sums is None:
-                    shape = (len(cells), 1 + len(self.windows), features.shape[2])
+                    shape = (len(cells), len(windows), features.shape[2])
                     sums = torch.zeros(shape, dtype=torch.float64)
-                _add_sums(sums, near, cells[near] - low, features, (1, *self.windows))
+                _add_sums(sums, near, cells[near] - low, features, windows)
         assert sums is not None
-        return (sums / torch.tensor([w * w for w in (1, *self.windows)])[:, None]).float()
+        return sums / torch.tensor([w * w for w in windows])[:, None]
 
     def _edges(self, extent: int, reach: int) -> list[int]:
         """Tile edges along an axis: parts of nearly equal length of all that windows reach."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_dsparse import checks
-from napari_dsparse.classifier import ClassInfo, TrainedClassifier, default_classes
+from napari_dsparse.classifier import DEPTHS, ClassInfo, TrainedClassifier, default_classes
 from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.errors import ImageError, LabelsError
 from napari_dsparse.images import ImageSource, resolve_image
@@ -26,6 +26,7 @@ def train_classifier(
     *,
     classes: Sequence[str | ClassInfo] | None = None,
     network: str = "auto",
+    depth: str = "off",
     seconds: float | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -48,6 +49,11 @@ def train_classifier(
         Names of classes 1..K; default names otherwise.
     network : str
         Name of a built-in network, or "auto".
+    depth : str
+        "off": every plane of a stack is seen by itself. "neighbours": the last layer also sees the mean of a
+        pixel's features in the planes before and behind it; at either end of the stack, the plane itself
+        stands for the one that is missing. Planes follow one another along the last axis before rows and
+        columns. For the network "context" alone, and without gradient steps.
     seconds : float, optional
         Time limit; the classifier learned by then is returned. The first fit is always finished.
     steps : int, optional
@@ -72,11 +78,12 @@ def train_classifier(
     Raises
     ------
     LabelsError, ImageError, DsparseError
-        If labels do not fit their image, fewer than two classes are painted, an image cannot be read, or
-        another argument is not as above.
+        If labels do not fit their image, fewer than two classes are painted, an image cannot be read or is no
+        stack where `depth` asks for one, or another argument is not as above.
     """
     started = time.perf_counter()
     network, device = checks.text("network", network), checks.text("device", device)
+    depth = checks.one_of("depth", depth, DEPTHS)
     seed = checks.whole_number("seed", seed)
     steps = None if steps is None else checks.whole_number("steps", steps)
     seconds = None if seconds is None else checks.duration("seconds", seconds)
@@ -86,7 +93,9 @@ def train_classifier(
     named = None if classes is None else named_classes(classes)
     sources, strokes = _gather(images, labels, channel_axis)
     known = named or default_classes(max((stroke.label for stroke in strokes), default=0))
-    trainer = Trainer(sources, known, network=network, seed=seed, device=device, hold_out=hold_out)
+    trainer = Trainer(
+        sources, known, network=network, depth=depth, seed=seed, device=device, hold_out=hold_out
+    )
     if seconds is not None:
         seconds = max(0.0, seconds - (time.perf_counter() - started))
     trainer.update(strokes, steps=steps, seconds=seconds)

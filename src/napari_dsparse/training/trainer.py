@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -17,7 +18,7 @@ from napari_dsparse.classifier import (
     TrainingRecord,
 )
 from napari_dsparse.classifier.warm_start import Opinion, warm_start
-from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.network import trace
@@ -32,6 +33,12 @@ from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.rounds import Round
 from napari_dsparse.training.strokes import Stroke
 from napari_dsparse.training.validation import Accuracy, Sample, cross_validate
+
+#: With neighbouring planes the last layer is fitted, and that is all.
+NO_STEPS = (
+    "Gradient steps see one plane at a time, so a model that sees neighbouring planes takes none; "
+    "leave them out, or set depth to 'off'."
+)
 
 
 class Trainer:
@@ -49,6 +56,8 @@ class Trainer:
         Class i + 1 is entry i.
     network : str
         Name of a built-in network, or "auto".
+    depth : str
+        "off", or "neighbours": every plane of a stack is seen with those before and behind it.
     seed : int
         Same seed, same strokes, same steps: the same weights, bit for bit on a CPU.
     device : str
@@ -61,6 +70,8 @@ class Trainer:
     ------
     DsparseError
         If there is no image, or their channels differ, or network or device are not known.
+    ImageError
+        If planes are to be seen with their neighbours, and an image has only one or is a series in time.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class Trainer:
         classes: Sequence[ClassInfo],
         *,
         network: str = "auto",
+        depth: str = "off",
         seed: int = 0,
         device: str = "auto",
         hold_out: bool = True,
@@ -87,8 +99,12 @@ class Trainer:
         self._recipe = recipe or Recipe()
         self._normalisation = Normalisation.measure(self._sources)
         spec = NetworkSpec(
-            DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes))
+            DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes)), depth
         )
+        if spec.neighbours:
+            for source in self._sources:
+                if source.depth_problem is not None:
+                    raise ImageError(source.depth_problem)
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._hold_out = hold_out
         self._features = PixelFeatures(spec, self._sources, self._normalisation, self._device)
@@ -138,7 +154,11 @@ class Trainer:
         LabelsError
             If fewer than two classes are painted, or a stroke's class is not among the classes. The trainer
             is then as it was before.
+        DsparseError
+            If gradient steps are requested of a trainer that looks at neighbouring planes.
         """
+        steps = self._recipe.steps if steps is None else steps
+        self._check_steps(steps)
         classes = self._classes if classes is None else tuple(classes)
         present = _check_classes(strokes, classes)
         grew = len(classes) != self._learner.spec.classes
@@ -146,10 +166,8 @@ class Trainer:
         if not grew and [s.key for s in strokes] == [s.key for s in self._strokes]:
             return False
         if grew:
-            spec = self._learner.spec
-            self._learner = Learner(
-                NetworkSpec(spec.name, spec.channels, len(classes)), self._recipe, self._seed, self._device
-            )
+            spec = replace(self._learner.spec, classes=len(classes))
+            self._learner = Learner(spec, self._recipe, self._seed, self._device)
         started = time.perf_counter()
         chosen = choose_pixels(strokes)
         rows = self._features.rows(strokes, chosen, present)
@@ -163,7 +181,7 @@ class Trainer:
         self._accuracy, self._batches = None, ()
         self._loss = float("nan")
         self._seconds = time.perf_counter() - started
-        self._round = self._round_of(self._recipe.steps if steps is None else steps, seconds, since=0.0)
+        self._round = self._round_of(steps, seconds, since=0.0)
         return True
 
     def judge(self) -> TrainingProgress:
@@ -195,10 +213,21 @@ class Trainer:
         return Sample(seen, seen @ weight.t() + bias, scale, present)
 
     def train_more(self, *, steps: int | None = None, seconds: float | None = None) -> None:
-        """Start a round of gradient steps: of `steps`, or `seconds`, or the recipe's length."""
+        """Start a round of gradient steps: of `steps`, or `seconds`, or the recipe's length.
+
+        Raises
+        ------
+        DsparseError
+            If this trainer looks at neighbouring planes.
+        """
         if steps is None and seconds is None:
             steps = self._recipe.round_steps
+        self._check_steps(steps)
         self._round = self._round_of(steps, seconds, since=self._seconds)
+
+    def _check_steps(self, steps: int | None) -> None:
+        if self._learner.spec.neighbours and steps != 0:
+            raise DsparseError(NO_STEPS)
 
     def _round_of(self, steps: int | None, seconds: float | None, since: float) -> Round:
         clock = None if seconds is None else (since, seconds)
