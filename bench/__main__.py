@@ -3,8 +3,8 @@
     python -m bench [--quick] [--threads N] [--only NAME,...] [--output FOLDER]
 
 With --only, the page keeps its sections of the other programs. With --quick the programs run at tiny sizes,
-only as a test, which needs another --output: it is no result. `quality`, `sessions` and `objects` need the
-open data (`DSPARSE_DATA`), and are skipped, with a message, without them.
+only as a test, which needs another --output: it is no result. `quality`, `depth`, `sessions` and `objects`
+need the open data (`DSPARSE_DATA`), and are skipped, with a message, without them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,19 @@ from pathlib import Path
 
 import torch
 
-from bench import kernels, latency, memory, objects, paper, prediction, quality, scale, sessions, training
+from bench import (
+    depth,
+    kernels,
+    latency,
+    memory,
+    objects,
+    paper,
+    prediction,
+    quality,
+    scale,
+    sessions,
+    training,
+)
 from bench.report import Report, draw, machine, machine_lines, say
 
 #: In the order of the page.
@@ -29,6 +41,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "memory": memory.measure,
     "scale": scale.measure,
     "quality": quality.measure,
+    "depth": depth.measure,
     "sessions": sessions.measure,
     "objects": objects.measure,
     "kernels": kernels.measure_report,

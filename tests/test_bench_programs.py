@@ -12,6 +12,7 @@ import pytest
 import torch
 from bench import __main__ as everything
 from bench import (
+    depth,
     latency,
     loop,
     memory,
@@ -73,11 +74,11 @@ def test_all_programs_make_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(open_data, "DATA", tmp_path / "nowhere")
     for name in everything.PROGRAMS:
-        if name not in ("quality", "sessions", "objects"):
+        if name not in ("quality", "depth", "sessions", "objects"):
             monkeypatch.setitem(everything.PROGRAMS, name, lambda is_quick, name=name: quick(name))
     everything.main(["--quick", "--output", str(tmp_path)])
     page = (tmp_path / "RESULTS.md").read_text()
-    assert page.count("| 256 |") == len(everything.PROGRAMS) - 3
+    assert page.count("| 256 |") == len(everything.PROGRAMS) - 4
     assert "Not measured: the open data sets are not here" in page
     if "(plots/speed.svg)" in page and report.can_draw():
         assert "<svg" in (tmp_path / "plots" / "speed.svg").read_text()
@@ -250,6 +251,14 @@ def test_objects_are_counted_as_found_where_most_of_their_union_is_shared() -> N
 def test_objects_are_measured_on_the_open_sets(open_data: Path) -> None:
     f1 = objects.measure(quick=True).numbers["f1"]
     assert f1["fluo_nuclei_dsb"]["annotation, separated"] > f1["fluo_nuclei_dsb"]["annotation, components"]
+
+
+def test_neighbouring_planes_are_measured_on_the_stacks(open_data: Path) -> None:
+    found = depth.measure(quick=True)
+    (row,) = found.numbers["rows"]
+    assert row["set"] == "ovule_membrane_3d"
+    assert min(row["off"], row["neighbours"]) > 0
+    assert f"{row['off']:.3f} | {row['neighbours']:.3f}" in found.text
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import napari_dsparse as nd
 from classifiers import classifier_for
-from napari_dsparse.classifier import NetworkSpec, default_classes
-from napari_dsparse.cli import main
+from napari_dsparse.classifier import DEPTHS, NetworkSpec, default_classes
+from napari_dsparse.cli import arguments, main
 from napari_dsparse.errors import DsparseError, ImageError, ModelFileError
 from napari_dsparse.files.description import describe, read_description
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.network import densify
 from napari_dsparse.prediction import Predictor, plan_tiles, predict_image, tiles
 from napari_dsparse.prediction.blocks import BlockGrid
@@ -29,6 +32,7 @@ from napari_dsparse.training.features import PixelFeatures
 from napari_dsparse.training.trainer import Trainer
 
 EDGE = 40
+FIRST_VERSION = Path(__file__).parent / "data" / "project-1"
 
 
 def stack(planes=4, channels=1, seed=0, edge=EDGE):
@@ -163,7 +167,7 @@ def test_training_refuses_what_depth_does_not_go_with():
         nd.train(image, labels, depth="3d")
     with pytest.raises(DsparseError, match="network context"):
         nd.train(image, labels, depth="neighbours", network="compact")
-    with pytest.raises(DsparseError, match="takes none"):
+    with pytest.raises(DsparseError, match="no gradient steps"):
         nd.train(image, labels, depth="neighbours", steps=1)
     with pytest.raises(ImageError, match="single plane"):
         nd.train(image[1], labels[1], depth="neighbours")
@@ -171,7 +175,7 @@ def test_training_refuses_what_depth_does_not_go_with():
         Trainer([ImageSource(image, letters="TYX")], (), depth="neighbours")
     trainer = Trainer([ImageSource(image)], default_classes(2), depth="neighbours")
     trainer.update(find_strokes(labels))
-    with pytest.raises(DsparseError, match="takes none"):
+    with pytest.raises(DsparseError, match="no gradient steps"):
         trainer.train_more()
     assert trainer.steady
 
@@ -211,7 +215,7 @@ def test_the_command_line_makes_the_same_bytes(tmp_path, capsys):
     np.save(strokes, labels)
     train = ["train", "-i", path, "-l", strokes, "-o", saved]
     assert main([*train, "--depth", "neighbours", "--steps", "2"]) != 0
-    assert "takes none" in capsys.readouterr().err
+    assert "no gradient steps" in capsys.readouterr().err
     assert main([*train, "--depth", "neighbours"]) == 0
     assert main(["predict", "-m", saved, "-o", written, path]) == 0
     model = nd.train(image, labels, depth="neighbours")
@@ -219,3 +223,35 @@ def test_the_command_line_makes_the_same_bytes(tmp_path, capsys):
     for name, weight in model.classifier.weights.items():
         assert torch.equal(weight, again.classifier.weights[name])
     assert_array_equal(tifffile.imread(written), model.predict(image))
+
+
+def test_a_project_keeps_depth_and_one_of_the_first_version_has_none(tmp_path):
+    image, labels = (array[1:3, :40, :40] for array in noisy_cells(2)[:2])
+    np.save(tmp_path / "image.npy", image)
+    with nd.Project.create(tmp_path / "cells.dsparse") as project:
+        project.add(tmp_path / "image.npy", labels)
+        assert project.depth == "off"
+        with pytest.raises(DsparseError, match="choose one of off, neighbours"):
+            project.depth = "both"
+        project.save()
+        assert "depth" not in json.loads((project.folder / "project.json").read_text())
+        project.train(depth="neighbours")
+        project.save()
+    with nd.Project.open(tmp_path / "cells.dsparse") as project:
+        assert project.model.classifier.spec.depth == project.depth == "neighbours"
+        assert project.train().classifier.spec.neighbours
+    keeper = ProjectKeeper()
+    assert keeper.read(tmp_path / "cells.dsparse").depth == "neighbours"
+    keeper.switch({}, {})
+    keeper.save(tmp_path / "cells.dsparse", [], (), None, "off")
+    keeper.close()
+    assert main(["train", "--project", str(tmp_path / "cells.dsparse"), "--depth", "neighbours"]) == 0
+    with nd.Project.open(tmp_path / "cells.dsparse", read_only=True) as project:
+        assert project.depth == "neighbours"
+    shutil.copytree(FIRST_VERSION, tmp_path / "first")
+    with nd.Project.open(tmp_path / "first" / "cells.dsparse") as project:
+        assert project.depth == project.model.classifier.spec.depth == "off"
+
+
+def test_the_command_line_offers_every_depth():
+    assert arguments.DEPTHS == DEPTHS

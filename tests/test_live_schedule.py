@@ -432,6 +432,7 @@ PLAIN = st.sampled_from([
     ev.ViewChanged(FieldOfView((), (0, 4), (0, 8))), ev.ViewRead(VIEW),
     *(ev.LiveSwitched(on) for on in (True, False)), *(ev.PausePressed(on) for on in (True, False)),
     *(ev.ExposureMatched(on) for on in (True, False)), *(ev.BrushChanged(n) for n in (0, 1, 9)),
+    *(ev.DepthChosen(depth) for depth in ("off", "neighbours")),
     *(ev.MapsWanted(one, other) for one in (True, False) for other in (True, False)),
     *(ev.ClassesEdited(default_classes(n)) for n in (2, 3, 4)),
 ])  # fmt: skip
@@ -638,6 +639,40 @@ def worker_of(job: Any) -> str:
     if isinstance(job, msg.TrainingJob):
         return "trainer"
     return "files" if isinstance(job, msg.ExportJob | msg.SaveModelJob | msg.LoadModelJob) else "predictor"
+
+
+def test_neighbouring_planes_are_learned_of_stacks_alone() -> None:
+    world = trained("stack")
+    world.tell(ev.DepthChosen("neighbours"))
+    assert world.state.training is Training.FITTING
+    assert world.asked(msg.TrainingJob)[-1].depth == "neighbours"
+    assert [a.depth for a in world.actions if isinstance(a, msg.LookAheadJob)][-1] == "neighbours"
+    world.settle()
+    assert world.state.training is Training.STEADY
+    count = len(world.asked(msg.TrainingJob))
+    world.tell(ev.DepthChosen("neighbours"))
+    assert len(world.asked(msg.TrainingJob)) == count
+    for name, depth in (("grey", "off"), ("stack", "neighbours")):
+        world.tell(chosen(name), strokes_on(name))
+        world.tell(painted(world, 1, 2))
+        assert world.state.has_depth == (name == "stack")
+        assert world.asked(msg.TrainingJob)[-1].depth == depth
+    series = ImageSource(STACK.data, in_time=True)
+    world.tell(ev.ImageChosen("series", "series", series, replace(VIEW, plane=(0,))))
+    assert not world.state.has_depth
+
+
+def test_a_model_of_neighbouring_planes_is_not_applied_to_a_single_one() -> None:
+    flat = classifier_for(1, 2, network="context")
+    deep = replace(flat, spec=replace(flat.spec, depth="neighbours"))
+    world = World()
+    world.tell(chosen("grey"), msg.ModelLoaded(msg.Envelope(0, 1, 1), Path("deep.safetensors"), deep))
+    assert "neighbouring planes" in describe(world.state)
+    assert world.state.model is None
+    world.tell(chosen("stack"), msg.ModelLoaded(msg.Envelope(0, 2, 1), Path("deep.safetensors"), deep))
+    assert world.state.has_model
+    world.tell(chosen("grey"))
+    assert not world.state.has_model
 
 
 def test_states_differ_by_value_and_by_identity() -> None:

@@ -457,6 +457,45 @@ def test_a_preview_is_of_what_is_on_screen_alone_and_exact(
     assert not found.any()
 
 
+def test_neighbouring_planes_are_learned_previewed_and_remembered(
+    trainer: TrainerThread, predictor: PredictorThread, ear: Ear
+) -> None:
+    source = ImageSource(np.stack([two_textures(seed=seed)[:64, :96] for seed in range(4)]))
+    labels = np.zeros(source.shape, np.uint8)
+    labels[1, 10:14, 5:30], labels[1, 40:44, 60:90] = 1, 2
+    job = learn(1, labels, depth="neighbours")
+    trainer.submit(replace(job, images=(replace(job.images[0], source=source),)))
+    deep = ear.first(msg.SnapshotTaken).classifier
+    wanted = train_classifier(source, labels, device="cpu", depth="neighbours", classes=CLASSES)
+    assert deep.spec == wanted.spec
+    for name, value in wanted.weights.items():
+        np.testing.assert_array_equal(deep.weights[name], value)
+    view = FieldOfView((2,), (0, 64), (0, 96))
+    tile = Tile((2,), (0, 64), (0, 96))
+    planned = Predictor(deep, "cpu")
+    planned.begin(source, [tile])
+    blocks = planned.blocks_of([tile])
+    assert {block.plane for block in blocks} == {(1,), (2,), (3,)}
+    predictor.submit(msg.LookAheadJob(envelope(1), source, view, "cpu", "neighbours"))
+    ear.wait(lambda: all(predictor._memory.find(block) is not None for block in blocks))
+    predictor.submit(view_job(2, deep, source=source, view=view, quick=True, sketch=True))
+    assert ear.first(msg.PredictionEnded).complete
+    (shown,) = ear.all_of(msg.TileDone)  # no sketch: all of it was looked at ahead
+    np.testing.assert_array_equal(shown.labels, predict_labels(deep, source, device="cpu")[2])
+
+
+def test_a_second_press_of_train_says_that_neighbouring_planes_take_no_steps(
+    trainer: TrainerThread, ear: Ear
+) -> None:
+    source = ImageSource(SOURCE.data[None])
+    job = learn(1, strokes(1, 2)[None], depth="neighbours")
+    job = replace(job, images=(replace(job.images[0], source=source),))
+    trainer.submit(job)
+    ended(ear, 1)
+    trainer.submit(replace(job, envelope=envelope(2), asked=True))
+    assert "no gradient steps" in ear.first(msg.JobFailed).sentence
+
+
 def test_another_exposure_is_mentioned_once_and_can_be_matched(
     predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
 ) -> None:

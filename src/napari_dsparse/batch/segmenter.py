@@ -229,7 +229,8 @@ class Segmenter:
         plane = _whole_bytes(source.data)
         if opened.outputs.labels.suffix.lower() == ".png":
             plane += 2 * math.prod(source.shape)  # the labels, and Pillow's copy
-        needs = MemoryNeeds(source.channels, len(classifier.classes), classifier.n_symmetries, plane)
+        classes, neighbours = len(classifier.classes), classifier.spec.neighbours
+        needs = MemoryNeeds(source.channels, classes, classifier.n_symmetries, plane, neighbours)
         try:
             plan = plan_memory(self._choices.memory, self._resident, needs)
         except DsparseError as error:

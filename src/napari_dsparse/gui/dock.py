@@ -219,6 +219,7 @@ class SegmentationDock(QWidget):
         for check in (panel.uncertainty_check, panel.probabilities_check):
             check.toggled.connect(self._on_maps)
         panel.exposure_check.toggled.connect(lambda matched: send(ev.ExposureMatched(matched)))
+        panel.depth_check.toggled.connect(lambda on: send(ev.DepthChosen("neighbours" if on else "off")))
         panel.next_spot_button.clicked.connect(lambda: send(ev.NextSpotPressed()))
         panel.reset_button.clicked.connect(self._reset)
         panel.device_combo.currentTextChanged.connect(lambda name: send(ev.DeviceChosen(name)))
@@ -279,6 +280,7 @@ class SegmentationDock(QWidget):
             panel.progress_bar.setFormat(progress_text(state.whole) if state.whole else "")
         panel.model_label.setText(describe_model(state))
         panel.model_label.setToolTip(plain(describe_model(state)))
+        panel.show_depth(state.has_depth, state.depth)
         self._enable(state)
 
     def _enable(self, state: LiveState) -> None:

@@ -175,6 +175,7 @@ class ProjectDesk(QObject):
         self._folder, self._busy = opened.folder if keeper is self._keeper else None, False
         self._waiting = len(images) < len(opened.images) or opened.waiting
         self._study.replace(images, opened.classes)
+        self._controller.send(ev.DepthChosen(opened.depth))
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
@@ -288,7 +289,7 @@ class ProjectDesk(QObject):
         learned = model is not None and any(each.key in model.keys for each in self._study.images)
         classifier = model.classifier if model is not None and learned else None
         self.worker.run(
-            partial(self._keeper.save, folder, images, self._study.classes(state), classifier),
+            partial(self._keeper.save, folder, images, self._study.classes(state), classifier, state.depth),
             partial(self._on_saved, changes, then),
             self._on_failure,
         )

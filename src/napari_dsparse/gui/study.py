@@ -376,7 +376,8 @@ class Study(QObject):
                 strokes.events.paint.connect(self._on_paint)
         if front is not None and state.complete and not front.segmented:
             front.segmented = changed = True
-        kept = (*(each.labels for each in self.images), self.classes(state), self._classifier)
+        classes = self.classes(state)
+        kept = (*(each.labels for each in self.images), classes, self._classifier, state.depth)
         if len(kept) != len(self._kept) or any(a is not b for a, b in zip(kept, self._kept, strict=True)):
             self._kept = kept
             if front is not None:

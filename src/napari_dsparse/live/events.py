@@ -206,6 +206,13 @@ class DeviceChosen:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class DepthChosen:
+    """See every plane of a stack alone ("off"), or with those before and behind it ("neighbours")."""
+
+    depth: str
+
+
 # -- segmenting ---------------------------------------------------------------------------------------------
 
 
@@ -327,6 +334,7 @@ UserEvent: TypeAlias = (
     | StopPressed
     | ResetPressed
     | DeviceChosen
+    | DepthChosen
     | WholePressed
     | CancelPressed
     | MapsWanted

@@ -73,15 +73,19 @@ def load_model(turn: Turn, path: Path) -> None:
 
 
 def on_model_loaded(turn: Turn, event: msg.ModelLoaded) -> None:
-    """Segment what is on screen with the model, if it reads as many channels."""
+    """Segment what is on screen with the model, if it fits the image."""
     classifier, name = event.classifier, event.path.name
     turn.set(writing=False)
     chosen = turn.state.chosen
+    misfit = None if chosen is None else classifier.misfit(chosen.source)
     if chosen is not None and classifier.spec.channels != chosen.source.channels:
         turn.set(
             problem=f"Model {name} reads {classifier.spec.channels} channels, the image has "
             f"{chosen.source.channels}; choose another image or other channels."
         )
+        return
+    if misfit is not None:
+        turn.set(problem=misfit)
         return
     learning.stop(turn)
     segmenting.cancel(turn)

@@ -111,6 +111,8 @@ class OpenedProject:
         A sentence about each image that was not; it stays in the project.
     moved, waiting : bool
         True if files, or images that are in no file, are among those.
+    depth : str
+        What its model is trained with, as in `train`.
     """
 
     folder: Path
@@ -119,6 +121,7 @@ class OpenedProject:
     missing: tuple[str, ...]
     moved: bool
     waiting: bool
+    depth: str
 
 
 def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
@@ -160,7 +163,9 @@ def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
             )
     order = {entry.number: place for place, entry in enumerate(project.images)}
     images.sort(key=lambda each: order[each.entry])
-    return OpenedProject(project.folder, project.classes, tuple(images), tuple(missing), moved, waiting)
+    return OpenedProject(
+        project.folder, project.classes, tuple(images), tuple(missing), moved, waiting, project.depth
+    )
 
 
 def read_from_layers(project: Project, present: Sequence[int], layers: Sequence[Any]) -> list[OpenedImage]:

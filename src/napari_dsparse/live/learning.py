@@ -83,6 +83,17 @@ def on_paint(turn: Turn, labels: Any) -> None:
         submit(turn, learn=turn.state.live)
 
 
+def choose_depth(turn: Turn, depth: str) -> None:
+    """See planes with their neighbours, or alone: another model, of the same strokes."""
+    if depth == turn.state.depth:
+        return
+    turn.set(depth=depth, problem=None, note=None)
+    if turn.state.live and turn.state.painted_classes >= 2:
+        turn.set(training=Training.FITTING)
+    submit(turn, learn=turn.state.live)
+    segmenting.look_ahead(turn)
+
+
 # -- buttons ------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +162,7 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
             learn=learn or state.learning or state.training is Training.PAUSED,
             asked=asked,
             lineage=state.lineage,
+            depth=state.learns_depth,
         )
     )
 

@@ -63,6 +63,8 @@ class TrainingJob:
         The user pressed Train: if the model knows these strokes already, take a round of gradient steps.
     lineage : int
         Jobs of another lineage start from nothing: the user pressed Reset in between.
+    depth : str
+        As in `NetworkSpec`.
     """
 
     envelope: Envelope
@@ -74,6 +76,7 @@ class TrainingJob:
     learn: bool
     asked: bool = False
     lineage: int = 0
+    depth: str = "off"
 
 
 # -- from the trainer ---------------------------------------------------------------------------------------
@@ -228,6 +231,7 @@ class LookAheadJob:
     source: ImageSource
     view: FieldOfView
     device: str
+    depth: str = "off"
 
 
 @dataclass(frozen=True, slots=True)

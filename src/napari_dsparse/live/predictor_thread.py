@@ -62,7 +62,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._predicts_with: tuple[object, ...] | None = None
         self._compared: tuple[Normalisation, ImageSource] | None = None
         self._memory = ViewMemory(view_bytes)
-        self._ahead: tuple[ImageSource, str, Predictor] | None = None
+        self._ahead: tuple[tuple[object, ...], Predictor] | None = None
         self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
 
     # -- called by the window's thread ----------------------------------------------------------------------
@@ -164,13 +164,14 @@ class PredictorThread(Worker[PredictorJob]):
         yield from others
 
     def _look_ahead(self, job: LookAheadJob) -> None:
-        if self._ahead is None or self._ahead[:2] != (job.source, job.device):
+        wanted = (job.source, job.device, job.depth)
+        if self._ahead is None or self._ahead[0] != wanted:
             try:
-                classifier = warm_start_classifier(job.source)
+                classifier = warm_start_classifier(job.source, job.depth)
             except ImageError:  # no finite pixel: training will say so
                 return
-            self._ahead = job.source, job.device, Predictor(classifier, job.device, memory=self._memory)
-        predictor = self._ahead[2]
+            self._ahead = wanted, Predictor(classifier, job.device, memory=self._memory)
+        predictor = self._ahead[1]
         tiles = _on_screen(job.source, job.view)
         if not tiles:
             return

@@ -111,6 +111,7 @@ class ProjectKeeper:
         images: Sequence[KeptImage],
         classes: Sequence[ClassInfo],
         classifier: TrainedClassifier | None,
+        depth: str = "off",
     ) -> Path:
         """Write what has changed into the project in `folder`, which is made if there is none; its path.
 
@@ -137,6 +138,8 @@ class ProjectKeeper:
                 failures.append(error)
         if classes and tuple(classes) != project.classes:
             project.classes = tuple(classes)
+        if depth != project.depth:
+            project.depth = depth
         if classifier is not None and classifier is not self._model:
             project.model, self._model = Model(classifier), classifier
         project.save()

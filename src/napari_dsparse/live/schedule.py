@@ -19,7 +19,7 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 
 #: What a change of image leaves as it is.
 _KEPT = (
-    *("study", "study_classes", "study_named", "classes", "live", "device", "network"),
+    *("study", "study_classes", "study_named", "classes", "live", "device", "network", "depth"),
     *("uncertainty", "probabilities", "match_exposure", "model", "fit_seconds"),
     *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
@@ -106,6 +106,8 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             _reset(turn)
         case ev.DeviceChosen():
             turn.set(device=event.name)
+        case ev.DepthChosen():
+            learning.choose_depth(turn, event.depth)
         case ev.WholePressed():
             segmenting.ask_for_whole(turn)
         case ev.CancelPressed():

@@ -78,7 +78,8 @@ def look_ahead(turn: Turn) -> None:
     """A stroke on the part on screen is likely: prepare what its first preview needs."""
     state = turn.state
     if state.strokes_layer is not None and state.chosen is not None and state.view is not None:
-        turn.do(msg.LookAheadJob(turn.envelope(), state.chosen.source, state.view, state.device))
+        source = state.chosen.source
+        turn.do(msg.LookAheadJob(turn.envelope(), source, state.view, state.device, state.learns_depth))
 
 
 def on_model_rests(turn: Turn) -> None:

@@ -146,6 +146,8 @@ class LiveState:
     live : bool
         Learn from every stroke as soon as it is painted.
     device, network : str
+    depth : str
+        "off" or "neighbours", as the user wants it; see `learns_depth`.
     uncertainty, probabilities, match_exposure : bool
         Maps wanted besides labels, and whether the image is normalised by its own grey values.
     training : Training
@@ -227,6 +229,7 @@ class LiveState:
     live: bool = True
     device: str = "auto"
     network: str = "auto"
+    depth: str = "off"
     uncertainty: bool = False
     probabilities: bool = False
     match_exposure: bool = False
@@ -286,7 +289,20 @@ class LiveState:
         """True if a model exists that can segment the image in front, or any image if there is none."""
         if self.model is None:
             return False
-        return self.chosen is None or self.model.classifier.spec.channels == self.chosen.source.channels
+        return self.chosen is None or self.model.classifier.misfit(self.chosen.source) is None
+
+    @property
+    def has_depth(self) -> bool:
+        """True if all images to learn from are stacks whose planes have others before and behind them."""
+        if self.chosen is None:
+            return False
+        others = [each.source for each in self.study] if self.studied else []
+        return all(source.depth_problem is None for source in (self.chosen.source, *others))
+
+    @property
+    def learns_depth(self) -> str:
+        """Depth that the next model is trained with: what the user wants, where there is any."""
+        return self.depth if self.has_depth else "off"
 
     @property
     def foreign(self) -> bool:

@@ -54,7 +54,7 @@ class TrainerThread(Worker[TrainingJob]):
         self._released = threading.Event()
         self._waiting_job = 0
         self._trainer: Trainer | None = None
-        self._trained_on: tuple[str, str, int] | None = None
+        self._trained_on: tuple[object, ...] | None = None
         self._sources: list[ImageSource] = []
         self._scanned: dict[Hashable, tuple[int, Any, tuple[Stroke, ...]]] = {}
 
@@ -191,10 +191,12 @@ class TrainerThread(Worker[TrainingJob]):
     def _trainer_for(self, job: TrainingJob) -> Trainer:
         """The present trainer if it learns from these images, network and device; a new one otherwise."""
         sources = [image.source for image in job.images if self._scanned[image.key][2]]
-        wanted = (job.network, job.device, job.lineage)
+        wanted = (job.network, job.depth, job.device, job.lineage)
         if self._trainer is None or self._trained_on != wanted or not _same(sources, self._sources):
             self._trainer = None  # free the old one first
-            self._trainer = Trainer(sources, job.classes, network=job.network, device=job.device)
+            self._trainer = Trainer(
+                sources, job.classes, network=job.network, depth=job.depth, device=job.device
+            )
             self._trained_on, self._sources = wanted, sources
         return self._trainer
 

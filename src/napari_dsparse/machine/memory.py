@@ -74,23 +74,28 @@ class MemoryNeeds:
     plane : int
         Bytes that this very image takes whole: its pixels where its format is read in one piece, and labels
         where theirs is written so.
+    neighbours : bool
+        True if the model looks at neighbouring planes: five local scores per class instead of four, and those
+        of a tile in three planes.
     """
 
     channels: int
     classes: int
     symmetries: int
     plane: int = 0
+    neighbours: bool = False
 
     @property
     def at_work(self) -> int:
         """Bytes that are needed in any case, beside the program itself."""
-        computing = _AT_WORK + self.channels * _PER_CHANNEL + self.classes * _PER_CLASS
+        per_class = _PER_CLASS * 3 // 2 if self.neighbours else _PER_CLASS
+        computing = _AT_WORK + self.channels * _PER_CHANNEL + self.classes * per_class
         return computing + _WRITING + self.plane
 
     @property
     def scores_per_column(self) -> int:
         """Bytes of local scores that a band shares from row to row, per column of its width."""
-        return self.symmetries * self.classes * 4 * 4 * _SHARED_ROWS
+        return self.symmetries * self.classes * (5 if self.neighbours else 4) * 4 * _SHARED_ROWS
 
 
 def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds) -> MemoryPlan:

@@ -36,8 +36,8 @@ from napari_dsparse.training.validation import Accuracy, Sample, cross_validate
 
 #: With neighbouring planes the last layer is fitted, and that is all.
 NO_STEPS = (
-    "Gradient steps see one plane at a time, so a model that sees neighbouring planes takes none; "
-    "leave them out, or set depth to 'off'."
+    "A model of neighbouring planes takes no gradient steps, which see one plane at a time; leave them "
+    "out, or train without neighbouring planes (depth 'off')."
 )
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 #: Axis labels that mean channels.
 _CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels", "s", "sample", "samples", "rgb", "lambda"})
-
+#: Axis labels that mean time.
+_TIME_LABELS = frozenset({"t", "time", "frame", "frames"})
 
 #: More channels than an image has whose file does not say so.
 MOST_CHANNELS = 64
@@ -144,7 +145,9 @@ def frame_of(layer: Image, choice: ChannelChoice) -> ImageFrame:
         If the data cannot be read as pixels.
     """
     data = data_of(layer)
-    source = ImageSource(data, choice.axis, layer.name)
+    planes = [axis for axis in range(len(data.shape) - 2 - layer.rgb) if axis != choice.axis]
+    in_time = bool(planes) and str(layer.axis_labels[planes[-1]]).lower() in _TIME_LABELS
+    source = ImageSource(data, choice.axis, layer.name, in_time=in_time)
     if layer.rgb or choice.axis is None:
         return ImageFrame(source, source.shape, None, placement_of(layer))
     if choice.axis == 0:  # napari lines layers up at their last axis, so a leading one can simply go

@@ -69,6 +69,7 @@ class Panel(QWidget):
         layout.addWidget(_section("Model", self._model()))
         layout.addStretch(1)
         self.show_channels(False)
+        self.show_depth(False, "off")
         self.show_progress(None)
         self.canvas_focus = CanvasFocus(self)
 
@@ -87,6 +88,13 @@ class Panel(QWidget):
         self.channels_combo.setVisible(choice or combination)
         self.channels_combo.setEnabled(choice)
         self.combine_button.setVisible(combination)
+
+    def show_depth(self, shown: bool, depth: str) -> None:
+        """Offer neighbouring planes only where there are any."""
+        self.depth_check.setVisible(shown)
+        self.depth_check.blockSignals(True)
+        self.depth_check.setChecked(depth == "neighbours")
+        self.depth_check.blockSignals(False)
 
     def invite(self, button: QPushButton, inviting: bool) -> None:
         """Highlight `button` as the next to press."""
@@ -176,6 +184,10 @@ class Panel(QWidget):
             "Normalise by this image's own grey values: where only the exposure differs from the images that "
             "a loaded model learned from. Not for empty images.",
         )
+        self.depth_check = _check(
+            "neighbouring planes",
+            "Look at the planes before and behind each plane of the stack too; takes no gradient steps.",
+        )
         self.device_combo = QComboBox()
         self.device_combo.addItems(["auto", *available_devices()])
         self.device_combo.setSizeAdjustPolicy(
@@ -239,6 +251,7 @@ class Panel(QWidget):
             _row(self.model_label),
             _row(self.save_model_button, self.load_model_button, self.reset_button, None),
             _row(self.exposure_check, None),
+            _row(self.depth_check, None),
             _row(QLabel("Device"), self.device_combo, None),
         )
 
