@@ -215,7 +215,7 @@ def test_options_of_objects_are_those_of_the_python_api(run: Any, folder: Path, 
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "image_objects.ome.tif"), expected)
     for wrong, sentence in (
         (("--objects", "--object-class", "nobody"), "The model has no class 'nobody'; its classes are"),
-        (("--objects", "--volume"), "is one plane; drop --volume"),
+        (("--objects", "--volume"), "is one plane; objects over planes"),
         (("--min-size", 3), "--min-size is about objects; add --objects or --measurements"),
         (("--objects", "--splitting", 2), "'2' is not a number from 0 to 1"),
     ):

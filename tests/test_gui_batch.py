@@ -93,11 +93,13 @@ def test_the_files_are_those_of_the_command_line_and_the_summary_names_what_fail
     assert batch.status.startswith("Add the images")
     more = ("probabilities", "uncertainty", "objects", "measurements")
     batch.choose("window", *more)
+    batch.at.find("min_size_spin").setValue(12)
+    batch.at.find("splitting_slider").setValue(60)
     stages = batch.segment()
     assert stages == {**{f"{name}.tif": Stage.DONE for name in NAMES}, "broken.tif": Stage.FAILED}
     assert batch.status.startswith("Done: 3 segmented, 1 failed")
     images = [folder / "images" / f"{name}.tif" for name in NAMES]
-    options = [f"--{name}" for name in more]
+    options = [*(f"--{name}" for name in more), "--min-size", "12", "--splitting", "0.6"]
     assert (
         run("predict", "-m", folder / "model.safetensors", "-o", folder / "cli", *options, *images).code == 0
     )

@@ -186,7 +186,7 @@ def test_the_panel_says_what_an_object_is(qtbot: Any) -> None:
     panel = ObjectsPanel()
     qtbot.addWidget(panel)
     panel.show_classes(default_classes(3))
-    assert panel.options == ObjectOptions(classes=(2, 3))
+    assert panel.options == ObjectOptions()
     with qtbot.waitSignal(panel.changed):
         panel.splitting_slider.setValue(60)
     panel.max_hole_spin.setValue(9)

@@ -134,7 +134,7 @@ class Segmenter:
         image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
         if self._choices.finding.volume and len(image.source.shape) < 3:
             raise ImageError(
-                f"Image {image.source.name!r} is one plane; drop --volume, which connects planes."
+                f"Image {image.source.name!r} is one plane; objects over planes (volume) need a stack."
             )
         place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
         for name, output in outputs.images.items():

@@ -281,8 +281,12 @@ class BatchDesk(QObject):
             return
         dialog, state, model = self.dialog, self._controller.state, self._model
         self._by_model = dialog.batch_model_combo.itemText(0) if not isinstance(model, Path) else str(model)
+        finding = self._dock.panel.objects_panel.options
+        if isinstance(model, Path):
+            finding = replace(finding, classes=None)  # its classes may be others than those of the window
         choices = Choices(
             device=state.device,
+            finding=finding,
             normalise="image" if dialog.batch_exposure_check.isChecked() else "model",
             exposure_remedy="match exposure",
             resume=True,

@@ -112,7 +112,7 @@ class BatchDialog(QDialog):
         self.batch_labels_check = check("labels", "Write the class of every pixel.", checked=True)
         self.batch_probabilities_check = check("probabilities", "Write the probability of every class.")
         self.batch_uncertainty_check = check("uncertainty", "Write how unsure the model is of every pixel.")
-        self.batch_objects_check = check("objects", "Write numbered objects of every class but the first.")
+        self.batch_objects_check = check("objects", "Write numbered objects, by the options of the dock.")
         self.batch_measurements_check = check("measurements", "Write a table of the objects (CSV).")
         self.batch_format_combo = format_combo()
         self.batch_exposure_check = check(

@@ -59,7 +59,7 @@ class ObjectsPanel(QWidget):
     def options(self) -> ObjectOptions:
         """The options that the controls stand at."""
         return ObjectOptions(
-            classes=self._chosen(),
+            classes=None if self._left_out is None else self._chosen(),
             min_size=self.min_size_spin.value(),
             max_hole=self.max_hole_spin.value(),
             splitting=self.splitting_slider.value() / 100,
