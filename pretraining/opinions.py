@@ -25,7 +25,7 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.samples.scores import mean_iou
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import choose_pixels
-from napari_dsparse.training.head import Head, Rows
+from napari_dsparse.training.head import Head, Rows, Unpainted, self_training_weight
 from napari_dsparse.training.opinions import form_opinions
 from pretraining.context import WideFeatures
 from pretraining.learn import log_priors
@@ -34,6 +34,8 @@ from pretraining.wide_fits import AMOUNTS, PaintedScene
 
 #: Values of trust and doubt that are looked at.
 TRUST, DOUBT = (5.0, 10.0, 20.0), (0.0, 2.0)
+#: Factors on the weight of unpainted pixels.
+WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,8 +73,8 @@ def scores_of(scene: PaintedScene, amount: int) -> dict[str, float]:
     rows = Rows(groups, targets, torch.from_numpy(chosen.weights))
     head, asked, warm = Head(rows), scene.asked.flatten(1), warm_start(NetworkSpec(DEFAULT_NETWORK, 1, 2))
 
-    def score(opinions: Sequence[Opinion]) -> float:
-        weight, bias = head.fit(opinions)
+    def score(opinions: Sequence[Opinion], unpainted: Unpainted | None = None) -> float:
+        weight, bias = head.fit(opinions, unpainted)
         found = present[_decide((asked.double() @ weight.t() + bias) * warm.scale)]
         truth = scene.answers.numpy() + 1
         return mean_iou(found, truth, np.zeros_like(truth))
@@ -88,6 +90,9 @@ def scores_of(scene: PaintedScene, amount: int) -> dict[str, float]:
     for trust, doubt in _settings():
         own = formed(replace(warm, trust=trust, doubt=doubt))
         found[f"both, trust {trust:.0f}, doubt {doubt:.0f}"] = score(own)
+    for weight in WEIGHTS:
+        every = Unpainted(asked, warm.scale, weight * self_training_weight(chosen.evidence))
+        found[f"as it ships, self-trained x {weight:.1f}"] = score(formed(warm), every)
     return found
 
 

@@ -15,8 +15,17 @@ from napari_dsparse.classifier.warm_start import Opinion, warm_start
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import MOST_PIXELS, PIXELS_PER_SQUARE, SQUARE, choose_pixels
 from napari_dsparse.training.contrast import CONTRASTS, contrasts
-from napari_dsparse.training.head import MOST_AXES, Head, Rows, balanced
+from napari_dsparse.training.head import (
+    LEAST_SHARE,
+    MOST_AXES,
+    Head,
+    Rows,
+    Unpainted,
+    balanced,
+    self_training_weight,
+)
 from napari_dsparse.training.opinions import form_opinions, left_out_error
+from napari_dsparse.training.priors import class_priors
 
 labels_2d = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 50), st.integers(1, 50)), elements=st.integers(0, 3)
@@ -191,6 +200,95 @@ def test_axes_that_are_left_out_say_next_to_nothing():
     scores += [float(bias[0]), offset[0]]
     assert weight.shape == wanted.shape
     assert_allclose(scores[:, 0], scores[:, 1], atol=0.01 * np.ptp(scores[:, 1]))
+
+
+# -- what nobody painted ---------------------------------------------------------------------------------
+
+
+def random_unpainted(rows, weight, seed=1):
+    size = sum(group.shape[1] for group in rows.groups)
+    features = np.random.default_rng(seed).normal(0.5, 2, (40, size))
+    return Unpainted(torch.from_numpy(features).float(), 2.0, weight)
+
+
+def taught(rows, penalties, unpainted, where=slice(None)):
+    """Least squares once more, with the first one's guesses at unpainted pixels as further rows."""
+    weight, offset = least_squares(rows, penalties, where)
+    others = unpainted.features.double().numpy()
+    logits = torch.from_numpy((others @ weight.T + offset) * unpainted.scale)
+    guessed = (logits + class_priors(logits).log()).softmax(1).numpy()
+    counts = (guessed / guessed.mean(0).clip(LEAST_SHARE)).sum(1)
+    x = torch.cat([g.double() for g in rows.groups], 1).numpy()
+    share = balanced(rows.targets, rows.weights).numpy()
+    first = rows.groups[0].double().numpy()
+    unit = (share @ (first - share @ first) ** 2).mean()
+    x = np.vstack([x[where], others])
+    classes = np.vstack([np.eye(guessed.shape[1])[rows.targets[where].numpy()], guessed])
+    own = balanced(rows.targets[where], rows.weights[where]).numpy()
+    share = np.concatenate([own, counts * unpainted.weight / counts.sum()])
+    share /= share.sum()
+    mean, middle = share @ x, share @ classes
+    pull = np.repeat([p * unit for p in penalties], [g.shape[1] for g in rows.groups])
+    x, classes = x - mean, classes - middle
+    weight = np.linalg.solve((x * share[:, None]).T @ x + np.diag(pull), (x * share[:, None]).T @ classes).T
+    return weight, middle - weight @ mean
+
+
+def test_unpainted_pixels_join_the_fit_with_the_classes_that_it_gives_them():
+    given_rows, penalties = random_rows(), (0.3, 0.02)
+    unpainted = random_unpainted(given_rows, 0.7)
+    weight, bias = Head(given_rows).fit(one(penalties), unpainted)
+    wanted, offset = taught(given_rows, penalties, unpainted)
+    assert_allclose(weight.numpy(), wanted, atol=1e-9)
+    assert_allclose(bias.numpy(), offset, atol=1e-9)
+    without, _ = Head(given_rows).fit(one(penalties))
+    assert not np.allclose(weight.numpy(), without.numpy(), atol=1e-3)
+    nothing, _ = Head(given_rows).fit(one(penalties), random_unpainted(given_rows, 0.0))
+    assert_allclose(nothing.numpy(), without.numpy(), atol=1e-12)
+
+
+def test_pixels_left_out_teach_nothing_by_way_of_unpainted_ones():
+    given_rows, penalties = random_rows(), (0.3, 0.02)
+    unpainted, held = random_unpainted(given_rows, 0.7), torch.tensor([4, 17, 58])
+    rest = np.setdiff1d(np.arange(60), held.numpy())
+    weight, bias = taught(given_rows, penalties, unpainted, rest)
+    found, others = Head(given_rows).without(held, one(penalties), unpainted.features, unpainted)
+    x = torch.cat([g.double() for g in given_rows.groups], 1).numpy()[held.numpy()]
+    assert_allclose(found.numpy(), x @ weight.T + bias, atol=1e-9)
+    assert_allclose(others.numpy(), unpainted.features.double().numpy() @ weight.T + bias, atol=1e-5)
+
+
+def test_a_class_with_nothing_left_is_guessed_nowhere():
+    given_rows = random_rows()
+    held = (given_rows.targets == 1).nonzero()[:, 0]
+    unpainted = random_unpainted(given_rows, 0.7)
+    scores, others = Head(given_rows).without(held, one((0.3, 0.02)), unpainted.features, unpainted)
+    for found in (scores, others):
+        assert torch.isneginf(found[:, 1]).all()
+        assert torch.isfinite(found[:, [0, 2]]).all()
+
+
+def test_unpainted_pixels_average_out_what_a_few_strokes_happen_to_differ_in():
+    wrong = np.zeros((3, 2))
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = torch.from_numpy(rng.integers(0, 2, 600))
+        features = torch.from_numpy(rng.normal(0, 0.6, (600, 30))).float()
+        features[:, 0] += 2.0 * truth - 1  # the other 29 tell nothing
+        painted = torch.cat([(truth == k).nonzero()[:4, 0] for k in (0, 1)])
+        head = Head(Rows((features[painted],), truth[painted], torch.ones(8, dtype=torch.float64)))
+        for number, unpainted in enumerate((None, Unpainted(features, 10.0, 0.5))):
+            weight, bias = head.fit(one((0.1,)), unpainted)
+            found = (features.double() @ weight.t() + bias).argmax(1)
+            wrong[seed, number] = float((found != truth).double().mean())
+    assert (wrong[:, 1] < 0.85 * wrong[:, 0]).all()
+
+
+def test_unpainted_pixels_count_for_little_at_first_and_never_for_more_than_the_paint():
+    weights = [self_training_weight(evidence) for evidence in (1, 5, 50, 5000)]
+    assert weights == sorted(weights)
+    assert weights[0] < 0.1
+    assert 0.4 < weights[-1] < 1
 
 
 # -- how strongly it is held back -------------------------------------------------------------------------

@@ -11,11 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from napari_dsparse.classifier.warm_start import Opinion
+from napari_dsparse.training.priors import class_priors
 
 #: Most principal axes of a group of features that the fit looks at. What lies along the others varies so
 #: little over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the
 #: same for any number of image channels.
 MOST_AXES = 128
+#: Lower bound on the part of unpainted pixels that a class has, where every class is to weigh the same.
+LEAST_SHARE = 0.02
+#: Weight of all unpainted pixels by that of the painted ones, where there is much paint; half of it at so
+#: many painted squares per class (bench/QUALITY_LOG.md).
+SELF_TRAINING, FEW_SQUARES = 0.5, 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,41 @@ class Rows:
     def part(self, chosen: Tensor) -> Rows:
         """Rows where `chosen` (R,) is true, or those it numbers."""
         return Rows(tuple(g[chosen] for g in self.groups), self.targets[chosen], self.weights[chosen])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unpainted:
+    """Pixels spread over the images for a fit to learn from, by the classes that it gives them itself.
+
+    Parameters
+    ----------
+    features : Tensor of float32, shape (N, F1 + F2 + ...)
+        Of the pixels, the groups one after another.
+    scale : float
+        Factor from a classifier's scores to logits.
+    weight : float
+        All of these pixels together, by the painted ones.
+    """
+
+    features: Tensor
+    scale: float
+    weight: float
+
+    def classes(self, scores: Tensor) -> Tensor:
+        """Probability of every class (N, K) from scores, minus infinity where a class is not known."""
+        logits = scores * self.scale
+        return (logits + class_priors(logits).log()).softmax(1)
+
+
+def self_training_weight(evidence: float) -> float:
+    """What unpainted pixels count for beside the painted ones: more, the more there is to guess by.
+
+    Parameters
+    ----------
+    evidence : float
+        Painted squares per class; see `training.choice`.
+    """
+    return SELF_TRAINING * evidence / (evidence + FEW_SQUARES)
 
 
 class Head:
@@ -68,22 +109,26 @@ class Head:
         variance = weights @ (rows.groups[0].double() - self._mean[0]).square().mean(1)
         self._unit = variance.clamp(min=torch.finfo(torch.float64).tiny)
 
-    def fit(self, opinions: Sequence[Opinion]) -> tuple[Tensor, Tensor]:
+    def fit(self, opinions: Sequence[Opinion], unpainted: Unpainted | None = None) -> tuple[Tensor, Tensor]:
         """The linear classifier whose scores come nearest to the one-hot classes, averaged over opinions.
 
-        Every class weighs the same, however much of it was painted.
+        Every class weighs the same, however much of it was painted. With unpainted pixels, what comes out is
+        taken for a teacher: the fit is made once more, to these pixels and the probabilities of their classes
+        as well (one round of self-training).
 
         Parameters
         ----------
         opinions : sequence of Opinion
             With penalties in units of the mean variance of a feature of the first group.
+        unpainted : Unpainted, optional
 
         Returns
         -------
         weight : Tensor of float64, shape (K, F1 + F2 + ...)
         bias : Tensor of float64, shape (K,)
         """
-        return self._of_features(*self._solve(self._everything, opinions))
+        everything = torch.arange(len(self._rows))
+        return self._of_features(*self._learn(everything, opinions, unpainted))
 
     def left_out(self, held: Tensor, opinions: Sequence[Opinion]) -> Tensor:
         """Scores (H, K) that pixels `held` get in their first view from a classifier fitted to all others.
@@ -93,11 +138,17 @@ class Head:
         nothing = self._rows.new_empty((0, sum(len(mean) for mean in self._mean)))
         return self.without(held, opinions, nothing)[0]
 
-    def without(self, held: Tensor, opinions: Sequence[Opinion], elsewhere: Tensor) -> tuple[Tensor, Tensor]:
+    def without(
+        self,
+        held: Tensor,
+        opinions: Sequence[Opinion],
+        elsewhere: Tensor,
+        unpainted: Unpainted | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Scores of `left_out`, and those (N, K) that features (N, F1 + F2 + ...) get from the same fit."""
         rest = torch.ones(len(self._rows), dtype=torch.bool)
         rest.view(self._views, -1)[:, held] = False
-        weight, bias = self._solve(rest.nonzero()[:, 0], opinions)
+        weight, bias = self._learn(rest.nonzero()[:, 0], opinions, unpainted)
         absent = torch.bincount(self._targets[rest], minlength=len(bias)) == 0
         scores = self._rows[held] @ weight.t() + bias
         weight, bias = self._of_features(weight, bias)
@@ -112,14 +163,38 @@ class Head:
         )
         return full, bias - full @ torch.cat(self._mean)
 
-    @property
-    def _everything(self) -> Tensor:
-        return torch.arange(len(self._rows))
-
-    def _solve(self, chosen: Tensor, opinions: Sequence[Opinion]) -> tuple[Tensor, Tensor]:
+    def _learn(
+        self, chosen: Tensor, opinions: Sequence[Opinion], unpainted: Unpainted | None
+    ) -> tuple[Tensor, Tensor]:
+        """Weights of the rows, and bias, from some painted rows and unpainted pixels."""
         rows, targets = self._rows[chosen], self._targets[chosen]
         classes = F.one_hot(targets, int(self._targets.max()) + 1).double()
         weights = balanced(targets, self._given[chosen])
+        weight, bias = self._solve(rows, classes, weights, opinions)
+        if unpainted is None:
+            return weight, bias
+        others = self._as_rows(unpainted.features)
+        absent = classes.sum(0) == 0
+        guessed = unpainted.classes((others @ weight.t() + bias).masked_fill(absent, -torch.inf))
+        counts = (guessed / guessed.mean(0).clamp(min=LEAST_SHARE)).sum(1)
+        weights = torch.cat([weights, counts * (unpainted.weight / counts.sum())])
+        return self._solve(
+            torch.cat([rows, others]), torch.cat([classes, guessed]), weights / weights.sum(), opinions
+        )
+
+    def _as_rows(self, features: Tensor) -> Tensor:
+        """Features (N, F1 + F2 + ...) about the mean of the painted ones and along their axes."""
+        groups = torch.split(features, [len(mean) for mean in self._mean], 1)
+        parts = []
+        for group, mean, own in zip(groups, self._mean, self._axes, strict=True):
+            centred = group.double() - mean
+            parts.append(centred if own is None else centred @ own)
+        return torch.cat(parts, 1)
+
+    def _solve(
+        self, rows: Tensor, classes: Tensor, weights: Tensor, opinions: Sequence[Opinion]
+    ) -> tuple[Tensor, Tensor]:
+        """Least squares of classes (R, K) on rows (R, F), weighted; weights (R,) sum to 1."""
         mean, share = weights @ rows, weights @ classes
         root = weights.sqrt()[:, None]
         x, y = (rows - mean) * root, (classes - share) * root

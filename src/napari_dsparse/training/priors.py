@@ -23,6 +23,13 @@ LEAST = 0.5
 TRUST = 0.5
 
 
+def class_priors(logits: Tensor) -> Tensor:
+    """Prior of every class (K,), summing to 1, from logits (N, K) of pixels spread over the images."""
+    means = logits.softmax(1).mean(0)
+    raised = means.clamp(min=LEAST / len(means)) ** TRUST
+    return raised / raised.sum()
+
+
 class ClassPriors:
     """Estimate of class priors from the probabilities in windows spread over the images.
 
@@ -63,10 +70,9 @@ class ClassPriors:
             Class indices that have paint.
         classes : int
         """
-        means = (self.seen(surroundings) @ weight.t() + bias).softmax(1).mean(0).tolist()
-        priors = {i: max(mean, LEAST / len(present)) ** TRUST for i, mean in zip(present, means, strict=True)}
-        total = sum(priors.values())
-        return tuple(priors.get(i, 0.0) / total for i in range(classes))
+        known = class_priors(self.seen(surroundings) @ weight.t() + bias).tolist()
+        priors = dict(zip(present, known, strict=True))
+        return tuple(priors.get(i, 0.0) for i in range(classes))
 
     def seen(self, surroundings: Surroundings) -> Tensor:
         """Features (cells, F1 + F2 + ...) of windows spread evenly over all images, looked at once."""

@@ -25,7 +25,7 @@ from napari_dsparse.network import trace
 from napari_dsparse.training.batch import Batch, make_batches
 from napari_dsparse.training.choice import ChosenPixels, choose_pixels
 from napari_dsparse.training.features import PixelFeatures
-from napari_dsparse.training.head import Head
+from napari_dsparse.training.head import Head, Unpainted, self_training_weight
 from napari_dsparse.training.learner import Learner, Recipe
 from napari_dsparse.training.opinions import form_opinions
 from napari_dsparse.training.priors import ClassPriors
@@ -114,6 +114,8 @@ class Trainer:
         self._chosen: ChosenPixels | None = None
         self._head: Head | None = None
         self._opinions: tuple[Opinion, ...] = ()
+        self._unpainted: Unpainted | None = None
+        self._fit = torch.empty(0), torch.empty(0)
         self._batches: tuple[Batch, ...] = ()
         self._round = self._round_of(self._recipe.steps, None, since=0.0)
         self._accuracy: Accuracy | None = None
@@ -174,10 +176,13 @@ class Trainer:
         head = Head(rows, len(rows.targets) // len(chosen.labels))
         warm = warm_start(self._learner.spec)
         opinions = form_opinions(warm, strokes, chosen, rows, head, self._seed)
-        weight, bias = head.fit(opinions)
-        self._learner.begin(weight, bias, present)
+        seen = self._class_priors.seen(self._features.surroundings)
+        unpainted = Unpainted(seen, warm.scale, self_training_weight(chosen.evidence))
+        fitted = head.fit(opinions, unpainted)
+        self._learner.begin(*fitted, present)
         self._strokes, self._present = tuple(strokes), present
         self._chosen, self._head, self._opinions = chosen, head, opinions
+        self._unpainted, self._fit = unpainted, fitted
         self._accuracy, self._batches = None, ()
         self._loss = float("nan")
         self._seconds = time.perf_counter() - started
@@ -195,17 +200,17 @@ class Trainer:
         chosen, head = self._fitted()
         if self._hold_out and self._accuracy is None:
             started = time.perf_counter()
-            sample, count = self._sample(head), len(self._classes)
+            sample, count = self._sample(), len(self._classes)
             self._accuracy = cross_validate(
-                self._strokes, chosen, head, self._opinions, sample, count, self._seed
+                self._strokes, chosen, head, self._opinions, sample, count, self._seed, self._unpainted
             )
             self._seconds += time.perf_counter() - started
         return self.progress()
 
-    def _sample(self, head: Head) -> Sample:
+    def _sample(self) -> Sample:
         surroundings, scale = self._features.surroundings, warm_start(self._learner.spec).scale
         seen = self._class_priors.seen(surroundings)
-        weight, bias = (own.to(seen.dtype) for own in head.fit(self._opinions))
+        weight, bias = (own.to(seen.dtype) for own in self._fit)
         priors = self._class_priors.estimate(
             surroundings, weight * scale, bias * scale, self._present, len(self._classes)
         )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_dsparse.classifier.warm_start import Opinion
 from napari_dsparse.training.choice import ChosenPixels
-from napari_dsparse.training.head import Head
+from napari_dsparse.training.head import Head, Unpainted
 from napari_dsparse.training.places import places_of, split_places
 from napari_dsparse.training.strokes import Stroke
 
@@ -84,6 +84,7 @@ def cross_validate(
     sample: Sample,
     classes: int,
     seed: int,
+    unpainted: Unpainted | None = None,
 ) -> Accuracy:
     """Leave out some places at a time, fit the last layer to the rest, and measure the change of the image.
 
@@ -113,6 +114,8 @@ def cross_validate(
         K; labels are 1..K.
     seed : int
         Seeds the split of places.
+    unpainted : Unpainted, optional
+        As `Head.fit` takes it. Without some places, it is guessed without them, too.
     """
     confusion = np.zeros((classes, classes), np.int64)
     places = places_of(strokes, chosen)
@@ -123,7 +126,7 @@ def cross_validate(
     expected = sample.probabilities(sample.scores)
     found, steady = _one_hot(expected), []
     for held in parts:
-        scores, others = head.without(torch.from_numpy(held), opinions, sample.features)
+        scores, others = head.without(torch.from_numpy(held), opinions, sample.features, unpainted)
         np.add.at(confusion, (chosen.labels[held] - 1, known[scores.argmax(1).numpy()] - 1), 1)
         steady.append(expected_iou(found, _one_hot(sample.probabilities(others))))
     middle = (_log_odds(expected_iou(found, expected)) + _log_odds(torch.stack(steady).mean(0))) / 2
