@@ -1,9 +1,11 @@
-"""Print what averaging two opinions is worth on held wide scenes: detail with surroundings, and detail alone.
+"""Print what two opinions and self-training are worth on held wide scenes.
 
     python -m pretraining.opinions [--held 60] [--cache FOLDER] [--threads N]
 
 Mean IoU by amount of paint, of scenes that detail tells apart and of scenes of regions, for several values of
-`trust` and `doubt` of the warm start that ships (see `WarmStart.opinions`). The fit is the package's own.
+`trust` and `doubt` of the warm start that ships (see `WarmStart.opinions`), which average detail with
+surroundings and detail alone; then for several weights of unpainted pixels, the very ones asked for (see
+`Head.fit`). The fit is the package's own.
 """
 
 from __future__ import annotations

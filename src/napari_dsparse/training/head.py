@@ -21,7 +21,7 @@ MOST_AXES = 128
 LEAST_SHARE = 0.02
 #: Weight of all unpainted pixels by that of the painted ones, where there is much paint; half of it at so
 #: many painted squares per class (bench/QUALITY_LOG.md).
-SELF_TRAINING, FEW_SQUARES = 0.5, 5.0
+SELF_TRAINING, FEW_SQUARES = 0.5, 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ def self_training_weight(evidence: float) -> float:
     evidence : float
         Painted squares per class; see `training.choice`.
     """
-    return SELF_TRAINING * evidence / (evidence + FEW_SQUARES)
+    return SELF_TRAINING * evidence**2 / (evidence**2 + FEW_SQUARES**2)
 
 
 class Head:
@@ -167,20 +167,29 @@ class Head:
         self, chosen: Tensor, opinions: Sequence[Opinion], unpainted: Unpainted | None
     ) -> tuple[Tensor, Tensor]:
         """Weights of the rows, and bias, from some painted rows and unpainted pixels."""
-        rows, targets = self._rows[chosen], self._targets[chosen]
+        held = torch.stack([self._held(opinion) for opinion in opinions])
+        used = held.isfinite().any(0)
+        targets = self._targets[chosen]
         classes = F.one_hot(targets, int(self._targets.max()) + 1).double()
         weights = balanced(targets, self._given[chosen])
-        weight, bias = self._solve(rows, classes, weights, opinions)
+        painted = _Moments.of(self._rows[chosen][:, used], classes, weights)
+        shares = [opinion.share for opinion in opinions]
+        weight, bias = _solve(painted, held[:, used], shares)
         if unpainted is None:
-            return weight, bias
-        others = self._as_rows(unpainted.features)
+            return _spread_out(weight, used), bias
+        others = self._as_rows(unpainted.features)[:, used]
         absent = classes.sum(0) == 0
         guessed = unpainted.classes((others @ weight.t() + bias).masked_fill(absent, -torch.inf))
         counts = (guessed / guessed.mean(0).clamp(min=LEAST_SHARE)).sum(1)
-        weights = torch.cat([weights, counts * (unpainted.weight / counts.sum())])
-        return self._solve(
-            torch.cat([rows, others]), torch.cat([classes, guessed]), weights / weights.sum(), opinions
-        )
+        taught = painted.beside(_Moments.of(others, guessed, counts / counts.sum()), unpainted.weight)
+        weight, bias = _solve(taught, held[:, used], shares)
+        return _spread_out(weight, used), bias
+
+    def _held(self, opinion: Opinion) -> Tensor:
+        """The penalty on the weight of every column of the rows."""
+        sizes = torch.tensor([b - a for a, b in pairwise(self._bounds)])
+        penalties = torch.tensor(opinion.penalties, dtype=torch.float64) * self._unit
+        return penalties.repeat_interleave(sizes)
 
     def _as_rows(self, features: Tensor) -> Tensor:
         """Features (N, F1 + F2 + ...) about the mean of the painted ones and along their axes."""
@@ -191,22 +200,41 @@ class Head:
             parts.append(centred if own is None else centred @ own)
         return torch.cat(parts, 1)
 
-    def _solve(
-        self, rows: Tensor, classes: Tensor, weights: Tensor, opinions: Sequence[Opinion]
-    ) -> tuple[Tensor, Tensor]:
-        """Least squares of classes (R, K) on rows (R, F), weighted; weights (R,) sum to 1."""
-        mean, share = weights @ rows, weights @ classes
-        root = weights.sqrt()[:, None]
-        x, y = (rows - mean) * root, (classes - share) * root
-        weight = rows.new_zeros(classes.shape[1], rows.shape[1])
-        for opinion in opinions:
-            held = torch.cat([
-                torch.full((b - a,), p * float(self._unit), dtype=torch.float64)
-                for (a, b), p in zip(pairwise(self._bounds), opinion.penalties, strict=True)
-            ])  # fmt: skip
-            used = held.isfinite()
-            weight[:, used] += opinion.share * _ridge(x[:, used], y, held[used])
-        return weight, share - weight @ mean
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moments:
+    """All that least squares needs of rows (R, F) and classes (R, K): their weighted means.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (F,)
+    second : Tensor, shape (F, F)
+        Of products of features.
+    cross : Tensor, shape (F, K)
+        Of products of features and classes.
+    share : Tensor, shape (K,)
+        Of the classes.
+    """
+
+    mean: Tensor
+    second: Tensor
+    cross: Tensor
+    share: Tensor
+
+    @staticmethod
+    def of(rows: Tensor, classes: Tensor, weights: Tensor) -> _Moments:
+        """Of rows whose weights (R,) sum to 1."""
+        weighted = (rows * weights[:, None]).t()
+        return _Moments(weighted.sum(1), weighted @ rows, weighted @ classes, weights @ classes)
+
+    def beside(self, others: _Moments, weight: float) -> _Moments:
+        """Of these rows and others, which all together weigh `weight` times as much."""
+        pairs = zip(self._all, others._all, strict=True)
+        return _Moments(*((own + weight * other) / (1 + weight) for own, other in pairs))
+
+    @property
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.mean, self.second, self.cross, self.share
 
 
 def balanced(targets: Tensor, weights: Tensor) -> Tensor:
@@ -224,17 +252,26 @@ def _principal_axes(centred: Tensor, weights: Tensor) -> Tensor | None:
     return axes
 
 
-def _ridge(x: Tensor, y: Tensor, held: Tensor) -> Tensor:
-    """The weights (K, F) of least squares with penalties `held` (F,) on their squares."""
-    x = x / held.sqrt()
-    if x.shape[1] <= x.shape[0]:
-        solved = _solve_positive(x.t() @ x, x.t() @ y)
-    else:
-        solved = x.t() @ _solve_positive(x @ x.t(), y)
-    return (solved / held.sqrt()[:, None]).t()
+def _solve(data: _Moments, held: Tensor, shares: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Weights (K, F) and bias (K,) of least squares with penalties (N, F), averaged by shares."""
+    spread = data.second - data.mean[:, None] * data.mean
+    cross = data.cross - data.mean[:, None] * data.share
+    weight = torch.zeros_like(cross)
+    for penalties, share in zip(held, shares, strict=True):
+        used = penalties.isfinite().nonzero()[:, 0]
+        weight[used] += share * _solve_ridge(spread[used][:, used], cross[used], penalties[used])
+    return weight.t(), data.share - data.mean @ weight
 
 
-def _solve_positive(matrix: Tensor, right: Tensor) -> Tensor:
-    """The solution of (matrix + identity) x = right for a positive semidefinite matrix."""
-    factor = torch.linalg.cholesky(matrix.diagonal_scatter(matrix.diagonal() + 1))
-    return torch.cholesky_solve(right, factor)
+def _spread_out(weight: Tensor, used: Tensor) -> Tensor:
+    """Weights (K, F) with zeros for features that were not used."""
+    full = weight.new_zeros(len(weight), len(used))
+    full[:, used] = weight
+    return full
+
+
+def _solve_ridge(spread: Tensor, cross: Tensor, held: Tensor) -> Tensor:
+    """The weights (F, K) of least squares with penalties `held` (F,) on their squares."""
+    root = held.sqrt()
+    factor = torch.linalg.cholesky(spread / root / root[:, None] + torch.eye(len(root), dtype=root.dtype))
+    return torch.cholesky_solve(cross / root[:, None], factor) / root[:, None]
