@@ -72,7 +72,7 @@ class Unpainted:
 
 
 def self_training_weight(evidence: float) -> float:
-    """What unpainted pixels count for beside the painted ones: more, the more there is to guess by.
+    """Weight of unpainted pixels beside the painted ones: more, the more there is to guess by.
 
     Parameters
     ----------
