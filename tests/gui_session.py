@@ -6,7 +6,8 @@ import gc
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ class Desk:
         """Press a button, which must be enabled."""
         assert self.find(name).isEnabled(), f"{name} cannot be pressed: {self.status}"
         self.find(name).click()
+
+    def add_files(self, paths: Sequence[Path]) -> None:
+        """Drop files on the list, and wait until they are read."""
+        self.dock.study.add_files(paths)
+        self.dock.study.wait()
 
     def strokes_of(self, number: int) -> int:
         """Number of strokes of class `number` counted so far."""

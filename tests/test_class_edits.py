@@ -204,3 +204,30 @@ def test_a_classifier_may_know_more_classes_than_the_table() -> None:
     new = renumbered(old, class_edits.remove(default_classes(3), 1))
     assert new is not None
     assert [info.name for info in new.classes] == ["object", "class 3", "class 4", "class 5"]
+
+
+@pytest.mark.parametrize(
+    ("given", "painted", "after", "numbers"),
+    [
+        ("cd", {1, 2}, "cdab", [3, 4]),  # painted classes are never given another meaning
+        ("cd", set(), "cd", [1, 2]),
+        ("bca", {1, 2}, "bca", [3, 1]),  # paint follows its class by name
+        ("c", {1}, "ca", [2, 1]),
+        ("ab", {1, 2}, "ab", [1, 2]),
+    ],
+)
+def test_classes_are_taken_over_with_their_paint(
+    given: str, painted: set[int], after: str, numbers: list[int]
+) -> None:
+    classes = tuple(ClassInfo(name, "#000000") for name in "ab")
+    others = tuple(ClassInfo(name, "#ffffff") for name in given)
+    table, edit = class_edits.take_over(classes, others, painted, "x.dsparse")
+    assert table[:2] == classes
+    assert [info.name for info in edit.classes] == list(after)
+    assert [edit.number(old) for old in (1, 2)] == numbers
+    assert sorted(edit.mapping) == list(range(1, len(edit.classes) + 1))
+    assert edit.classes[: len(given)] == others
+    labels = np.array([0, 1, 2], np.uint8)
+    step = done(table, edit, labels)
+    np.testing.assert_array_equal(step.restore(edit.apply(labels), edit.classes), labels)
+    assert step.inverse(edit.classes).classes == table

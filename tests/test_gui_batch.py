@@ -189,7 +189,7 @@ def test_the_images_of_the_list_are_segmented_by_the_model_of_the_window(
     at.paint_two_classes(at.layer("two/textures.v2 strokes"))
     at.wait(lambda: at.session.has_model)
     at.dock.study.add_layers([at.layer("two/textures.v2")])
-    at.dock.study.add_files([folder / "images" / "a.tif"])
+    at.add_files([folder / "images" / "a.tif"])
     at.find("live_check").setChecked(False)
     batch = Batch(at, folder)
     assert [*batch.stages] == ["two/textures.v2", "a.tif"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog
+from qtpy.QtWidgets import QColorDialog, QFileDialog
 
+import napari_dsparse as nd
 from gui_session import Desk, two_textures
 from napari_dsparse.gui import class_actions
 from napari_dsparse.gui.widgets.class_dialogs import RemovalDialog
@@ -161,7 +163,8 @@ def test_the_menu_of_a_row_offers_what_is_possible(desk: Callable[..., Desk]) ->
     table = at.find("class_table")
     table.fill_menu(1)
     actions = {action.text(): action for action in table.menu.actions() if action.text()}
-    assert list(actions) == ["Rename", "Colour…", "Move up", "Move down", "Merge into", "Remove", "Undo"]
+    own = ["Rename", "Colour…", "Move up", "Move down", "Merge into", "Remove"]
+    assert list(actions) == [*own, "Copy classes from project…", "Copy classes from model…", "Undo"]
     assert [title for title, action in actions.items() if not action.isEnabled()] == ["Move up", "Undo"]
     actions["Move down"].trigger()
     assert names(at) == ["object", "background", "class 3"]
@@ -295,3 +298,25 @@ def test_paint_of_a_number_without_a_class_is_seen_once_it_is_named(desk: Callab
     block(strokes, 5, 4)
     at.wait(lambda: len(at.session.classes) == 4)
     assert float(strokes.get_color(4)[3]) == 1
+
+
+def test_classes_are_copied_from_a_project_and_undone(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.dsparse"
+    nd.Project.create(other, classes=["glass", "object", "stroma"]).close()
+    at, strokes = open_with(desk, 2)
+    table = at.find("class_table")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(other))
+    strokes.selected_label = 2
+    table.fill_menu(2)
+    next(a for a in table.menu.actions() if a.text() == "Copy classes from project…").trigger()
+    at.dock.projects.wait_and_tell()
+    assert names(at) == ["glass", "object", "stroma", "background"]
+    assert blocks(strokes, 2) == [4, 2]
+    assert strokes.selected_label == 2
+    assert table.selected_class == 2
+    assert at.find("undo_class_button").toolTip() == "Undo: Copy the classes of other.dsparse."
+    at.click("undo_class_button")
+    assert names(at) == ["background", "object", "glass", "stroma"]
+    assert blocks(strokes, 2) == [1, 2]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +40,7 @@ def pick(at: Desk, row: int) -> None:
 
 def begin(at: Desk, files: list[Path]) -> np.ndarray:
     """List the images, paint on the first, and let it be learned; returns the strokes."""
-    at.dock.study.add_files(files)
+    at.add_files(files)
     pick(at, 0)
     strokes = at.layer("a.tif strokes")
     at.paint_two_classes(strokes)
@@ -194,53 +190,6 @@ def test_what_cannot_be_saved_or_opened_is_said(
     assert at.find("images_list").count() == 1
 
 
-KILLED = """
-import sys
-sys.path.insert(0, sys.argv[3])
-import napari
-from pathlib import Path
-from qtpy.QtTest import QTest
-from gui_session import Desk
-from napari_dsparse.gui import project_desk
-project_desk.AUTOSAVE_SECONDS = 0.3
-viewer = napari.Viewer(show=False)
-_, dock = viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
-at = Desk(viewer, dock, None)
-dock.study.add_files([Path(sys.argv[1])])
-dock.study.pick(0)
-strokes = at.layer("a.tif strokes")
-dock.projects.save_as(Path(sys.argv[2]))
-for row in range(5, 90, 3):
-    at.paint(strokes, 1 + row % 2, (row, 10), (row, 20), size=2)
-    QTest.qWait(100)
-    if row == 50:
-        QTest.qWait(500)  # paint is looked at once the brush rests
-        while dock.projects.unsaved:
-            QTest.qWait(20)
-    print(row, int((strokes.data > 0).sum()), flush=True)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_a_killed_window_loses_no_more_than_the_last_moments(files: list[Path], tmp_path: Path) -> None:
-    folder = tmp_path / "study.dsparse"
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(files[0]), str(folder), str(Path(__file__).parent)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as program:
-        assert program.stdout is not None
-        lines = [program.stdout.readline().split() for _ in range(20)]
-        program.send_signal(signal.SIGKILL)
-    said = {int(row): int(pixels) for row, pixels in lines}
-    with nd.Project.open(folder) as project:  # the lock of a dead program is taken over
-        kept = np.count_nonzero(project.strokes("a.tif"))
-    assert said[50] <= kept <= max(said.values()) + 100
-
-
 def named_project(folder: Path, image: Path, labels: np.ndarray | None = None) -> Path:
     with nd.Project.create(folder, classes=["stroma", "tumour", "glass"]) as project:
         project.add(image, labels)
@@ -313,7 +262,7 @@ def test_classes_edited_before_the_image_in_front_is_taken_out_are_saved_right(
     at = desk()
     at.dock.projects.open(folder)
     at.wait(lambda: at.strokes_of(3) == 1)
-    at.dock.study.add_files(files[1:])
+    at.add_files(files[1:])
     pick(at, 1)
     at.dock.class_actions.merge_class(1, 2)
     at.find("images_list").setCurrentRow(1)

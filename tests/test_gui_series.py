@@ -52,7 +52,7 @@ def test_the_images_that_are_checked_are_added_each_by_its_number(
 
     monkeypatch.setattr(SeriesDialog, "exec", answer)
     at = desk()
-    at.dock.study.add_files([first, second, tmp_path / "c.tif"])
+    at.add_files([first, second, tmp_path / "c.tif"])
     assert len(asked) == 1
     images = at.dock.study.study.images
     names = ["a.tif, image 0", "a.tif, image 2", "b.tif, image 0", "b.tif, image 2", "c.tif"]
@@ -61,9 +61,9 @@ def test_the_images_that_are_checked_are_added_each_by_its_number(
     at.dock.study.pick(1)
     assert at.session.image == "a.tif, image 2"
     np.testing.assert_array_equal(at.layer("a.tif, image 2").data, two_textures((60, 70), 3))
-    at.dock.study.add_files([first])
+    at.add_files([first])
     assert len(images) == 5
     assert "in the list already" in at.status
     monkeypatch.setattr(SeriesDialog, "exec", lambda dialog: QDialog.DialogCode.Rejected)
-    at.dock.study.add_files([first])
+    at.add_files([first])
     assert len(images) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from qtpy.QtWidgets import QFileDialog
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import class_actions
+from napari_dsparse.gui import class_actions, study_desk
+from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.live.state import Training
 
@@ -58,6 +60,7 @@ def test_strokes_of_all_images_make_one_model_the_same_as_without_a_window(
     at = desk()
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *a, **k: ([str(p) for p in files], ""))
     add(at, "Files…")
+    at.dock.study.wait()
     assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
     assert not at.viewer.layers  # nothing is opened before it is chosen
     pick(at, 0)
@@ -90,7 +93,7 @@ def test_going_back_brings_the_strokes_and_learns_nothing_anew(
     desk: Callable[..., Desk], files: list[Path]
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     at.paint_two_classes(at.layer("a.tif strokes"))
     learned(at)
@@ -107,7 +110,7 @@ def test_going_back_brings_the_strokes_and_learns_nothing_anew(
 
 def test_strokes_survive_the_removal_of_their_layers(desk: Callable[..., Desk], files: list[Path]) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     at.paint_two_classes(at.layer("a.tif strokes"))
     painted = at.layer("a.tif strokes").data.copy()
@@ -142,13 +145,13 @@ def test_what_cannot_be_added_is_said(desk: Callable[..., Desk], files: list[Pat
     Picture.fromarray(np.zeros((20, 20, 3), np.uint8)).save(colour)
     (tmp_path / "broken.tif").write_bytes(b"no image")
     at = desk()
-    at.dock.study.add_files([tmp_path])
+    at.add_files([tmp_path])
     assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
     assert "broken.tif" in at.status
     assert "1 more were not added" in at.status
-    at.dock.study.add_files([files[0]])
+    at.add_files([files[0]])
     assert at.status == "Image 'a.tif' is in the list already."
-    at.dock.study.add_files([colour])
+    at.add_files([colour])
     assert at.status.startswith("Image 'colour.png' has 3 channels and the others in the list have 1")
 
 
@@ -156,7 +159,7 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
     desk: Callable[..., Desk], files: list[Path]
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     pick(at, 1)
     at.find("only_this_check").setChecked(True)
@@ -170,7 +173,7 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
 
 def test_a_removed_image_has_no_part_in_learning(desk: Callable[..., Desk], files: list[Path]) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     at.paint_two_classes(at.layer("a.tif strokes"))
     pick(at, 1)
@@ -189,7 +192,7 @@ def test_a_few_planes_of_which_nothing_is_said_are_channels(
     planes = np.stack([two_textures(seed=1), two_textures(seed=2)])
     np.save(tmp_path / "pair.npy", planes)
     at = desk()
-    at.dock.study.add_files([tmp_path / "pair.npy"])
+    at.add_files([tmp_path / "pair.npy"])
     pick(at, 0)
     assert at.find("channels_combo").currentText() == "axis 0: 2 channels"
     assert at.layer("pair.npy strokes").data.shape == (96, 128)
@@ -212,6 +215,7 @@ def test_files_can_be_dropped_on_the_list(desk: Callable[..., Desk], files: list
         Qt.KeyboardModifier.NoModifier,
     )
     shown.dropEvent(event)
+    at.dock.study.wait()
     assert rows(at) == ["○ a.tif"]
 
 
@@ -219,7 +223,7 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     desk: Callable[..., Desk], files: list[Path]
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     at.click("add_class_button")
     first = at.layer("a.tif strokes")
@@ -253,7 +257,7 @@ def test_classes_edited_beside_the_list_leave_it_and_its_model_right(
     desk: Callable[..., Desk], files: list[Path]
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:1])
+    at.add_files(files[:1])
     pick(at, 0)
     at.click("add_class_button")
     first = at.layer("a.tif strokes")
@@ -277,7 +281,7 @@ def test_paint_on_another_image_is_asked_about_before_a_class_is_removed(
     desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:2])
+    at.add_files(files[:2])
     pick(at, 0)
     at.click("add_class_button")
     first = at.layer("a.tif strokes")
@@ -299,7 +303,7 @@ def test_a_file_is_in_the_list_once_however_it_was_opened(
     desk: Callable[..., Desk], files: list[Path]
 ) -> None:
     at = desk()
-    at.dock.study.add_files(files[:1])
+    at.add_files(files[:1])
     at.viewer.open(files[0])
     add(at, "All open images")
     assert rows(at) == ["○ a.tif"]
@@ -309,3 +313,32 @@ def test_a_file_is_in_the_list_once_however_it_was_opened(
     at.click("remove_image_button")
     add(at, "This image")
     assert at.dock.study.study.images[0].path == files[0]
+
+
+def test_files_are_read_beside_the_window_and_may_be_taken_out_meanwhile(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, go_on, names = desk(), threading.Event(), ("a", "b", "c", "large")
+    for name in names:
+        np.save(tmp_path / f"{name}.npy", two_textures((96, 128) if name != "large" else (3000, 2000)))
+    (tmp_path / "c.npy").write_bytes(b"damaged")
+
+    def slowly(path: Path, series: int | None) -> object:
+        go_on.wait(60)
+        return read_file(path, series)
+
+    monkeypatch.setattr(study_desk, "read_file", slowly)
+    at.dock.study.add_files([tmp_path / f"{name}.npy" for name in names])
+    shown = at.find("images_list")
+    assert [shown.item(n).text() for n in range(4)] == [f"… {name}.npy: being read" for name in names]
+    at.dock.study.pick(0)  # not yet
+    shown.setCurrentRow(1)
+    at.click("remove_image_button")
+    go_on.set()
+    at.dock.study.wait()
+    assert [shown.item(n).text() for n in range(shown.count())] == ["○ a.npy", "○ large.npy"]
+    assert "c.npy" in at.status
+    at.dock.study.pick(1)
+    assert not at.has_layer("large.npy")  # its pixels are read first
+    at.dock.study.wait()
+    assert at.has_layer("large.npy strokes")

@@ -116,7 +116,7 @@ def test_images_beside_the_list_and_taken_out_of_it_are_kept(
         tifffile.imwrite(tmp_path / f"{name}.tif", two_textures(seed=ord(name)))
     at = desk(Image(two_textures(), name="cells"))
     paint_on(at, "cells")
-    at.dock.study.add_files([tmp_path / "a.tif", tmp_path / "b.tif"])
+    at.add_files([tmp_path / "a.tif", tmp_path / "b.tif"])
     at.dock.study.pick(0)
     at.paint_two_classes(at.layer("a.tif strokes"))
     at.wait(lambda: [name for name, _ in kept(user_data)] == ["a.tif", "cells.ome.tif"])

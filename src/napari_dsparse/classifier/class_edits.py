@@ -6,7 +6,7 @@ class numbers (strokes, segmentations, classifiers) follows an edit through its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +124,47 @@ def move(classes: Sequence[ClassInfo], number: int, to: int) -> ClassEdit:
     mapping = tuple(order.index(old) + 1 for old in range(1, len(classes) + 1))
     edited = tuple(classes[old - 1] for old in order)
     return ClassEdit(edited, mapping, f"Move '{classes[number - 1].name}'")
+
+
+def take_over(
+    classes: Sequence[ClassInfo], given: Sequence[ClassInfo], painted: Set[int], origin: str
+) -> tuple[tuple[ClassInfo, ...], ClassEdit]:
+    """Take over the names, colours and order of other classes.
+
+    Paint follows its class by name. Classes that are not among those given stay behind them if they are
+    painted; others become one that is given, as far as there are any left.
+
+    Parameters
+    ----------
+    classes, given : sequence of ClassInfo
+    painted : set of int
+        Numbers of the present classes that have paint.
+    origin : str
+        Of the classes given, for the user.
+
+    Returns
+    -------
+    (classes, edit)
+        The present classes, with as many more as are needed, and the edit of these.
+    """
+    places: dict[int, int] = {}  # place from 1, by old number
+    for number, info in enumerate(classes, start=1):
+        found = (n for n, e in enumerate(given, start=1) if e.name == info.name and n not in places.values())
+        place = next(found, None)
+        if place is not None:
+            places[number] = place
+    for number in range(1, len(classes) + 1):
+        free = next((n for n in range(1, len(given) + 1) if n not in places.values()), None)
+        if number not in places and number not in painted and free is not None:
+            places[number] = free
+    behind = [number for number in range(1, len(classes) + 1) if number not in places]
+    places |= {number: len(given) + n for n, number in enumerate(behind, start=1)}
+    new = [n for n in range(1, len(given) + 1) if n not in places.values()]
+    table = (*classes, *(given[n - 1] for n in new))
+    places |= {len(classes) + n: place for n, place in enumerate(new, start=1)}
+    edited = (*given, *(classes[number - 1] for number in behind))
+    mapping = tuple(places[number] for number in range(1, len(table) + 1))
+    return table, ClassEdit(edited, mapping, f"Copy the classes of {origin}")
 
 
 def _without(classes: Sequence[ClassInfo], number: int, new: int, title: str) -> ClassEdit:

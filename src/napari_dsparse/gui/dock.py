@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from napari_dsparse.gui.batch_desk import BatchDesk
 from napari_dsparse.gui.class_actions import ClassActions
+from napari_dsparse.gui.class_copying import ClassCopying
 from napari_dsparse.gui.combine_desk import CombineDesk
 from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dock_title import DockTitle
@@ -208,6 +209,7 @@ class SegmentationDock(QWidget):
         controller.strokes_missing.connect(self._on_new_pressed)
         panel.class_table.edited.connect(controller.editor.change)
         self.class_actions = ClassActions(panel, controller, self)
+        self._class_copying = ClassCopying(self)
         panel.class_table.picked.connect(self._on_class_picked)
         panel.add_class_button.clicked.connect(controller.add_class)
         panel.live_check.toggled.connect(lambda live: send(ev.LiveSwitched(live)))
@@ -324,12 +326,10 @@ class SegmentationDock(QWidget):
         self.exports.shutdown()
         self.controller.changed.disconnect(self._render)
         self.viewer.events.theme.disconnect(self._on_theme)
-        self.overlay.shutdown()
-        self._settings.shutdown()
-        self.objects.shutdown()
-        self.controller.shutdown()
-        self.unsaved.shutdown()
-        self.projects.shutdown()
+        for part in (self.overlay, self._settings, self.objects, self.controller):
+            part.shutdown()
+        for desk in (self.unsaved, self.study, self.projects):  # what was painted last has been passed on
+            desk.shutdown()
 
     def event(self, event: QEvent) -> bool:
         """Handle deletion: napari deletes the widget of a closed dock without a close event."""

@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QEvent, QObject, Signal
+from qtpy.QtWidgets import QApplication
 
 from napari_dsparse.errors import DsparseError
 
@@ -43,7 +44,12 @@ class FileWorker(QObject):
         then: Callable[[Any], None] | None = None,
         failed: Callable[[str], None] | None = None,
     ) -> None:
-        """Do `work` in the thread, then call `then` with its result, or `failed` with a sentence."""
+        """Do `work` in the thread, then call `then` with its result, or `failed` with a sentence.
+
+        Nothing is done any more once it is closed: a timer may still run out then.
+        """
+        if self.ended:
+            return
         future = self._thread.submit(work)
         future.add_done_callback(partial(_report, weakref.ref(self), then, failed))
 
@@ -51,10 +57,15 @@ class FileWorker(QObject):
         """Wait for what was given so far."""
         self._thread.submit(int).result()
 
-    def close(self) -> None:
-        """Do what was given so far, and nothing after that; nobody is told."""
+    def wait_and_tell(self) -> None:
+        """The same, and hand back the results."""
+        self.wait()
+        QApplication.sendPostedEvents(None, QEvent.Type.MetaCall.value)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Do what was given so far, or only what is being done, and nothing after that; nobody is told."""
         self.ended = True
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown(wait=True, cancel_futures=cancel)
 
     def _on_finished(
         self,
@@ -86,5 +97,5 @@ def _report(
         with suppress(RuntimeError):  # Qt has deleted it with its window already
             present._finished.emit(then, failed, future)
             return
-    if (error := future.exception()) is not None:
+    if not future.cancelled() and (error := future.exception()) is not None:
         _log.error("Files were not read or written when the window closed: %s", error)

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
@@ -329,8 +328,7 @@ class ProjectDesk(QObject):
 
     def wait_and_tell(self) -> None:
         """The same, and take over the results."""
-        self.worker.wait()
-        QApplication.sendPostedEvents(None, QEvent.Type.MetaCall.value)
+        self.worker.wait_and_tell()
 
     def finish(self) -> None:
         """Save what is not saved yet, and wait for it."""

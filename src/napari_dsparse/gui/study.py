@@ -21,8 +21,8 @@ from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, fra
 from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
-from napari_dsparse.gui.study_files import layer_of, likely_source
-from napari_dsparse.images.reading import ImageFile, read_image
+from napari_dsparse.gui.study_files import layer_of
+from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
@@ -151,21 +151,6 @@ class Study(QObject):
             layer=weakref.ref(layer),
         )
         return self._append(entry)
-
-    def add_file(self, number: int, path: Path, series: int | None = None) -> StudyImage:
-        """Add an image that is read once it is needed; of a file with several, that of number `series`.
-
-        Raises
-        ------
-        ImageError
-            If it cannot be read, is in the list already, or has other channels than the others.
-        """
-        name = path.name if series is None else f"{path.name}, image {series}"
-        file = read_image(path, series=series)
-        self._check_new(name, path, file.series)
-        source = likely_source(file)
-        self._check_channels(name, source)
-        return self._append(StudyImage(number, name, source, file=file, path=path))
 
     def add(self, entry: StudyImage) -> StudyImage:
         """Add an image as it is.

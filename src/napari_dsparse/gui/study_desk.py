@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from qtpy.QtCore import QObject
@@ -14,15 +15,18 @@ from qtpy.QtWidgets import QMenu
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study, StudyImage
-from napari_dsparse.gui.study_files import image_files, series_in
+from napari_dsparse.gui.study_files import image_files, load_pixels, read_file, series_in, takes_long
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series
+from napari_dsparse.images.reading import ImageFile
+from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
@@ -34,6 +38,9 @@ if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
 
 T = TypeVar("T")
+
+#: A file, and which image of it if it has several.
+Place: TypeAlias = tuple[Path, int | None]
 
 
 class StudyDesk(QObject):
@@ -49,6 +56,10 @@ class StudyDesk(QObject):
         self._dock = dock
         self._viewer, self._controller, self._panel = dock.viewer, dock.controller, dock.panel
         self.study = Study(self._viewer, self)
+        self._reader = FileWorker("images", self)
+        self._reading: list[Place] = []  # files that will be listed once they are read
+        self._unread: list[str] = []  # sentences about those that cannot be
+        self._opening: StudyImage | None = None  # its pixels are being read
         self.study.listed.connect(self._on_listed)
         self.study.counted.connect(self._draw)
         self._controller.changed.connect(self._on_state)
@@ -112,8 +123,7 @@ class StudyDesk(QObject):
             except DsparseError as error:
                 refused.append(str(error))
         if refused:
-            more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""
-            self._complain(refused[0] + more)
+            self._complain_of(refused)
         if len(refused) < len(things):
             self.study.announce()
             self._panel.images_section.expand(animate=False)
@@ -131,19 +141,53 @@ class StudyDesk(QObject):
             if strokes is not None:
                 self.study.take_strokes(entry, strokes)
 
-    def _add_file(self, place: tuple[Path, int | None]) -> None:
+    def _add_file(self, place: Place) -> None:
         path, series = place
         layer = self._open_layer(path, ours=True) if series is None else None
         if layer is not None:
             self._add_layer(layer)
-        else:
-            self.study.add_file(self._controller.number_of(None), path, series)
+        elif place not in self._reading:
+            self._reading.append(place)
+            read = partial(read_file, path, series)
+            self._reader.run(read, partial(self._on_read, place), partial(self._on_unread, place))
 
     def _open_layer(self, path: Path, *, ours: bool = False) -> Image | None:
         """The layer that napari opened a file as; or that we did, which may be of one image of several."""
         absolute = path.absolute()
         found = [one for one in images_of(self._viewer) if self.study.path_of(one) == absolute]
         return next((one for one in found if ours or one.source.path is not None), None)
+
+    def _on_read(self, place: Place, read: tuple[ImageFile, ImageSource]) -> None:
+        if place in self._reading:  # it was not taken out meanwhile
+            file, source = read
+            path, number = place[0], self._controller.number_of(None)
+            try:
+                self.study.add(StudyImage(number, _name_of(place), source, file=file, path=path))
+            except DsparseError as error:
+                self._unread.append(str(error))
+            else:
+                self.study.announce()
+            self._end_reading(place)
+
+    def _on_unread(self, place: Place, sentence: str) -> None:
+        if place in self._reading:
+            self._unread.append(sentence)
+            self._end_reading(place)
+
+    def _end_reading(self, place: Place) -> None:
+        self._reading.remove(place)
+        if not self._reading and self._unread:
+            self._complain_of(self._unread)
+            self._unread = []
+        self._draw()
+
+    def wait(self) -> None:
+        """Wait for files that are being read, and list them."""
+        self._reader.wait_and_tell()
+
+    def shutdown(self) -> None:
+        """Read no more files."""
+        self._reader.close(cancel=True)
 
     def _sources_menu(self) -> QMenu:
         """Menu of the Add button."""
@@ -187,12 +231,33 @@ class StudyDesk(QObject):
         row = self._panel.images_list.currentRow()
         if 0 <= row < len(self.study.images):
             self.study.remove(self.study.images[row])
+        elif 0 <= row - len(self.study.images) < len(self._reading):
+            self._reading.pop(row - len(self.study.images))
+            self._draw()
 
     # -- opening --------------------------------------------------------------------------------------------
 
     def pick(self, row: int) -> None:
         """Open the image of that row, and bring it to the front."""
+        if row >= len(self.study.images):  # it is still being read
+            self._draw()
+            return
         entry = self.study.images[row]
+        self._opening = entry
+        layer = None if entry.layer is None else entry.layer()
+        if (layer is None or not in_viewer(self._viewer, layer)) and takes_long(entry.source):
+            self._controller.send(ev.Noted(f"Reading {entry.name}…"))
+            load = partial(load_pixels, entry.source)
+            self._reader.run(load, partial(self._on_loaded, entry), self._complain)
+        else:
+            self._open(entry)
+
+    def _on_loaded(self, entry: StudyImage, pixels: Any) -> None:
+        if entry is self._opening and entry in self.study.images:
+            entry.source = replace(entry.source, data=pixels)
+            self._open(entry)
+
+    def _open(self, entry: StudyImage) -> None:
         state = self._controller.state
         try:
             if state.chosen is None or state.chosen.key != entry.key:
@@ -241,11 +306,16 @@ class StudyDesk(QObject):
             ImageRow(each.name, each.strokes, each.pixels, each.segmented, str(each.path or "an open layer"))
             for each in images
         ]
+        rows += [ImageRow(_name_of(each), 0, 0, False, str(each[0]), reading=True) for each in self._reading]
         front = next(
             (n for n, each in enumerate(images) if chosen is not None and each.key == chosen.key), -1
         )
         self._panel.images_list.show_rows(rows, front)
-        self._panel.remove_image_button.setEnabled(bool(images))
+        self._panel.remove_image_button.setEnabled(bool(rows))
+
+    def _complain_of(self, refused: Sequence[str]) -> None:
+        more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""
+        self._complain(refused[0] + more)
 
     def _complain(self, sentence: str) -> None:
         self._controller.send(ev.Refused(sentence))
@@ -256,3 +326,8 @@ def _renumber_others(
 ) -> tuple[LabelledImage, ...] | None:
     present = desk()
     return None if present is None else present.renumber(edit, step, made)
+
+
+def _name_of(place: Place) -> str:
+    path, series = place
+    return path.name if series is None else f"{path.name}, image {series}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.layers import Image
 
+#: Bytes up to which an image is read while the window waits; more are read by a thread first.
+_READ_AT_ONCE = 2**22
 #: Share of the free memory up to which an image is loaded when its layer is opened; larger ones are read
 #: from their file plane by plane.
 _LOADED_SHARE = 0.25
-#: And at most this many bytes: the window waits while they are read.
+#: And at most this many bytes.
 _MOST_LOADED = 2**29
 #: Suffixes of the files that are taken from a folder.
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr")
@@ -64,12 +67,29 @@ def likely_source(file: ImageFile) -> ImageSource:
     return source
 
 
+def read_file(path: Path, series: int | None) -> tuple[ImageFile, ImageSource]:
+    """An image file, and the image in it as it is likely meant; of a file with several, number `series`.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    file = read_image(path, series=series)
+    return file, likely_source(file)
+
+
+def takes_long(source: ImageSource) -> bool:
+    """True of pixels in a file that are loaded when a layer of them is made, and are many."""
+    return not _in_memory(source.data) and _READ_AT_ONCE < _bytes_of(source) <= _most_loaded()
+
+
 def layer_of(name: str, source: ImageSource, file: ImageFile | None) -> Image:
     """A new layer of an image, with the scale that its file tells."""
     from napari.layers import Image
 
     axis = source.channel_axis
-    data = _loaded(source)
+    data = load_pixels(source)
     color = axis == len(data.shape) - 1 and data.shape[axis] in (3, 4) and data.dtype.kind in "uf"
     scale, units = [1.0] * len(data.shape), ["pixel"] * len(data.shape)
     if file is not None:
@@ -82,14 +102,19 @@ def layer_of(name: str, source: ImageSource, file: ImageFile | None) -> Image:
     return Image(data, name=name, rgb=color, scale=scale, units=units)
 
 
-def _loaded(source: ImageSource) -> npt.NDArray[Any] | Any:
-    """Pixels in memory, or read from the file by need where they are too many."""
+def load_pixels(source: ImageSource) -> npt.NDArray[Any] | Any:
+    """Pixels in memory, or read from the file by need where they are too many.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read any more.
+    """
     data = source.data
-    if isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
+    if _in_memory(data):
         return data
-    size = int(np.prod([int(n) for n in data.shape])) * np.dtype(data.dtype).itemsize
     try:
-        if size <= min(_MOST_LOADED, _LOADED_SHARE * psutil.virtual_memory().available):
+        if _bytes_of(source) <= _most_loaded():
             return np.asarray(data[(slice(None),) * len(data.shape)])
     except DsparseError:
         raise
@@ -102,3 +127,15 @@ def _loaded(source: ImageSource) -> npt.NDArray[Any] | Any:
     rows = max(1, (1 << 24) // max(1, int(data.shape[-1])))
     chunks = (*(1 for _ in data.shape[:-2]), min(rows, int(data.shape[-2])), int(data.shape[-1]))
     return dask.array.from_array(data, chunks=chunks, asarray=True)
+
+
+def _in_memory(data: Any) -> bool:
+    return isinstance(data, np.ndarray) and not isinstance(data, np.memmap)
+
+
+def _bytes_of(source: ImageSource) -> int:
+    return math.prod(int(n) for n in source.data.shape) * int(np.dtype(source.data.dtype).itemsize)
+
+
+def _most_loaded() -> float:
+    return min(_MOST_LOADED, float(_LOADED_SHARE * psutil.virtual_memory().available))

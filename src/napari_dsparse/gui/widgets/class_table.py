@@ -48,6 +48,8 @@ class ClassTable(QTableWidget):
     merge_wanted = Signal(int, int)
     #: The user removes a class, by number.
     remove_wanted = Signal(int)
+    #: The user takes over the classes of a project (False) or of a model (True).
+    copy_wanted = Signal(bool)
     #: The user takes back the last edit.
     undo_wanted = Signal()
 
@@ -184,6 +186,9 @@ class ClassTable(QTableWidget):
                 "-2": None,
                 "Remove": None if few else lambda: self.remove_wanted.emit(number),
                 "-3": None,
+                "Copy classes from project…": lambda: self.copy_wanted.emit(False),
+                "Copy classes from model…": lambda: self.copy_wanted.emit(True),
+                "-4": None,
                 self.undo_title or "Undo": self.undo_wanted.emit if self.undo_title else None,
             },
         )

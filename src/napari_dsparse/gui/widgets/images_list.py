@@ -30,6 +30,8 @@ class ImageRow:
         By the newest model, wholly.
     place : str
         For the tooltip: its file, or that it is a layer.
+    reading : bool
+        It is still being read from its file.
     """
 
     name: str
@@ -37,10 +39,13 @@ class ImageRow:
     pixels: int
     segmented: bool
     place: str
+    reading: bool = False
 
     @property
     def text(self) -> str:
         """Text of the row: a dot where it is segmented, the name, the paint."""
+        if self.reading:
+            return f"… {self.name}: being read"
         dot = "●" if self.segmented else "○"
         if not self.strokes:
             return f"{dot} {self.name}"
@@ -83,6 +88,7 @@ class ImagesList(QListWidget):
             said = (
                 "segmented by the newest model" if row.segmented else "not segmented by the newest model yet"
             )
+            said = "being read" if row.reading else said
             item.setToolTip(plain(f"{row.name} ({row.place}), {said}."))
         self.setCurrentRow(front)
         self.blockSignals(False)
