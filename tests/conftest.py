@@ -20,6 +20,13 @@ os.environ.setdefault("DSPARSE_PLAN", "rule")
 # Strokes that tests leave unsaved are no business of whoever runs them.
 os.environ["DSPARSE_USER_DATA"] = tempfile.mkdtemp(prefix="dsparse-tests-")
 
+# As script/test runs two processes side by side: a screen and settings of napari for each. One that replaces
+# another has a number of its own.
+if "PYTEST_XDIST_WORKER" in os.environ and "DSPARSE_SCREENS" in os.environ:
+    worker, screens = os.environ["PYTEST_XDIST_WORKER"], os.environ["DSPARSE_SCREENS"].split()
+    os.environ["DISPLAY"] = screens[int(worker.removeprefix("gw")) % len(screens)]
+    os.environ["XDG_CONFIG_HOME"] = os.path.join(os.environ["XDG_CONFIG_HOME"], worker)
+
 from cuda_host.fixtures import host_library, shim  # noqa: F401
 
 # The first example of a test may load what it tests, on a machine that is busy.

@@ -20,6 +20,8 @@ from napari_dsparse.files.model import save_classifier
 from napari_dsparse.machine.memory import MemoryNeeds
 from napari_dsparse.prediction import Predictor
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[1]
 
 #: Prints the peak of resident bytes, and ends with the command's code.

@@ -17,6 +17,8 @@ from napari_dsparse.ops.cuda import compiler
 from napari_dsparse.ops.cuda.kernels import KERNELS_BY_NAME, Kernel, headers
 from napari_dsparse.ops.cuda.nvrtc import find_nvrtc
 
+pytestmark = pytest.mark.alone
+
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 
 #: Registers of a multiprocessor, and threads it holds at most.

@@ -17,6 +17,8 @@ from napari_dsparse.network import densify, patch_size
 from napari_dsparse.sites import dependency_closure, join
 from networks import every_patch, gradients, patch_networks
 
+pytestmark = pytest.mark.alone
+
 CLOSE = {"rtol": 1e-9, "atol": 1e-10}
 seeds = st.integers(0, 2**16)
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from gui_session import Desk, two_textures
+
+pytestmark = pytest.mark.alone
 
 #: The window's thread is never busy for longer (seconds).
 LONGEST_BUSY = 0.05

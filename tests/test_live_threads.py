@@ -29,6 +29,8 @@ from napari_dsparse.training import Trainer
 from napari_dsparse.training.train import train_classifier
 from whole_images import predict_labels
 
+pytestmark = pytest.mark.alone
+
 E = TypeVar("E")
 PATIENCE = 60.0
 CLASSES = default_classes(2)

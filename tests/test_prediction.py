@@ -31,6 +31,8 @@ from napari_dsparse.prediction import (
 )
 from whole_images import predict_labels, predict_probabilities
 
+pytestmark = pytest.mark.alone
+
 
 def untiled(classifier: TrainedClassifier, image: np.ndarray) -> np.ndarray:
     """Probabilities (K, Y, X) in the plainest way: pad the whole image once, run each symmetry, average."""

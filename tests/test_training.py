@@ -29,6 +29,8 @@ from napari_dsparse.training.rounds import Round
 from scenes import CountedImage, iou, stripes, strokes_on
 from whole_images import predict_labels, predict_probabilities
 
+pytestmark = pytest.mark.alone
+
 CPU = torch.device("cpu")
 
 
