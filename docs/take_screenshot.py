@@ -9,6 +9,8 @@ Without a screen: ``xvfb-run -a -s "-screen 0 1400x950x24" python docs/take_scre
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -55,7 +57,7 @@ def more_strokes(painted: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]
 
 
 def main() -> None:
-    """Open, paint, train, segment, save."""
+    """Read the command line, take the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sample", default="nuclei")
     parser.add_argument("--theme", default="dark", choices=["dark", "light"])
@@ -63,7 +65,14 @@ def main() -> None:
     default = Path(__file__).parent / "images" / "screenshot.png"
     parser.add_argument("--output", type=Path, default=default)
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DSPARSE_USER_DATA"] = folder  # nothing is kept, and nothing that was kept is offered
+        take(options)
+    print(options.output)
 
+
+def take(options: argparse.Namespace) -> None:
+    """Open, paint, train, segment, save the picture."""
     viewer = napari.Viewer()
     viewer.theme = options.theme
     width, height = (int(number) for number in options.size.split("x"))
@@ -87,7 +96,6 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     viewer.screenshot(str(options.output), canvas_only=False, flash=False)
     viewer.close()
-    print(options.output)
 
 
 if __name__ == "__main__":

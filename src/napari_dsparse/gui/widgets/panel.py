@@ -241,9 +241,9 @@ class Panel(QWidget):
         return _column(
             _row(QLabel("Overlay"), self.overlay_opacity, self.hold_label),
             whole,
+            _row(self.batch_button, self.export_menu_button),
             _row(self.uncertainty_check, self.probabilities_check, None),
-            _row(self.next_spot_button, None, self.hide_background_check),
-            _row(self.batch_button, self.export_menu_button, None),
+            _row(self.hide_background_check, None, self.next_spot_button),
         )
 
     def _model(self) -> QWidget:
