@@ -77,7 +77,7 @@ def test_strokes_of_a_closed_window_come_back_and_never_on_another_image(
     third.wait(lambda: third.has_layer("reloaded strokes"))
     np.testing.assert_array_equal(third.layer("reloaded strokes").data, painted)
     third.paint(third.layer("reloaded strokes"), 2, (50, 100), (60, 100))
-    third.wait(lambda: kept(user_data)[0][1] > np.count_nonzero(painted))
+    third.wait(lambda: sum(n for _, n in kept(user_data)) > np.count_nonzero(painted))
 
     folder = user_data.parent / "study.dsparse"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
@@ -179,3 +179,33 @@ def test_closing_the_window_says_that_strokes_are_in_no_project(
     at.dock.projects.wait()
     assert not kept(user_data)
     assert not answers
+
+
+def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_strokes(
+    desk: Callable[..., Desk], user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", two_textures(seed=ord(name)))
+    nd.Project.create(tmp_path / "other.dsparse").close()
+    at = desk()
+    at.add_files([tmp_path / "a.tif", tmp_path / "b.tif"])
+    for row, name in enumerate("ab"):
+        at.dock.study.pick(row)
+        at.paint_two_classes(at.layer(f"{name}.tif strokes"))
+    for layer in list(at.viewer.layers):
+        at.viewer.layers.remove(layer)
+    at.dock.projects.open(tmp_path / "other.dsparse")
+    at.wait(lambda: at.dock.projects.folder is not None)
+    at.dock.projects.wait_and_tell()
+    assert [name for name, _ in kept(user_data)] == ["a.tif", "b.tif"]
+
+    (tmp_path / "a.tif").unlink()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: "")
+    at.wait(lambda: offered(at))
+    at.click("unsaved_open_button")
+    at.wait(lambda: at.has_layer("b.tif strokes"))
+    monkeypatch.setattr(unsaved_desk, "ask_at_the_end", lambda *a: AtTheEnd.DISCARD)
+    assert at.dock.unsaved.may_close()
+    at.dock.unsaved.on_hidden()
+    at.dock.projects.wait()
+    assert [name for name, _ in kept(user_data)] == ["a.tif"]

@@ -14,8 +14,10 @@ import tifffile
 
 import napari_dsparse as nd
 from napari_dsparse.classifier.classes import default_classes
+from napari_dsparse.errors import ExportError, LabelsError
 from napari_dsparse.files.lock import LOCK
 from napari_dsparse.images import ImageSource
+from napari_dsparse.live import unsaved
 from napari_dsparse.live.kept_images import KeptImage
 from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.live.recent import forget_project, recent_projects, remember_project
@@ -157,6 +159,30 @@ def test_unreadable_strokes_are_kept_and_said_and_empty_ones_go(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     discard_unsaved(folder)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_folder_that_cannot_be_removed_hides_no_strokes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_dead_window(tmp_path, in_no_file(pixels()))
+    nd.Project.create(tmp_path / "empty.dsparse").close()
+
+    def refuse(folder: Path) -> None:
+        raise ExportError(f"{folder} could not be removed")
+
+    monkeypatch.setattr(unsaved, "remove_project", refuse)
+    assert [each.images for each in find_unsaved(tmp_path)] == [("cells",)]
+
+
+def test_an_image_that_cannot_be_kept_leaves_the_others_in_one_folder(tmp_path: Path) -> None:
+    keeper = UnsavedKeeper(tmp_path)
+    wrong = replace(in_no_file(pixels(seed=1), 1), labels=strokes((9, 9)))
+    for _ in range(3):
+        with pytest.raises(LabelsError):
+            keeper.save([in_no_file(pixels()), wrong], CLASSES)
+    keeper.close()
+    assert [each.images for each in find_unsaved(tmp_path)] == [("cells",)]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_project_that_cannot_be_read_again_goes_on_being_saved(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ class ProjectDesk(QObject):
         self._failure: str | None = None  # of the last saving
         #: Keeps a list that is in no project before another is opened; then calls the one or the other.
         self.keep_aside: Callable[[Callable[[], None], Callable[[str], None]], None] | None = None
+        #: Leaves a list that was kept so to the next window that asks, in the thread that works on files.
+        self.leave_aside: Callable[[], None] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(int(1000 * AUTOSAVE_SECONDS))
@@ -170,6 +172,8 @@ class ProjectDesk(QObject):
         self.worker.run(partial(keeper.switch, entries, labels))
         if keeper is not self._keeper:
             self.worker.run(self._keeper.close)
+        elif self._folder is None and self.leave_aside is not None:  # else it would count as saved now
+            self.worker.run(self.leave_aside)
         self._keeps = keeper
         self._folder, self._busy = opened.folder if keeper is self._keeper else None, False
         self._waiting = len(images) < len(opened.images) or opened.waiting

@@ -69,7 +69,7 @@ class UnsavedDesk(QObject):
         study.removed.connect(self._others.adopt)
         self._others.edited.connect(self._on_edited)
         projects.changed.connect(self._on_project)
-        projects.keep_aside = self._save_then
+        projects.keep_aside, projects.leave_aside = self._save_then, self._of_list.leave
         self._notice.open_button.clicked.connect(self._open)
         self._notice.discard_button.clicked.connect(self._ask_to_discard)
         self._notice.later_button.clicked.connect(self._put_all_off)
@@ -214,7 +214,7 @@ class UnsavedDesk(QObject):
             self._timer.stop()
             self._kept = self._changes
             for keeper in (self._of_list, self._of_others):
-                self._worker.run(keeper.discard)
+                self._worker.run(partial(keeper.save, (), ()), failed=self._refuse)
         else:
             self.save_now()
 

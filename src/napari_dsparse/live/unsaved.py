@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def unsaved_folder() -> Path:
 def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
     """Strokes that windows left which are no more, the newest first.
 
-    What ended before it held any strokes is removed.
+    What ended before it held any strokes is removed, where that can be.
     """
     found = []
     for folder in home.glob(f"*{SUFFIX}"):
@@ -87,7 +88,8 @@ def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
         if images:
             found.append(UnsavedStrokes(folder, _time_of(folder), tuple(map(_name_of, images))))
         else:
-            discard_unsaved(folder)
+            with suppress(ProjectError, ExportError):
+                discard_unsaved(folder)
     return tuple(sorted(found, key=lambda each: each.when, reverse=True))
 
 
@@ -150,17 +152,20 @@ class UnsavedKeeper:
         DsparseError
             If it cannot be written; what was written before stays.
         """
+        if self._folder is not None and not (self._folder / DESCRIPTION).exists():  # removed by hand
+            self.leave()
         if not images:
             self._empty()
             return
-        if self._folder is not None and not (self._folder / DESCRIPTION).exists():  # removed by hand
-            self.leave()
         now = (tuple(classes), *((image.number, image.labels) for image in images))
         if _is_same(now, self._last):
             return
         folder = self._folder or self._new_folder()
-        self._keeper.save(folder, images, classes, None)
-        self._folder, self._last = folder, now
+        try:
+            self._keeper.save(folder, images, classes, None)
+        finally:  # where one image fails, the others are in the folder
+            self._folder = self._keeper.folder
+        self._last = now
 
     def _new_folder(self) -> Path:
         try:
@@ -206,22 +211,16 @@ class UnsavedKeeper:
         self.leave()
         self._other.close()
 
-    def discard(self) -> None:
-        """Remove what is kept."""
-        folder = self._folder
-        self.leave()
-        if folder is not None:
-            discard_unsaved(folder)
-
     def _empty(self) -> None:
         """Nothing is unsaved any more; images that could not be found keep their strokes."""
-        if self._folder is None:
+        folder = self._folder
+        if folder is None:
             return
-        self._keeper.save(self._folder, (), (), None)
-        if self._keeper.images:
-            self.leave()
-        else:
-            self.discard()
+        self._keeper.save(folder, (), (), None)
+        others = self._keeper.images
+        self.leave()
+        if not others:
+            discard_unsaved(folder)
 
 
 def _is_same(now: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
