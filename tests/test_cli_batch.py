@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from tests.classifiers import classifier_for
 from tests.command_line import Ran
 
+from napari_dsparse.batch.inputs import read_input
+from napari_dsparse.batch.segmenter import file_state
 from napari_dsparse.cli import INTERRUPTED, main
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.prediction import Predictor
@@ -120,3 +123,23 @@ def test_without_resume_and_without_a_journal_results_are_refused(batch: Batch) 
     ran = batch.run("--resume")
     assert ran.code == 1
     assert "b_segmentation.ome.tif exists" in ran.err
+
+
+def test_a_bad_image_does_not_cost_the_good_ones_their_place_in_the_journal(batch: Batch) -> None:
+    bad = batch.folder / "b.tif"
+    good = bad.read_bytes()
+    bad.write_bytes(b"no image")
+    assert batch.run().code == 1
+    bad.write_bytes(good)
+    ran = batch.run("--resume")
+    assert (ran.code, batch.computed) == (0, ["b"])
+    assert len(list((batch.folder / "out").iterdir())) == len(NAMES), "no journal is left"
+
+
+def test_a_store_rewritten_in_one_place_is_another_image(tmp_path: Path) -> None:
+    store = zarr.create_array(tmp_path / "a.zarr", shape=(512, 512), chunks=(128, 128), dtype="u1")
+    store[:] = 7
+    before = file_state(read_input(tmp_path / "a.zarr", "auto"))
+    assert file_state(read_input(tmp_path / "a.zarr", "auto")) == before
+    store[200:204, 300:304] = 9
+    assert file_state(read_input(tmp_path / "a.zarr", "auto")) != before

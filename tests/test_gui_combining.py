@@ -15,6 +15,7 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import check_combination, combined_layer
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of, placement_of
 from napari_dsparse.gui.widgets.combine_dialog import CombineDialog
+from napari_dsparse.images.channel_stack import ChannelStack
 
 PLACE = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 30, "shear": [0.1], "units": ("um", "um")}
 
@@ -109,3 +110,11 @@ def test_the_dialog_orders_and_the_dock_trains_on_the_combination(
     at.dock.study.pick(0)
     assert not at.layer("GFP + DAPI").visible
     assert at.session.studied
+
+
+def test_masks_of_channels_are_kept() -> None:
+    first = np.ma.masked_array(np.ones((4, 5), np.uint8), mask=np.eye(4, 5, dtype=bool))
+    stack = ChannelStack([first, np.full((4, 5), 3, np.uint8)])
+    assert np.ma.getmaskarray(stack[:, :2]).sum() == 2
+    assert np.ma.getmaskarray(stack[0]).sum() == 4
+    assert not isinstance(stack[1], np.ma.MaskedArray)

@@ -15,6 +15,8 @@ from skimage.measure import regionprops
 
 import napari_dsparse as nd
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
+from napari_dsparse.prediction.measurement_table import measurement_table
+from napari_dsparse.prediction.object_options import ObjectOptions
 from napari_dsparse.prediction.objects import find_objects
 
 LENGTHS = ["centroid-0", "centroid-1", "perimeter", "equivalent_diameter_area", "axis_major_length"]
@@ -158,3 +160,13 @@ OBJECTS = np.ones((4, 5), np.uint32)
 def test_what_cannot_be_measured_is_refused(given_: dict[str, Any], error: type, sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         nd.measure(**given_)
+
+
+def test_a_distance_of_planes_in_another_unit_is_brought_to_that_of_the_columns():
+    scale, units = (500, 0.1, 0.1), ("nanometer", "micrometer", "micrometer")
+    assert ObjectOptions().at_scale(scale, units).z_step == pytest.approx(5)
+    assert ObjectOptions().at_scale((5.0, 0.1, 0.1), ("second", *units[1:])).z_step == 1
+    objects = np.ones((2, 3, 4), np.uint8)
+    table = measurement_table(objects, scale=scale, units=units, volume=True)
+    assert table["volume"][0] == pytest.approx(2 * 3 * 4 * 0.5 * 0.1 * 0.1)
+    assert table["unit"][0] == "micrometer"

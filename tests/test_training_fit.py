@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_dsparse.classifier import NETWORKS, NetworkSpec
 from napari_dsparse.classifier.warm_start import Opinion, warm_start
+from napari_dsparse.model import train
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import MOST_PIXELS, PIXELS_PER_SQUARE, SQUARE, choose_pixels
 from napari_dsparse.training.contrast import CONTRASTS, contrasts
@@ -393,3 +394,14 @@ def test_where_detail_tells_strokes_apart_surroundings_have_little_to_add():
         for t in (True, False)
     )
     assert telling > 10 * misleading
+
+
+@pytest.mark.parametrize("second", [slice(30, 90), slice(190, 210)], ids=["the same", "but for context"])
+def test_paint_on_even_ground_fits_rather_than_blows_rounding_up(second):
+    image = np.zeros((300, 500), np.uint8)
+    image[:, 300:] = 200
+    labels = np.zeros(image.shape, np.uint8)
+    labels[130:133, 30:50], labels[200:203, 30:50] = 1, 1
+    labels[130:133, second], labels[260:263, second] = 2, 2
+    model = train(image, labels)
+    assert max(float(weight.abs().max()) for weight in model.classifier.weights.values()) < 1000

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_dsparse import checks
 from napari_dsparse.classifier import DEPTHS, ClassInfo, default_class
 from napari_dsparse.classifier.classes import named_classes
-from napari_dsparse.errors import LabelsError, ProjectError
+from napari_dsparse.errors import ImageError, LabelsError, ProjectError
 from napari_dsparse.files import project_images as entries
 from napari_dsparse.files.atomic import place_by_content
 from napari_dsparse.files.lock import FolderLock
@@ -321,10 +321,14 @@ class Project:
         ------
         ProjectError
             If there is no model yet.
+        ImageError
+            If the model looks at neighbouring planes, and those of the image do not lie in depth.
         """
         if self.model is None:
             raise ProjectError(f"Project {str(self.folder)!r} has no model yet; train it.")
         source = self.find(image).source
+        if self.model.classifier.spec.neighbours and source.depth_problem is not None:
+            raise ImageError(f"This model looks at neighbouring planes. {source.depth_problem}")
         chosen: PredictionOptions = {"channel_axis": source.channel_axis, **options}
         return self.model.predict(source.data, **chosen)
 

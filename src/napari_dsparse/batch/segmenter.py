@@ -132,10 +132,7 @@ class Segmenter:
         """
         classifier = self._classifier
         image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
-        if self._choices.finding.volume and len(image.source.shape) < 3:
-            raise ImageError(
-                f"Image {image.source.name!r} is one plane; objects over planes (volume) need a stack."
-            )
+        check_volume(image, self._choices.finding)
         place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
         for name, output in outputs.images.items():
             channels = 0 if name in ("labels", "objects") else 1
@@ -183,7 +180,7 @@ class Segmenter:
             outputs,
             opened.key,
             self._listener,
-            resume=self._choices.resume,
+            resume=self._choices.resume and image.in_file,  # of pixels in memory, none can tell a change
             band=band,
             progress=progress,
             stop=self._stop,
@@ -241,6 +238,19 @@ class Segmenter:
         return plan.band
 
 
+def check_volume(image: InputImage, finding: ObjectOptions) -> None:
+    """Refuse objects over planes where planes do not lie in depth.
+
+    Raises
+    ------
+    ImageError
+        If they do not.
+    """
+    problem = image.source.depth_problem if finding.volume else None
+    if problem is not None:
+        raise ImageError(f"Objects over planes (volume) need a stack in depth. {problem}")
+
+
 def _whole_bytes(data: Any) -> int:
     """Bytes of an image that are in memory in one piece: all of it, or a part that is decoded, twice."""
     if isinstance(data, np.ndarray):
@@ -257,18 +267,20 @@ def _key(classifier: TrainedClassifier, image: InputImage, choices: Choices) -> 
         **_versions(),
         "model": checksum(classifier),
         "image": fingerprint(image.source),
-        "file": _file_state(image),
+        "file": file_state(image),
         "device": "workers" if choices.on_workers else pick_device(choices.device).type,
         "precision": choices.precision,
     }
 
 
-def _file_state(image: InputImage) -> str:
-    """Size and time of an image's file; empty for one that is in memory alone."""
+def file_state(image: InputImage) -> str:
+    """Number, size and newest time of an image's files; empty for one that is in memory alone."""
     if not image.in_file:
         return ""
-    stated = image.path.stat()
-    return f"{stated.st_size} {stated.st_mtime_ns}"
+    inside = image.path.rglob("*") if image.path.is_dir() else (image.path,)
+    stated = [path.stat() for path in inside if path.is_file()]
+    newest = max((one.st_mtime_ns for one in stated), default=0)
+    return f"{len(stated)} {sum(one.st_size for one in stated)} {newest}"
 
 
 @cache  # reading a package's description takes milliseconds

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 failed.append(one.path.name)
                 report.complain(sentence)
             report.add(images=facts)
-    if several:
+    if several and not failed:
         finished.clear()
     if failed:
         raise ImageError(

@@ -59,12 +59,14 @@ class ChannelStack:
         first, rest = (parts[0], tuple(parts[1:])) if parts else (slice(None), ())
         picked = np.arange(len(self._arrays))[first]
         if picked.ndim == 0:
-            return np.array(self._arrays[int(picked)][rest], dtype=self.dtype)
+            return np.array(self._arrays[int(picked)][rest], dtype=self.dtype, subok=True)
         if not len(picked):
             return np.empty((0, *np.asarray(self._arrays[0][rest]).shape), self.dtype)
-        return np.stack([np.asarray(self._arrays[int(n)][rest]) for n in picked]).astype(
-            self.dtype, copy=False
-        )
+        read = [np.asanyarray(self._arrays[int(n)][rest]) for n in picked]
+        masked = any(isinstance(part, np.ma.MaskedArray) for part in read)
+        stacked = np.ma.stack(read) if masked else np.stack(read)
+        values: npt.NDArray[Any] = stacked.astype(self.dtype, copy=False)
+        return values
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """All values; `copy=False` cannot be had."""

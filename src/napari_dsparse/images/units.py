@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Unit of an axis whose physical size is not known.
@@ -97,6 +98,23 @@ def find_unit(text: str) -> Unit | None:
         if candidate in _BY_NAME:
             return _BY_NAME[candidate]
     return None
+
+
+def in_one_unit(scale: Sequence[float], units: Sequence[str]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Pixel sizes and units, one entry per axis, brought to the unit of the last axis where they can be.
+
+    >>> in_one_unit((500, 0.1, 0.1), ("nm", "micrometer", "micrometer"))
+    ((0.5, 0.1, 0.1), ('micrometer', 'micrometer', 'micrometer'))
+    """
+    last = find_unit(units[-1]) if units else None
+    sizes, names = [], []
+    for size, name in zip(scale, units, strict=True):
+        unit = find_unit(name)
+        known = unit is not None and last is not None and unit.quantity == last.quantity
+        differs = known and name != units[-1]
+        sizes.append(float(size) * unit.size / last.size if differs and unit and last else size)
+        names.append(units[-1] if known else name)
+    return tuple(sizes), tuple(names)
 
 
 def size_from_resolution(pixels: float, unit: Unit) -> tuple[float, str] | None:

@@ -16,7 +16,7 @@ from napari_dsparse.batch.inputs import WantedImage
 from napari_dsparse.batch.outputs import Outputs, check_writable
 from napari_dsparse.batch.pace import Pace, Stopwatch
 from napari_dsparse.batch.results import write
-from napari_dsparse.batch.segmenter import FAULTS_OF_AN_IMAGE, Choices, Segmenter
+from napari_dsparse.batch.segmenter import FAULTS_OF_AN_IMAGE, Choices, Segmenter, check_volume
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ModelFileError, sentence_of
@@ -246,6 +246,7 @@ class BatchThread(threading.Thread):
     def _write_given(self, one: BatchImage) -> None:
         image = one.wanted.open(Expected(channels=0))  # no model expects anything of it
         choices = self._job.choices
+        check_volume(image, choices.finding)
         write(
             one.given,
             image,

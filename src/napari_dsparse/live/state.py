@@ -297,7 +297,8 @@ class LiveState:
         if self.chosen is None:
             return False
         others = [each.source for each in self.study] if self.studied else []
-        return all(source.depth_problem is None for source in (self.chosen.source, *others))
+        stacks = (self.chosen.source, *others)
+        return all(source.depth_problem is None and source.shape[-3] > 1 for source in stacks)
 
     @property
     def learns_depth(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_dsparse.images.units import find_unit, is_pixel
+from napari_dsparse.images.units import find_unit, in_one_unit, is_pixel
 from napari_dsparse.prediction.measurements import measure
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def measurement_table(
     -------
     pandas.DataFrame
     """
+    units = [str(unit) for unit in units]
+    if scale is not None and len(scale) == len(units):
+        scale, units = in_one_unit(scale, units)  # a plane apart by 500 nm, of pixels of 0.1 µm
     table = measure(
         objects, image, classes=classes, scale=scale, channel_axis=channel_axis, volume=volume, stop=stop
     )
@@ -51,7 +54,7 @@ def measurement_table(
         table.insert(2, "class name", [known.get(number, "") for number in table["class"]])
     if image_name is not None:
         table.insert(0, "image", image_name)
-    table["unit"] = " and ".join(dict.fromkeys(map(str, units)))
+    table["unit"] = " and ".join(dict.fromkeys(units))
     return table
 
 

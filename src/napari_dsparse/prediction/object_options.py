@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_dsparse import checks
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.images.units import in_one_unit
 
 #: A region is cut where its neck is narrower than this share of the narrower part's own width.
 SPLITTING = 0.85
@@ -75,7 +76,8 @@ class ObjectOptions:
 
         Planes lie a pixel width apart where their distance is not known in the unit of the columns.
         """
-        known = len(scale) > 2 and str(units[-3]) == str(units[-1]) and scale[-1] != 0
+        scale, units = in_one_unit(scale, [str(unit) for unit in units])
+        known = len(scale) > 2 and units[-3] == units[-1] and scale[-1] != 0
         step = abs(float(scale[-3] / scale[-1])) if known else 1.0
         return replace(self, z_step=step if math.isfinite(step) and step > 0 else 1.0)
 

@@ -17,6 +17,8 @@ from napari_dsparse.training.priors import class_priors
 #: little over the painted pixels that the penalty leaves nothing of it; without them the cost of a fit is the
 #: same for any number of image channels.
 MOST_AXES = 128
+#: Least variance of painted features by their mean square: less is but rounding in float32.
+LEAST_VARIANCE = 1e-9
 #: Lower bound on the part of unpainted pixels that a class has, where every class is to weigh the same.
 LEAST_SHARE = 0.02
 #: Weight of all unpainted pixels by that of the painted ones, where there is much paint; half of it at so
@@ -105,9 +107,12 @@ class Head:
             bounds.append(bounds[-1] + parts[-1].shape[1])
         self._axes, self._bounds = axes, bounds
         self._rows, self._targets, self._given = torch.cat(parts, 1), rows.targets, rows.weights
-        # The penalty's unit is one feature's variance, so that it means the same for features of any scale.
-        variance = weights @ (rows.groups[0].double() - self._mean[0]).square().mean(1)
-        self._unit = variance.clamp(min=torch.finfo(torch.float64).tiny)
+        # The penalty's unit is one feature's variance, so that it means the same for features of any scale;
+        # but where all that is painted is even, no less than what rounding leaves of the features.
+        first = rows.groups[0].double()
+        variance = weights @ (first - self._mean[0]).square().mean(1)
+        rounding = LEAST_VARIANCE * (weights @ first.square().mean(1))
+        self._unit = torch.maximum(variance, rounding).clamp(min=torch.finfo(torch.float64).tiny)
 
     def fit(self, opinions: Sequence[Opinion], unpainted: Unpainted | None = None) -> tuple[Tensor, Tensor]:
         """The linear classifier whose scores come nearest to the one-hot classes, averaged over opinions.

@@ -105,6 +105,11 @@ class Trainer:
             for source in self._sources:
                 if source.depth_problem is not None:
                     raise ImageError(source.depth_problem)
+                if source.shape[-3] < 2:
+                    raise ImageError(
+                        f"Image {source.name!r} has one plane, with none before or behind it to learn from; "
+                        "give a stack of several, or leave depth off."
+                    )
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._hold_out = hold_out
         self._features = PixelFeatures(spec, self._sources, self._normalisation, self._device)
@@ -163,13 +168,13 @@ class Trainer:
         self._check_steps(steps)
         classes = self._classes if classes is None else tuple(classes)
         present = _check_classes(strokes, classes)
-        grew = len(classes) != self._learner.spec.classes
-        self._classes = classes
-        if not grew and [s.key for s in strokes] == [s.key for s in self._strokes]:
+        learner = self._learner
+        if len(classes) != learner.spec.classes:
+            spec = replace(learner.spec, classes=len(classes))
+            learner = Learner(spec, self._recipe, self._seed, self._device)
+        elif [s.key for s in strokes] == [s.key for s in self._strokes]:
+            self._classes = classes
             return False
-        if grew:
-            spec = replace(self._learner.spec, classes=len(classes))
-            self._learner = Learner(spec, self._recipe, self._seed, self._device)
         started = time.perf_counter()
         chosen = choose_pixels(strokes)
         rows = self._features.rows(strokes, chosen, present)
@@ -179,7 +184,8 @@ class Trainer:
         seen = self._class_priors.seen(self._features.surroundings)
         unpainted = Unpainted(seen, warm.scale, self_training_weight(chosen.evidence))
         fitted = head.fit(opinions, unpainted)
-        self._learner.begin(*fitted, present)
+        learner.begin(*fitted, present)
+        self._learner, self._classes = learner, classes
         self._strokes, self._present = tuple(strokes), present
         self._chosen, self._head, self._opinions = chosen, head, opinions
         self._unpainted, self._fit = unpainted, fitted
