@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
 from napari_dsparse.gui import project_desk
+from napari_dsparse.gui.file_worker import FileWorker
+from napari_dsparse.images import ImageSource
 from napari_dsparse.live.state import Training
 
 
@@ -290,6 +294,41 @@ def test_saving_that_fails_is_said_until_it_works(
         assert "No space left" in at.find("project_label").toolTip()
     saved(at, folder)
     assert painted(folder, "a.tif") == np.count_nonzero(at.layer("a.tif strokes").data)
+
+
+def test_layers_opened_at_once_bring_each_image_in_no_file_back_once(
+    desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    folder, strokes = tmp_path / "study.dsparse", np.ones((96, 128), np.uint8)
+    with nd.Project.create(folder) as project:
+        for seed in range(2):
+            project.add(ImageSource(two_textures(seed=seed), None, f"cells {seed}"), strokes)
+        project.save()
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder is not None)
+    for seed in range(2):
+        at.viewer.add_layer(Image(two_textures(seed=seed), name=f"layer {seed}"))
+    at.wait(lambda: len(at.dock.study.study.images) == 2)
+    for _ in range(3):  # every answer has come
+        at.dock.projects.wait_and_tell()
+    assert [each.name for each in at.dock.study.study.images] == ["layer 0", "layer 1"]
+    at.find("images_list").setCurrentRow(0)
+    at.click("remove_image_button")
+    saved(at, folder)
+    at.wait(lambda: painted(folder, "cells 1") == strokes.size)
+    with nd.Project.open(folder, read_only=True) as project:
+        assert [each.name for each in project.images] == ["cells 1"]
+
+
+def test_a_mistake_of_the_program_is_said(qtbot: Any) -> None:
+    worker, said = FileWorker("test", QApplication.instance()), list[str]()
+    worker.run(partial(next, iter(())), failed=said.append)
+    worker.run(partial(int, "five"), failed=said.append)
+    worker.wait_and_tell()
+    worker.close()
+    assert "unexpectedly (StopIteration)" in said[0]
+    assert said[1].startswith("invalid literal")
 
 
 def test_paint_while_another_project_is_opened_belongs_to_the_one_before(

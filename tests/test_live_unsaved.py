@@ -140,6 +140,26 @@ def test_strokes_on_pixels_that_are_not_copied_come_back_on_the_same_pixels_only
     assert find_unsaved(tmp_path)[0].images == ("cells",)
 
 
+def test_an_image_that_is_opened_is_found_once_and_taken_out_with_its_twin_only(tmp_path: Path) -> None:
+    folder, keeper, image = (
+        a_dead_window(tmp_path, in_no_file(pixels())),
+        ProjectKeeper(),
+        in_no_file(pixels()),
+    )
+    keeper.read(folder)
+    keeper.switch({}, {})
+    (found,) = keeper.find_open([pixels()])
+    assert keeper.find_open([pixels()]) == []  # asked again before the first was taken
+    keeper.take({}, {}, [found.entry])
+    assert len(keeper.find_open([pixels()])) == 1  # it was of no use the first time
+    keeper.take({1: found.entry, 2: found.entry}, {1: found.labels, 2: found.labels})
+    keeper.save(folder, [replace(image, number=1, labels=found.labels)], CLASSES, None)
+    assert [each.number for each in keeper.images] == [found.entry]
+    keeper.save(folder, [], CLASSES, None)
+    assert keeper.images == ()
+    keeper.close()
+
+
 def test_two_strokes_on_one_image_are_both_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels())

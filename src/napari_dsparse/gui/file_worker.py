@@ -17,6 +17,9 @@ from napari_dsparse.errors import DsparseError
 
 _log = logging.getLogger(__name__)
 
+#: Errors that say by themselves what is wrong; others are mistakes of the program.
+_EXPECTED = (DsparseError, OSError, RuntimeError, ValueError, MemoryError)
+
 
 class FileWorker(QObject):
     """One thread; what is given to it is done in that order.
@@ -75,14 +78,21 @@ class FileWorker(QObject):
     ) -> None:
         if self.ended:  # it was ready when the window went
             return
-        try:
-            result = future.result()
-        except (DsparseError, OSError, RuntimeError, ValueError, MemoryError) as error:
+        error = future.exception()
+        if error is not None:
+            if not isinstance(error, _EXPECTED):
+                _log.error("Work on files failed unexpectedly", exc_info=error)
             if failed is not None:
-                failed(str(error) or type(error).__name__)
-        else:
-            if then is not None:
-                then(result)
+                failed(_sentence(error))
+        elif then is not None:
+            then(future.result())
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, _EXPECTED):
+        return str(error) or type(error).__name__
+    what = ": ".join(part for part in (type(error).__name__, str(error)) if part)
+    return f"Work on files failed unexpectedly ({what}); try again, and report it if that does not help."
 
 
 def _report(

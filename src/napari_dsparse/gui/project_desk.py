@@ -208,7 +208,8 @@ class ProjectDesk(QObject):
         if self._waiting and not self._busy:
             layers = open_layers(self._dock)
             keeper = self._keeps
-            self.worker.run(partial(keeper.find_open, pixels_of(layers)), partial(self._take, layers, keeper))
+            find = partial(keeper.find_open, pixels_of(layers))
+            self.worker.run(find, partial(self._take, layers, keeper), self._refuse)
 
     def _take(
         self,
@@ -217,10 +218,16 @@ class ProjectDesk(QObject):
         opened: Sequence[OpenedImage],
     ) -> None:
         if keeper is self._keeps and opened:
-            images, entries, labels = self._study_images(opened, layers)
-            self.worker.run(partial(keeper.take, entries, labels))
-            self._study.images += images
-            self._study.announce()
+            free = [e for e in opened if e.layer is None or self._study.of_layer(layers[e.layer]) is None]
+            images, entries, labels = self._study_images(free, layers)
+            unused = [each.entry for each in opened if each.entry not in entries.values()]
+            self.worker.run(partial(keeper.take, entries, labels, unused))
+            if images:
+                self._study.images += images
+                self._study.announce()
+
+    def _refuse(self, sentence: str) -> None:
+        self._controller.send(ev.Refused(sentence))
 
     def _say_missing(self, opened: OpenedProject, keeper: ProjectKeeper | UnsavedKeeper) -> None:
         """Ask once for the folder of images that were moved."""

@@ -36,6 +36,7 @@ class ProjectKeeper:
         self._project: Project | None = None
         self._next: Project | None = None  # read, while the window still shows the other
         self._entries: dict[int, int] = {}  # number in the project, by number in the window's list
+        self._claimed: set[int] = set()  # numbers in the project that the window is about to list
         self._written: dict[int, Any] = {}  # labels in the project, by the same
         self._model: TrainedClassifier | None = None
 
@@ -74,18 +75,31 @@ class ProjectKeeper:
     def find_open(self, layers: Sequence[Any]) -> list[OpenedImage]:
         """Images of the present project that are in no file, were not found so far, and are open by now.
 
+        None is found a second time, unless `take` says that it was of no use.
+
         Parameters
         ----------
         layers : sequence of arrays
         """
         if self._project is None:
             return []
-        return read_from_layers(self._project, tuple(self._entries.values()), layers)
+        found = read_from_layers(self._project, (*self._entries.values(), *self._claimed), layers)
+        self._claimed |= {each.entry for each in found}
+        return found
 
-    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
-        """Know further images of the present project; parameters as of `switch`."""
+    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any], unused: Sequence[int] = ()) -> None:
+        """Know further images of the present project.
+
+        Parameters
+        ----------
+        entries, labels : mapping
+            As of `switch`.
+        unused : sequence of int
+            Numbers in the project of images that were found, but not listed.
+        """
         self._entries.update(entries)
         self._written.update(labels)
+        self._claimed -= {*entries.values(), *unused}
 
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
         """Close the present project, and go on with the one that was read.
@@ -128,9 +142,11 @@ class ProjectKeeper:
         project, failures = self._project_in(folder), list[DsparseError]()
         kept = {image.number for image in images}
         for number in [each for each in self._entries if each not in kept]:
-            project.remove(self._entry(project, number))
+            entry = self._entry(project, number)
             del self._entries[number]
             self._written.pop(number, None)
+            if entry.number not in self._entries.values():
+                project.remove(entry)
         for image in images:
             try:
                 self._write(project, image)
@@ -167,7 +183,7 @@ class ProjectKeeper:
         if self._project is not None:
             self._project.close()
         self._project, self._folder, self._model = None, None, None
-        self._entries, self._written = {}, {}
+        self._entries, self._written, self._claimed = {}, {}, set()
 
     def _project_in(self, folder: Path) -> Project:
         folder = folder.absolute()
@@ -178,7 +194,7 @@ class ProjectKeeper:
         project = Project.create(folder)
         if self._project is not None:
             self._project.close()
-        self._model, self._entries, self._written = None, {}, {}
+        self._model, self._entries, self._written, self._claimed = None, {}, {}, set()
         self._project, self._folder = project, project.folder
         return project
 

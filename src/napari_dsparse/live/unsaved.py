@@ -197,9 +197,9 @@ class UnsavedKeeper:
         """As `ProjectKeeper.find_open`."""
         return self._keeper.find_open(layers)
 
-    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
+    def take(self, entries: Mapping[int, int], labels: Mapping[int, Any], unused: Sequence[int] = ()) -> None:
         """As `ProjectKeeper.take`."""
-        self._keeper.take(entries, labels)
+        self._keeper.take(entries, labels, unused)
 
     def leave(self) -> None:
         """Leave what is kept for the next window that asks."""
