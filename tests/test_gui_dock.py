@@ -60,6 +60,24 @@ def test_every_control_fits_into_a_dock_of_280_pixels(desk: Callable[..., Desk])
     at.dock.panel.show_progress(None)
 
 
+def test_a_panel_that_floats_and_is_docked_again_stops_nothing(desk: Callable[..., Desk]) -> None:
+    at = desk(Image(two_textures(), name="textures"), show=True)
+    calls: list[str] = []
+    at.dock.controller.rest = lambda: calls.append("rest")
+    at.dock.unsaved.may_close = lambda: calls.append("asked")
+    around = at.dock.parent()
+    window = around.parentWidget()
+    for floating in (True, False, True):
+        around.setFloating(floating)
+        at.qtbot.wait(50)
+    assert not calls
+    assert not window.close()  # of the window it is asked, also while the panel floats
+    assert calls == ["asked"]
+    window.hide()
+    assert calls == ["asked", "rest"]
+    del at.dock.controller.rest, at.dock.unsaved.may_close
+
+
 def test_without_an_image_it_says_where_to_start(desk: Callable[..., Desk]) -> None:
     at = desk()
     assert at.status.startswith("Open an image to start")

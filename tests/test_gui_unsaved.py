@@ -138,9 +138,10 @@ def test_images_beside_the_list_and_taken_out_of_it_are_kept(
 def test_closing_the_window_says_that_strokes_are_in_no_project(
     desk: Callable[..., Desk], user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unsaved_desk, "STAYS_AFTER_MILLISECONDS", 0)
     at = desk(Image(two_textures(), name="cells"), show=True)
     window = next(each for each in QApplication.topLevelWidgets() if isinstance(each, QMainWindow))
-    answers = [AtTheEnd.STAY, AtTheEnd.SAVE, AtTheEnd.KEEP, AtTheEnd.DISCARD]
+    answers = [AtTheEnd.STAY, AtTheEnd.SAVE, AtTheEnd.KEEP, AtTheEnd.DISCARD, AtTheEnd.DISCARD]
     asked: list[tuple[object, ...]] = []
 
     def answer(parent: object, *what: object) -> AtTheEnd:
@@ -171,6 +172,11 @@ def test_closing_the_window_says_that_strokes_are_in_no_project(
     at.find("image_combo").setCurrentIndex(at.find("image_combo").findText("others"))
     paint_on(at, "others")
     assert close()
+    at.dock.unsaved.on_hidden()
+    at.dock.projects.wait()
+    assert [name for name, _ in kept(user_data)] == ["others.ome.tif"]
+    assert close()
+    at.qtbot.wait(50)  # the window stays open all the same: napari has asked, too
     at.dock.unsaved.on_hidden()
     at.dock.projects.wait()
     assert [name for name, _ in kept(user_data)] == ["others.ome.tif"]

@@ -348,13 +348,17 @@ class SegmentationDock(QWidget):
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
         """Watch for the close event of the main window, which sends none to its docks."""
-        self.window().removeEventFilter(self)
-        self.window().installEventFilter(self)
+        window = self.window()
+        if isinstance(window, QDockWidget):  # a floating panel is hidden when it is docked again
+            window = window.parentWidget() or window
+        window.removeEventFilter(self)
+        window.installEventFilter(self)
         super().showEvent(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
         """Let the threads end when the window around the dock is closed; they start again when needed."""
-        closing = event.type() == QEvent.Type.Close and not self._closed and self.window().isVisible()
+        visible = isinstance(watched, QWidget) and watched.isVisible()
+        closing = event.type() == QEvent.Type.Close and not self._closed and visible
         if closing and not self.unsaved.may_close():
             event.ignore()
             return True

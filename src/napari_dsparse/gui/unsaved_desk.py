@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
 
 
+#: A window that is to close has been hidden by then.
+STAYS_AFTER_MILLISECONDS = 500
+
+
 class UnsavedDesk(QObject):
     """Keeps the strokes of this window aside while they are in no project, and offers those of others.
 
@@ -65,6 +69,10 @@ class UnsavedDesk(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(int(1000 * project_desk.AUTOSAVE_SECONDS))
         self._timer.timeout.connect(self.save_now)
+        self._staying = QTimer(self)
+        self._staying.setSingleShot(True)
+        self._staying.setInterval(STAYS_AFTER_MILLISECONDS)
+        self._staying.timeout.connect(self._on_staying)
         study.edited.connect(self._on_edited)
         study.removed.connect(self._others.adopt)
         self._others.edited.connect(self._on_edited)
@@ -206,10 +214,20 @@ class UnsavedDesk(QObject):
             self._projects.wait_and_tell()
             return not self._names
         self._discarding = answer is AtTheEnd.DISCARD
+        if self._discarding:
+            self._staying.start()
         return answer is not AtTheEnd.STAY
+
+    def _on_staying(self) -> None:
+        """The window is open still: something else kept it, perhaps napari's own question."""
+        if QApplication.activeModalWidget() is not None:  # which is not answered yet
+            self._staying.start()
+        else:
+            self._discarding = False
 
     def on_hidden(self) -> None:
         """The window has been closed, perhaps for good."""
+        self._staying.stop()
         if self._discarding:
             self._timer.stop()
             self._kept = self._changes
@@ -221,6 +239,7 @@ class UnsavedDesk(QObject):
     def shutdown(self) -> None:
         """Leave what is kept to the next window, and say so if this one stays open."""
         self.save_now()
+        self._staying.stop()
         names = self._names
         if names and not self._discarding and _a_window_is_open():
             show_info(f"Strokes on {', '.join(names)} are in no project. The dock offers them when it opens.")
