@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from skimage.draw import disk
 import napari_dsparse as nd
 from gui_session import Desk
 from napari_dsparse.classifier.classes import default_classes
-from napari_dsparse.gui import objects_desk
+from napari_dsparse.gui import measured_objects, objects_desk
 from napari_dsparse.gui.layers.viewer import camera_of
 from napari_dsparse.gui.objects_work import ObjectsWork
 from napari_dsparse.gui.widgets.objects_panel import OVER_PLANES, ObjectsPanel
@@ -98,10 +99,13 @@ def test_objects_are_found_measured_and_followed(
     click(at, (row, column))
     assert int(widget.view.currentIndex().siblingAtColumn(0).data()) == 1
 
-    # It is saved as it was measured.
+    # It is saved as it was measured, beside what is under way.
     monkeypatch.setattr(objects_desk, "ask_save_path", lambda *a: (tmp_path / "table.csv", False))
+    at.dock.objects.work.begin("Finding objects", until_stopped, pytest.fail)
     widget.save_button.click()
-    at.wait(lambda: (tmp_path / "table.csv").exists() and at.find("objects_button").isEnabled())
+    at.wait(lambda: widget.note.text().endswith("Saved as table.csv."))
+    assert label(at) == "Finding objects ..."  # still
+    at.click("objects_cancel_button")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), measured.table, check_dtype=False)
     assert widget.note.text().endswith("Saved as table.csv.")
 
@@ -131,16 +135,41 @@ def test_objects_are_found_measured_and_followed(
     np.testing.assert_array_equal(objects.data, again)
     assert list(measured.table["label"]) == list(range(1, again.max() + 1))
 
-    # What the user has painted on the objects is theirs.
-    at.paint(objects, 77, (4, 4), (4, 10))
-    mine = objects.data.copy()
+    # A table of other objects than those shown says so, and its rows lead nowhere.
+    at.find("min_size_spin").setValue(13)
+    at.find("preview_check").setChecked(False)
     at.wait(lambda: not at.session.learning)
+    at.click("objects_button")
+    at.wait(lambda: at.find("objects_button").isEnabled())
+    assert measured_objects.FOUND_ANEW in widget.note.text()
+    assert "area" not in objects.features
+    before = objects.selected_label
+    widget.view.selectRow(before % 4)
+    assert objects.selected_label == before
+    at.click("measure_button")
+    at.wait(lambda: at.find("objects_button").isEnabled())
+    assert widget.note.text() == f"Objects of spots: {again.max()} rows."
+
+    # What the user has painted on the objects is theirs, also while another image is in front.
+    at.viewer.add_image(spots(), name="others")
+    images = at.find("image_combo")
+    images.setCurrentIndex(images.findText("others"))
+    assert "may have changed" in widget.note.text()
+    at.paint(objects, 77, (4, 4), (4, 10))
+    assert measured_objects.PAINTED in widget.note.text()
+    mine = objects.data.copy()
+    images.setCurrentIndex(images.findText("spots"))
     at.click("objects_button")
     at.wait(lambda: at.has_layer("spots objects [1]") and at.find("objects_button").isEnabled())
     np.testing.assert_array_equal(objects.data, mine)
     np.testing.assert_array_equal(
         at.layer("spots objects [1]").data, find_objects(segmentation.data, min_size=12)
     )
+
+
+def until_stopped(progress: Callable[[float], None], stop: Callable[[], bool]) -> None:
+    while not stop():
+        time.sleep(0.01)
 
 
 def click(at: Desk, position: tuple[float, float]) -> None:

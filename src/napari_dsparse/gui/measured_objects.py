@@ -25,6 +25,45 @@ if TYPE_CHECKING:
 TITLE = "Objects"
 
 
+FOUND_ANEW = "Objects have been found anew since."
+PAINTED = "Objects have been changed by hand since."
+
+
+class _MeasuredLayer(QObject):
+    """A layer whose objects are measured: the number selected in it, and what has become of them since."""
+
+    selected = Signal(int)
+    changed = Signal()
+
+    def __init__(self, layer: Labels, parent: QObject) -> None:
+        super().__init__(parent)
+        self.layer = layer
+        #: True since the user painted on it, and since it holds objects of other numbers.
+        self.painted = self.replaced = False
+        layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
+        layer.events.selected_label.connect(self._on_selected)
+
+    def let_go(self) -> None:
+        """Follow it no longer."""
+        self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.data.disconnect(self._on_data)
+        self.layer.events.selected_label.disconnect(self._on_selected)
+        self.deleteLater()
+
+    def _on_paint(self, event: Any = None) -> None:
+        self.painted = True
+        self.changed.emit()
+
+    def _on_data(self, event: Any = None) -> None:
+        self.replaced = True
+        self.changed.emit()
+
+    def _on_selected(self, event: Any = None) -> None:
+        if not self.replaced:
+            self.selected.emit(int(self.layer.selected_label))
+
+
 class MeasuredObjects(QObject):
     """Shows a table, goes where a row is chosen, and finds the row of an object.
 
@@ -35,12 +74,15 @@ class MeasuredObjects(QObject):
     """
 
     save_wanted = Signal()
+    #: The objects are no longer those of the table.
+    outdated = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._widget: ObjectsTable | None = None
-        self._layer: Labels | None = None
+        self._measured: _MeasuredLayer | None = None
+        self._measuring: _MeasuredLayer | None = None
         self._frame: ImageFrame | None = None
         self._rows: dict[int, list[int]] = {}
         self._indices: npt.NDArray[np.float64] = np.zeros((0, 2))
@@ -51,17 +93,18 @@ class MeasuredObjects(QObject):
     @property
     def layer(self) -> Labels | None:
         """The layer of the objects in the table, if both are there."""
-        layer = self._layer
-        return (
-            layer
-            if self._widget is not None and layer is not None and in_viewer(self._viewer, layer)
-            else None
-        )
+        measured = self._measured
+        if self._widget is None or measured is None or measured.replaced:
+            return None
+        return measured.layer if in_viewer(self._viewer, measured.layer) else None
 
     def work(
         self, layer: Labels, image_name: str, frame: ImageFrame, found: FoundObjects, names: Sequence[str]
     ) -> Callable[[Callable[[float], None], Callable[[], bool]], pd.DataFrame]:
         """A function for another thread that measures what the layer holds by then."""
+        if self._measuring is not None:
+            self._measuring.let_go()
+        self._measuring = _MeasuredLayer(layer, self)
         numbers = frame.engine_view(layer.data)
         return partial(_measure, numbers, image_name, frame, found.labels, found.options.volume, names)
 
@@ -69,7 +112,8 @@ class MeasuredObjects(QObject):
         self, layer: Labels, image_name: str, frame: ImageFrame, volume: bool, table: pd.DataFrame
     ) -> None:
         """Show a table of the objects in `layer`, in a dock that is made for it once."""
-        self._layer, self._frame, self.table, self.image = layer, frame, table, image_name
+        self._follow(layer)
+        self._frame, self.table, self.image = frame, table, image_name
         self.saved_as = ""
         self._indices = _indices(table, frame, volume)
         self._rows = {}
@@ -89,22 +133,43 @@ class MeasuredObjects(QObject):
         self._viewer.layers.selection.active = layer
         layer.mode = "pan_zoom"
 
+    def _follow(self, layer: Labels) -> None:
+        """Follow the layer of a new table, from the moment that its measuring began."""
+        if self._measured is not None:
+            self._measured.let_go()
+        self._measured, self._measuring = self._measuring or _MeasuredLayer(layer, self), None
+        self._measured.selected.connect(self.show_number)
+        self._measured.changed.connect(self.outdated)
+
     def show_number(self, number: int) -> None:
         """Select the row of an object; of one with several, that of the plane on screen."""
         if self._widget is not None:
             rows = self._rows.get(number, [])
             self._widget.show_row(min(rows, key=self._distance) if rows else None)
 
-    def note(self, current: bool, stale: bool, sentence: str) -> None:
-        """Say of which image the table is, and if it is out of date."""
-        if self._widget is None or self.table is None:
+    def note(self, current: bool, stale: str) -> None:
+        """Say of which image the table is, and if it is out of date.
+
+        Parameters
+        ----------
+        current : bool
+            Whether the objects in the table's layer are those that were found last.
+        stale : str
+            A sentence if the segmentation is another one since, else empty.
+        """
+        measured = self._measured
+        if self._widget is None or self.table is None or measured is None:
             return
         count = "1 row" if len(self.table) == 1 else f"{len(self.table):,} rows"
         words = [f"Objects of {self.image}: {count}."]
         if self.saved_as:
             words.append(f"Saved as {self.saved_as}.")
-        if stale:
-            words.append(f"{sentence} Find and measure them again.")
+        if measured.replaced:
+            words.append(f"{FOUND_ANEW} Measure them again.")
+        elif measured.painted:
+            words.append(f"{PAINTED} Measure them again.")
+        elif current and stale:
+            words.append(f"{stale} Find and measure them again.")
         elif not current:
             words.append("They may have changed since.")
         self._widget.note.setText(" ".join(words))
@@ -117,7 +182,10 @@ class MeasuredObjects(QObject):
             self._viewer.window.remove_dock_widget(widget)
 
     def _on_closed(self) -> None:
-        self._widget = self._layer = self._frame = self.table = None
+        for measured in (self._measured, self._measuring):
+            if measured is not None:
+                measured.let_go()
+        self._widget = self._measured = self._measuring = self._frame = self.table = None
         self._rows = {}
 
     def _go_to(self, row: int) -> None:

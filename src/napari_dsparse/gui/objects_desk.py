@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ class ObjectsDesk(QObject):
         self._said = ""
         self._measured = MeasuredObjects(self._viewer, self)
         self._measured.save_wanted.connect(self._ask_to_save)
+        self._measured.outdated.connect(self._draw)
         self.work = ObjectsWork(self)
         self.work.changed.connect(self._draw)
         self.work.progressed.connect(self._panel.show_progress)
@@ -176,11 +177,13 @@ class ObjectsDesk(QObject):
         answer = ask_save_path(self._dock, "Save table", f"{name} objects.csv", "Table (*.csv)", folder)
         if answer is not None:
             path, overwrite = answer
-            then = partial(self._on_saved, path)
-            self.work.begin("Saving", partial(_write, table, path, overwrite), then)
+            write = partial(_write, table, path, overwrite)
+            self._dock.projects.worker.run(write, partial(self._on_saved, table, path), self._complain)
 
-    def _on_saved(self, path: Path, done: None) -> None:
-        self._measured.saved_as = path.name
+    def _on_saved(self, table: pd.DataFrame, path: Path, done: None) -> None:
+        if table is self._measured.table:  # no other was measured meanwhile
+            self._measured.saved_as = path.name
+            self._draw()
 
     # -- preview --------------------------------------------------------------------------------------------
 
@@ -234,7 +237,6 @@ class ObjectsDesk(QObject):
         controller = self._controller
         if controller.results is not None and controller.frame is not None:
             self._layers = ObjectsLayers(self._viewer, controller.results.image, controller.frame, self)
-            self._layers.selected.connect(self._measured.show_number)
             self._panel.show_planes(len(controller.frame.source.shape) > 2)
         self._draw()
 
@@ -321,7 +323,9 @@ class ObjectsDesk(QObject):
             panel.show_progress(whole)
         stale = self._stale()
         panel.say(" ".join(filter(None, self._sentences(doing, stale))))
-        self._measured.note(self._shown is not None, stale == CHANGED, CHANGED)
+        layer = None if self._layers is None else self._layers.objects
+        current = layer is not None and layer is self._measured.layer
+        self._measured.note(current, stale if stale == CHANGED else "")
 
     def _sentences(self, doing: str | None, stale: str) -> list[str]:
         if self._waiting:
@@ -349,13 +353,7 @@ def _objects(count: int) -> str:
     return "1 object" if count == 1 else f"{count:,} objects"
 
 
-def _write(
-    table: pd.DataFrame,
-    path: Path,
-    overwrite: bool,
-    progress: Callable[[float], None],
-    stop: Callable[[], bool],
-) -> None:
+def _write(table: pd.DataFrame, path: Path, overwrite: bool) -> None:
     with complete_or_absent(path, overwrite=overwrite) as partial_file:
         table.to_csv(partial_file, index=False)
 

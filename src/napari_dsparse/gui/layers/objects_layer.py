@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
 
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.viewer import (
@@ -43,9 +43,6 @@ class ObjectsLayers(QObject):
     frame : ImageFrame
     parent : QObject
     """
-
-    #: Another number was selected in the layer of objects.
-    selected = Signal(int)
 
     def __init__(
         self, viewer: Viewer, image: Image, frame: ImageFrame, parent: QObject | None = None
@@ -85,38 +82,18 @@ class ObjectsLayers(QObject):
         if layer is None:
             layer = Labels(data, name=name, opacity=OPACITY, **self.frame.placement)
             mark_ours(layer, OBJECTS)
+            layer.events.paint.connect(_on_paint)  # for good: it may be painted on when this is long closed
             insert_above(self._viewer, self._image, layer, over=("segmentation",))
         else:
             layer.data = data
+            layer.features = {}  # they were measured of other objects
         layer.visible = True
-        self._take(layer)
+        self._objects = layer
         return layer
 
     def _is_ours(self, layer: Labels, name: str) -> bool:
         fits = tuple(layer.data.shape) == self.frame.layer_shape
         return layer.name == name and our_role(layer) == OBJECTS and fits
-
-    def _take(self, layer: Labels) -> None:
-        if layer is self._objects:
-            return
-        self._let_go()
-        self._objects = layer
-        layer.events.paint.connect(self._on_paint)
-        layer.events.selected_label.connect(self._on_selected)
-
-    def _on_paint(self, event: Any = None) -> None:
-        if self._objects is not None:
-            disown(self._objects)
-
-    def _on_selected(self, event: Any = None) -> None:
-        if self._objects is not None:
-            self.selected.emit(int(self._objects.selected_label))
-
-    def _let_go(self) -> None:
-        if self._objects is not None:
-            self._objects.events.paint.disconnect(self._on_paint)
-            self._objects.events.selected_label.disconnect(self._on_selected)
-            self._objects = None
 
     # -- preview --------------------------------------------------------------------------------------------
 
@@ -155,9 +132,14 @@ class ObjectsLayers(QObject):
         self._hidden = False
 
     def close(self) -> None:
-        """Remove the preview and stop listening; the layer of objects stays."""
+        """Remove the preview; the layer of objects stays."""
         self.end_preview()
-        self._let_go()
+        self._objects = None
+
+
+def _on_paint(event: Any) -> None:
+    """Objects that were corrected by hand belong to the user."""
+    disown(event.source)
 
 
 def moved(placement: Mapping[str, Any], pixels: npt.ArrayLike) -> npt.NDArray[np.float64]:
