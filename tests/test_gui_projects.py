@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import project_desk
+from napari_dsparse.gui import project_desk, study_desk, unsaved_desk
 from napari_dsparse.gui.file_worker import FileWorker
+from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live.state import Training
 
@@ -319,6 +321,39 @@ def test_layers_opened_at_once_bring_each_image_in_no_file_back_once(
     at.wait(lambda: painted(folder, "cells 1") == strokes.size)
     with nd.Project.open(folder, read_only=True) as project:
         assert [each.name for each in project.images] == ["cells 1"]
+
+
+def test_files_that_are_being_read_are_listed_in_the_project_they_were_added_to(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, go_on = desk(Image(two_textures(), name="beside")), threading.Event()
+    folders = [tmp_path / f"{name}.dsparse" for name in ("first", "second")]
+
+    def slowly(path: Path, series: int | None) -> object:
+        go_on.wait(60)
+        return read_file(path, series)
+
+    def show(folder: Path) -> None:
+        nd.Project.create(folder).close()
+        at.dock.projects.open(folder)
+        at.wait(lambda: at.dock.projects.folder == folder)
+
+    monkeypatch.setattr(study_desk, "read_file", slowly)
+    show(folders[0])
+    at.dock.study.add_files(files)
+    show(folders[1])
+    at.wait(lambda: at.status.startswith("a.tif and 1 more had not been read when another list was opened"))
+    go_on.set()
+    at.dock.study.wait()
+    assert not at.dock.study.study.images
+
+    go_on.clear()
+    at.dock.study.add_files(files[1:])
+    monkeypatch.setattr(unsaved_desk, "_READ_SECONDS", 0.0)
+    threading.Timer(0.2, go_on.set).start()
+    assert at.dock.unsaved.may_close()  # once it has been read
+    with nd.Project.open(folders[1], read_only=True) as project:
+        assert [each.name for each in project.images] == ["b.tif"]
 
 
 def test_a_mistake_of_the_program_is_said(qtbot: Any) -> None:

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog
 
 from gui_session import Desk, two_textures
-from napari_dsparse.gui.study_files import series_in
+from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.series_dialog import SeriesDialog
 
 
@@ -26,10 +26,10 @@ def several(path: Path) -> Path:
 
 def test_a_file_with_one_image_offers_no_choice(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "one.tif", two_textures())
-    assert series_in(tmp_path / "one.tif") == ((), 0)
-    (tmp_path / "broken.tif").write_bytes(b"II*\0 no tiff")
-    assert series_in(tmp_path / "broken.tif") == ((), 0)
-    assert series_in(several(tmp_path / "three.tif")) == (((0, (40, 50)), (1, (96, 128)), (2, (60, 70))), 1)
+    file, _ = read_file(tmp_path / "one.tif", None)
+    assert file.choices == ()
+    file, _ = read_file(several(tmp_path / "three.tif"), None)
+    assert (file.choices, file.series) == (((0, (40, 50)), (1, (96, 128)), (2, (60, 70))), 1)
 
 
 def test_the_images_that_are_checked_are_added_each_by_its_number(

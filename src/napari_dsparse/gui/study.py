@@ -98,6 +98,8 @@ class Study(QObject):
     counted = Signal()
     #: A `StudyImage` was taken out.
     removed = Signal(object)
+    #: Another list took its place.
+    replaced = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -167,6 +169,7 @@ class Study(QObject):
     def replace(self, images: list[StudyImage], classes: tuple[ClassInfo, ...]) -> None:
         """Make it another list, with another table of classes."""
         self.images, self.opened_classes = images, classes
+        self.replaced.emit()
         self.listed.emit()
         self.opened_classes = ()
 

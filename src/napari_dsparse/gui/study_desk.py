@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QMenu
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
@@ -21,7 +23,7 @@ from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study, StudyImage
-from napari_dsparse.gui.study_files import image_files, load_pixels, read_file, series_in, takes_long
+from napari_dsparse.gui.study_files import image_files, load_pixels, read_file, takes_long
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series
@@ -58,10 +60,14 @@ class StudyDesk(QObject):
         self.study = Study(self._viewer, self)
         self._reader = FileWorker("images", self)
         self._reading: list[Place] = []  # files that will be listed once they are read
+        self._read_now: Place | None = None  # the first of them, which may have been taken out
+        self._answers: dict[int, SeriesAnswer] = {}  # for files with so many images
         self._unread: list[str] = []  # sentences about those that cannot be
+        self._dropped: list[str] = []  # names of those that were not read when another list was opened
         self._opening: StudyImage | None = None  # its pixels are being read
         self.study.listed.connect(self._on_listed)
         self.study.counted.connect(self._draw)
+        self.study.replaced.connect(self._on_replaced)
         self._controller.changed.connect(self._on_state)
         panel = self._panel
         panel.images_list.picked.connect(self.pick)
@@ -92,24 +98,7 @@ class StudyDesk(QObject):
         files = image_files(paths)
         if paths and not files:
             self._complain(f"There are no images in {paths[0].name!r}; choose another folder.")
-        self._add(self._chosen_series(files), self._add_file)
-
-    def _chosen_series(self, files: Sequence[Path]) -> list[tuple[Path, int | None]]:
-        """Each file and the number of an image in it; of a file with several, those that the user chooses."""
-        found: list[tuple[Path, int | None]] = []
-        answers: dict[int, SeriesAnswer] = {}
-        for path in files:
-            choices, likely = ((), 0) if self._open_layer(path) is not None else series_in(path)
-            if not choices:
-                found.append((path, None))
-                continue
-            answer = answers.get(len(choices))
-            if answer is None:
-                answer = ask_series(path.name, choices, likely, len(files) > 1, self._dock)
-                if answer.for_others:
-                    answers[len(choices)] = answer
-            found += [(path, number) for number, _ in choices if number in answer.numbers]
-        return found
+        self._add(files, self._add_file)
 
     def add_entries(self, images: Sequence[StudyImage]) -> None:
         """Add images with their strokes."""
@@ -141,15 +130,13 @@ class StudyDesk(QObject):
             if strokes is not None:
                 self.study.take_strokes(entry, strokes)
 
-    def _add_file(self, place: Place) -> None:
-        path, series = place
-        layer = self._open_layer(path, ours=True) if series is None else None
+    def _add_file(self, path: Path) -> None:
+        layer = self._open_layer(path)
         if layer is not None:
             self._add_layer(layer)
-        elif place not in self._reading:
-            self._reading.append(place)
-            read = partial(read_file, path, series)
-            self._reader.run(read, partial(self._on_read, place), partial(self._on_unread, place))
+        elif (path, None) not in self._reading:
+            self._reading.append((path, None))
+            self._read_next()
 
     def _open_layer(self, path: Path, *, ours: bool = False) -> Image | None:
         """The layer that napari opened a file as; or that we did, which may be of one image of several."""
@@ -157,33 +144,91 @@ class StudyDesk(QObject):
         found = [one for one in images_of(self._viewer) if self.study.path_of(one) == absolute]
         return next((one for one in found if ours or one.source.path is not None), None)
 
-    def _on_read(self, place: Place, read: tuple[ImageFile, ImageSource]) -> None:
-        if place in self._reading:  # it was not taken out meanwhile
-            file, source = read
-            path, number = place[0], self._controller.number_of(None)
-            try:
-                self.study.add(StudyImage(number, _name_of(place), source, file=file, path=path))
-            except DsparseError as error:
-                self._unread.append(str(error))
+    def _read_next(self) -> None:
+        """Read one file after the other: they are listed, and their images asked for, in their order."""
+        if self._read_now is None and self._reading:
+            self._read_now = place = self._reading[0]
+            self._reader.run(partial(read_file, *place), self._on_read, self._on_unread)
+
+    def _on_read(self, read: tuple[ImageFile, ImageSource]) -> None:
+        file, source = read
+        place = self._read_now
+        try:
+            if place is None or place not in self._reading:  # it was taken out meanwhile
+                return
+            if place[1] is None and file.choices:
+                self._choose(place, file)
             else:
-                self.study.announce()
-            self._end_reading(place)
+                self._list(place, file, source)
+        except DsparseError as error:
+            self._unread.append(str(error))
+        finally:
+            self._end_reading()
 
-    def _on_unread(self, place: Place, sentence: str) -> None:
-        if place in self._reading:
+    def _choose(self, place: Place, file: ImageFile) -> None:
+        """Read those images of a file with several that the user chooses."""
+        answer = self._answers.get(len(file.choices))
+        if answer is None:
+            answer = ask_series(place[0].name, file.choices, file.series, len(self._reading) > 1, self._dock)
+            if answer.for_others:
+                self._answers[len(file.choices)] = answer
+        if place in self._reading:  # another list may have been opened meanwhile
+            chosen = [(place[0], number) for number, _ in file.choices if number in answer.numbers]
+            row = self._reading.index(place)
+            self._reading[row : row + 1] = [each for each in chosen if each not in self._reading]
+
+    def _list(self, place: Place, file: ImageFile, source: ImageSource) -> None:
+        path, series = place
+        layer = self._open_layer(path, ours=True) if series is None else None
+        if layer is not None:
+            self._add_layer(layer)
+        else:
+            number = self._controller.number_of(None)
+            self.study.add(StudyImage(number, _name_of(place), source, file=file, path=path))
+        self.study.announce()
+
+    def _on_unread(self, sentence: str) -> None:
+        if self._read_now in self._reading:
             self._unread.append(sentence)
-            self._end_reading(place)
+        self._end_reading()
 
-    def _end_reading(self, place: Place) -> None:
-        self._reading.remove(place)
-        if not self._reading and self._unread:
-            self._complain_of(self._unread)
-            self._unread = []
+    def _end_reading(self) -> None:
+        place, self._read_now = self._read_now, None
+        if place is not None and place in self._reading:
+            self._reading.remove(place)
+        if not self._reading:
+            self._answers.clear()
+            if self._unread:
+                self._complain_of(self._unread)
+                self._unread = []
         self._draw()
+        self._read_next()
 
-    def wait(self) -> None:
-        """Wait for files that are being read, and list them."""
+    def _on_replaced(self) -> None:
+        """Another list was opened: files that were added to the one before have no place in it."""
+        self._dropped = [_name_of(each) for each in self._reading]
+        self._reading.clear()
+        self._unread.clear()
+        if self._dropped:
+            QTimer.singleShot(0, self._say_dropped)  # after what is said of the opening
+
+    def _say_dropped(self) -> None:
+        more = f" and {len(self._dropped) - 1} more" if len(self._dropped) > 1 else ""
+        self._complain(
+            f"{self._dropped[0]}{more} had not been read when another list was opened; add them anew."
+        )
+
+    @property
+    def unread(self) -> list[str]:
+        """Names of files that will be listed once they are read."""
+        return [_name_of(each) for each in self._reading]
+
+    def wait(self, seconds: float = math.inf) -> None:
+        """Wait for what is being read, and list it; for that many seconds, and until one file ends."""
+        until = time.monotonic() + seconds
         self._reader.wait_and_tell()
+        while self._reading and time.monotonic() < until:
+            self._reader.wait_and_tell()
 
     def shutdown(self) -> None:
         """Read no more files."""

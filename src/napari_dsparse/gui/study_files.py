@@ -12,7 +12,6 @@ import psutil
 
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import are_few_planes
-from napari_dsparse.images.file_content import Choices
 from napari_dsparse.images.reading import ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
 
@@ -45,17 +44,6 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def series_in(path: Path) -> tuple[Choices, int]:
-    """The images among which to choose in a file, none if it holds one; and the one that is likely meant."""
-    if path.suffix.lower() not in (".tif", ".tiff", ".zarr"):
-        return (), 0
-    try:
-        file = read_image(path)
-    except DsparseError:  # it is said when the file is added
-        return (), 0
-    return file.choices, file.series
 
 
 def likely_source(file: ImageFile) -> ImageSource:

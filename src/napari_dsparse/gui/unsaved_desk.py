@@ -35,6 +35,9 @@ from napari_dsparse.live.unsaved import (
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
 
+#: Seconds that a closing window waits for files of the list that are being read, before it asks.
+_READ_SECONDS = 5.0
+
 
 #: A window that is to close has been hidden by then.
 STAYS_AFTER_MILLISECONDS = 500
@@ -201,6 +204,8 @@ class UnsavedDesk(QObject):
         self._discarding = False
         if not len(self._dock.viewer.layers):
             return True
+        if not self._all_read():
+            return False
         self._projects.finish()
         self.save_now()
         self._projects.wait_and_tell()
@@ -224,6 +229,20 @@ class UnsavedDesk(QObject):
             self._staying.start()
         else:
             self._discarding = False
+
+    def _all_read(self) -> bool:
+        """Wait for files that were added to the project; False if the window must stay open for them."""
+        study = self._dock.study
+        if self._projects.folder is None or not study.unread:
+            return True
+        study.wait(_READ_SECONDS)
+        names = study.unread
+        if not names:
+            return True
+        what = f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"
+        return confirm(
+            self._dock, "Close", f"{what} still being read, and not in the project yet. Close without them?"
+        )
 
     def on_hidden(self) -> None:
         """The window has been closed, perhaps for good."""
