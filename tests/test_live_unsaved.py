@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,10 +176,33 @@ def test_unreadable_strokes_are_kept_and_said_and_empty_ones_go(tmp_path: Path) 
     nd.Project.create(tmp_path / "empty.dsparse").close()
     (folder / "project.json").write_text("{")
     (found,) = find_unsaved(tmp_path)
-    assert "cannot be read, and are kept: Project file" in found.sentence
+    assert "cannot be opened, and are kept: Project file" in found.sentence
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     discard_unsaved(folder)
     assert not list(tmp_path.iterdir())
+
+
+def test_strokes_that_another_computer_holds_are_said_after_a_day_and_never_taken(tmp_path: Path) -> None:
+    keeper = UnsavedKeeper(tmp_path)
+    keeper.save([in_no_file(pixels())], CLASSES)
+    (folder,) = tmp_path.iterdir()
+    lock = json.loads((folder / LOCK).read_text())
+    (folder / LOCK).write_text(json.dumps({**lock, "owner": "0abc-7-8", "computer": "former"}))
+    a_day_ago = time.time() - 25 * 3600
+    assert find_unsaved(tmp_path) == ()
+    os.utime(folder / "project.json", (a_day_ago, a_day_ago))
+    (found,) = find_unsaved(tmp_path)
+    assert "on the computer 'former'" in found.sentence
+    assert "remove lock.json" in found.sentence
+    with pytest.raises(nd.DsparseError, match="former"):
+        discard_unsaved(folder)
+    nd.Project.create(tmp_path / "older.dsparse").close()
+    shutil.copytree(folder, tmp_path / "older.dsparse", dirs_exist_ok=True)
+    (tmp_path / "older.dsparse" / LOCK).unlink()
+    os.utime(tmp_path / "older.dsparse" / "project.json", (0, 0))
+    assert [each.problem is None for each in find_unsaved(tmp_path)] == [True, False]
+    (folder / LOCK).unlink()
+    assert len([each for each in find_unsaved(tmp_path) if each.problem is None]) == 2
 
 
 def test_one_folder_that_cannot_be_removed_hides_no_strokes(

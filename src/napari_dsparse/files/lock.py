@@ -108,6 +108,25 @@ def is_locked(folder: Path) -> bool:
     return held is not None and is_alive(_owner_of(held, path))
 
 
+def held_elsewhere(folder: Path) -> str | None:
+    """A sentence about the program of another computer that holds a folder's lock; None if there is none.
+
+    Nothing tells if that program is still alive; a computer that has got another name counts as another one.
+
+    Raises
+    ------
+    ProjectError
+        If there is a lock that does not say whose it is.
+    """
+    path = folder / LOCK
+    held = _read(path)
+    return None if held is None or _is_of_this_computer(_owner_of(held, path)) else _who_has_it(held, path)
+
+
+def _is_of_this_computer(named: str) -> bool:
+    return named.split("-")[0] == owner().split("-")[0]
+
+
 def _describe_this_program() -> str:
     return json.dumps(
         {
@@ -146,9 +165,9 @@ def _who_has_it(held: str, path: Path) -> str:
     title, since = f"Project {str(path.parent)!r}", f"since {fields.text('since')}"
     if named == owner():
         return f"{title} is open in this program already, {since}; close it there first."
-    host, pid, _ = named.split("-")
+    _, pid, _ = named.split("-")
     program = f"{fields.text('program')} (process {pid})"
-    if host != owner().split("-")[0]:
+    if not _is_of_this_computer(named):
         return (
             f"{title} is open in {program} on the computer {fields.text('computer')!r} {since}; close it "
             f"there, or remove {path.name} from the project if that computer no longer has it open."

@@ -16,7 +16,7 @@ from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError, ProjectError
-from napari_dsparse.files.lock import FolderLock, is_locked
+from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject
@@ -25,6 +25,10 @@ from napari_dsparse.machine.user_folder import user_folder
 
 #: Pixels of an image that is in no file are kept beside its strokes up to this many bytes.
 MOST_COPIED = 64 * 2**20
+
+#: Seconds after which strokes that another computer holds are said: it may have been this one, under another
+#: name, before a crash.
+_ELSEWHERE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class UnsavedStrokes:
     images : tuple of str
         Names of the images that they are on.
     problem : str or None
-        The reason why they cannot be read, a sentence.
+        The reason why they cannot be opened, a sentence.
     """
 
     folder: Path
@@ -63,7 +67,7 @@ class UnsavedStrokes:
         """The strokes as a notice says them."""
         if self.problem is None:
             return f"{self.title} were not saved."
-        return f"{self.title} cannot be read, and are kept: {self.problem}"
+        return f"{self.title} cannot be opened, and are kept: {self.problem}"
 
 
 def unsaved_folder() -> Path:
@@ -72,14 +76,18 @@ def unsaved_folder() -> Path:
 
 
 def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
-    """Strokes that windows left which are no more, the newest first.
+    """Strokes that windows left which are no more: first those that can be opened, the newest first.
 
-    What ended before it held any strokes is removed, where that can be.
+    What ended before it held any strokes is removed, where that can be. Strokes that another computer may
+    still have open are not touched, but said once they are a day old.
     """
     found = []
     for folder in home.glob(f"*{SUFFIX}"):
         try:
             if is_locked(folder):
+                holder = held_elsewhere(folder)
+                if holder is not None and time.time() - _time_of(folder) > _ELSEWHERE_SECONDS:
+                    found.append(UnsavedStrokes(folder, _time_of(folder), (), holder))
                 continue
             images = read_project(folder).images
         except ProjectError as error:
@@ -90,7 +98,7 @@ def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
         else:
             with suppress(ProjectError, ExportError):
                 discard_unsaved(folder)
-    return tuple(sorted(found, key=lambda each: each.when, reverse=True))
+    return tuple(sorted(found, key=lambda each: (each.problem is None, each.when), reverse=True))
 
 
 def discard_unsaved(folder: Path) -> None:
