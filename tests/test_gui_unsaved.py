@@ -176,7 +176,7 @@ def test_closing_the_window_says_that_strokes_are_in_no_project(
     at.dock.projects.wait()
     assert [name for name, _ in kept(user_data)] == ["others.ome.tif"]
     assert close()
-    at.qtbot.wait(50)  # the window stays open all the same: napari has asked, too
+    at.dock.unsaved._staying.timeout.emit()  # it stays open all the same: napari has asked, too
     at.dock.unsaved.on_hidden()
     at.dock.projects.wait()
     assert [name for name, _ in kept(user_data)] == ["others.ome.tif"]
