@@ -94,7 +94,7 @@ def scores_of(scene: PaintedScene, amount: int) -> dict[str, float]:
         found[f"both, trust {trust:.0f}, doubt {doubt:.0f}"] = score(own)
     for weight in WEIGHTS:
         every = Unpainted(asked, warm.scale, weight * self_training_weight(chosen.evidence))
-        found[f"as it ships, self-trained x {weight:.1f}"] = score(formed(warm), every)
+        found[f"self-trained, weight x {weight:.1f}"] = score(formed(warm), every)
     return found
 
 

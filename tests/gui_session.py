@@ -124,11 +124,16 @@ def open_desks(make_napari_viewer_proxy: Any, qtbot: Any, request: Any) -> Itera
     while viewers:
         viewers.pop().close()
     qtbot.waitUntil(lambda: not working_threads(), timeout=5000)
+    if not request.node.rep_call.failed:  # a traceback holds on to everything
+        qtbot.waitUntil(lambda: all_gone(docks), timeout=5000)
+
+
+def all_gone(docks: Sequence[weakref.ref[Any]]) -> bool:
+    """False while a dock outlives its window; what Qt was asked to delete is deleted first."""
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     QApplication.processEvents()
     gc.collect()
-    if not request.node.rep_call.failed:  # a traceback holds on to everything
-        assert all(dock() is None for dock in docks), "a dock outlived its window"
+    return all(dock() is None for dock in docks)
 
 
 def working_threads() -> list[str]:

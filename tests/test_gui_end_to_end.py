@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def test_painting_two_classes_segments_the_image(desk: Callable[..., Desk]) -> N
 def test_new_paint_is_sketched_once_and_made_exact(
     desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predictor_thread, "ViewMemory", partial(ViewMemory, 0))
+    monkeypatch.setattr(predictor_thread, "ViewMemory", lambda _bytes: ViewMemory(0))
     at = desk(Image(two_textures(), name="textures"))
     shown: list[bool] = []
     sketched: list[bool] = []

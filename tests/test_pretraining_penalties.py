@@ -130,5 +130,5 @@ def test_opinions_are_compared_on_held_scenes(
     threads = str(torch.get_num_threads())
     opinions.main(["--held", "1", "--threads", threads, "--cache", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 2 + len(opinions.TRUST) * len(opinions.DOUBT)
+    assert len(lines) == 1 + 2 + len(opinions.TRUST) * len(opinions.DOUBT) + len(opinions.WEIGHTS)
     assert all(0 <= float(cell) <= 1 for line in lines[1:] for cell in line[26:].split())
