@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.prediction.object_options import ObjectOptions
@@ -71,8 +71,11 @@ class ObjectsWork(QObject):
         self._looks: dict[str, Job] = {}
         self._next_looks: dict[str, tuple[Callable[[], Any], Callable[[Any], None]]] = {}
         self._closed = False
-        self._told.connect(self._on_told)
-        self._ended.connect(self._on_ended)
+        # Queued: work that has ended before it is watched would be answered before its progress is told.
+        told: Any = self._told  # the stubs of PyQt6 do not know how to say it
+        ended: Any = self._ended
+        told.connect(self._on_told, Qt.ConnectionType.QueuedConnection)
+        ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
 
     @property
     def doing(self) -> str | None:
