@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QMenu,
     QProgressBar,
@@ -23,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.widgets.plain import plain
+from napari_dsparse.gui.widgets.rows import row_of
 from napari_dsparse.gui.widgets.swatch import swatch
 from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
 
@@ -47,9 +47,9 @@ class ObjectsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(5)
         layout.addLayout(self._options())
-        layout.addLayout(_row(self.border_objects_check, None, self.preview_check))
-        layout.addLayout(_row(self.objects_button, self.measure_button))
-        layout.addLayout(_row(self.objects_progress, self.objects_cancel_button))
+        layout.addLayout(row_of(self.border_objects_check, None, self.preview_check))
+        layout.addLayout(row_of(self.objects_button, self.measure_button))
+        layout.addLayout(row_of(self.objects_progress, self.objects_cancel_button))
         layout.addWidget(self.objects_label)
         self.show_classes(())
         self.show_planes(False)
@@ -226,16 +226,3 @@ def _pixels(tip: str) -> QSpinBox:
     spin.setStepType(QSpinBox.StepType.AdaptiveDecimalStepType)
     spin.setToolTip(tip)
     return spin
-
-
-def _row(*widgets: QWidget | None) -> QHBoxLayout:
-    """Widgets side by side; None is a gap that stretches."""
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(5)
-    for widget in widgets:
-        if widget is None:
-            row.addStretch(1)
-        else:
-            row.addWidget(widget)
-    return row

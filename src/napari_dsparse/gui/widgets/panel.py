@@ -27,6 +27,7 @@ from napari_dsparse.gui.widgets.curves import LearningCurves
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
 from napari_dsparse.gui.widgets.objects_panel import ObjectsPanel
+from napari_dsparse.gui.widgets.rows import row_of
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.gui.widgets.swatch import arrow
 from napari_dsparse.gui.widgets.unsaved_notice import UnsavedNotice
@@ -59,8 +60,10 @@ class Panel(QWidget):
         layout.addWidget(self.images_section)
         layout.addWidget(self.class_table)
         classes = (self.remove_class_button, self.merge_class_button, self.undo_class_button)
-        layout.addLayout(_row(self.add_class_button, *classes, None))
-        layout.addLayout(_row(self.live_check, None, self.train_button, self.pause_button, self.stop_button))
+        layout.addLayout(row_of(self.add_class_button, *classes, None))
+        layout.addLayout(
+            row_of(self.live_check, None, self.train_button, self.pause_button, self.stop_button)
+        )
         layout.addWidget(StatusPlace(self.status_label))
         layout.addWidget(_section("Segmentation", self._segmentation()))
         layout.addWidget(_section("Objects", self.objects_panel, opened=False))
@@ -215,7 +218,7 @@ class Panel(QWidget):
         grid.addWidget(QLabel("Image"), 0, 0)
         grid.addWidget(self.image_combo, 0, 1, 1, 2)
         grid.addWidget(self._channels_label, 1, 0)
-        channels = _row(self.channels_combo, self.combine_button)
+        channels = row_of(self.channels_combo, self.combine_button)
         channels.setStretch(0, 1)
         grid.addLayout(channels, 1, 1, 1, 2)
         grid.addWidget(QLabel("Strokes"), 2, 0)
@@ -225,9 +228,9 @@ class Panel(QWidget):
 
     def _images(self) -> QWidget:
         return _column(
-            _row(self.images_list),
-            _row(self.add_image_button, self.remove_image_button, None, self.only_this_check),
-            _row(
+            row_of(self.images_list),
+            row_of(self.add_image_button, self.remove_image_button, None, self.only_this_check),
+            row_of(
                 self.project_open_button,
                 self.project_recent_button,
                 self.project_save_button,
@@ -236,23 +239,23 @@ class Panel(QWidget):
         )
 
     def _segmentation(self) -> QWidget:
-        whole = _row(self.predict_button, self.export_button, self.progress_bar, self.cancel_button)
+        whole = row_of(self.predict_button, self.export_button, self.progress_bar, self.cancel_button)
         whole.addStrut(28)  # as high with the bar as with the buttons
         return _column(
-            _row(QLabel("Overlay"), self.overlay_opacity, self.hold_label),
+            row_of(QLabel("Overlay"), self.overlay_opacity, self.hold_label),
             whole,
-            _row(self.batch_button, self.export_menu_button),
-            _row(self.uncertainty_check, self.probabilities_check, None),
-            _row(self.hide_background_check, None, self.next_spot_button),
+            row_of(self.batch_button, self.export_menu_button),
+            row_of(self.uncertainty_check, self.probabilities_check, None),
+            row_of(self.hide_background_check, None, self.next_spot_button),
         )
 
     def _model(self) -> QWidget:
         return _column(
-            _row(self.model_label),
-            _row(self.save_model_button, self.load_model_button, self.reset_button, None),
-            _row(self.exposure_check, None),
-            _row(self.depth_check, None),
-            _row(QLabel("Device"), self.device_combo, None),
+            row_of(self.model_label),
+            row_of(self.save_model_button, self.load_model_button, self.reset_button, None),
+            row_of(self.exposure_check, None),
+            row_of(self.depth_check, None),
+            row_of(QLabel("Device"), self.device_combo, None),
         )
 
     def set_foreground(self, color: str) -> None:
@@ -275,19 +278,6 @@ def _check(text: str, tip: str) -> QCheckBox:
     check = QCheckBox(text)
     check.setToolTip(tip)
     return check
-
-
-def _row(*widgets: QWidget | None) -> QHBoxLayout:
-    """Widgets side by side; None is a gap that stretches."""
-    row = QHBoxLayout()
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(5)
-    for widget in widgets:
-        if widget is None:
-            row.addStretch(1)
-        else:
-            row.addWidget(widget)
-    return row
 
 
 def _column(*rows: QHBoxLayout) -> QWidget:
