@@ -489,8 +489,9 @@ def test_neighbouring_planes_are_learned_previewed_and_remembered(
 def test_a_second_press_of_train_says_that_neighbouring_planes_take_no_steps(
     trainer: TrainerThread, ear: Ear
 ) -> None:
-    source = ImageSource(SOURCE.data[None])
-    job = learn(1, strokes(1, 2)[None], depth="neighbours")
+    source = ImageSource(np.stack([SOURCE.data, SOURCE.data]))
+    painted = strokes(1, 2)
+    job = learn(1, np.stack([painted, np.zeros_like(painted)]), depth="neighbours")
     job = replace(job, images=(replace(job.images[0], source=source),))
     trainer.submit(job)
     ended(ear, 1)
