@@ -22,6 +22,7 @@ from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import checksum
 from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.fingerprint import fingerprint
+from napari_dsparse.images.microscope_file import ChunkArray
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.machine.devices import pick_device
@@ -233,7 +234,7 @@ class Segmenter:
         except DsparseError as error:
             raise ImageError(f"Image {source.name!r} cannot be segmented: {error}") from None
         predictor.keep_at_most(plan.scores)
-        if isinstance(source.data, TiffArray):
+        if isinstance(source.data, TiffArray | ChunkArray):
             source.data.keep_at_most(plan.segments)
         return plan.band
 
@@ -255,7 +256,7 @@ def _whole_bytes(data: Any) -> int:
     """Bytes of an image that are in memory in one piece: all of it, or a part that is decoded, twice."""
     if isinstance(data, np.ndarray):
         return 0 if isinstance(data, np.memmap) else int(data.nbytes)
-    if isinstance(data, TiffArray):
+    if isinstance(data, TiffArray | ChunkArray):
         return 2 * data.part_bytes
     part = getattr(data, "shards", None) or getattr(data, "chunks", None) or ()
     return 2 * math.prod(part) * int(np.dtype(data.dtype).itemsize)

@@ -12,7 +12,7 @@ import psutil
 
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import are_few_planes
-from napari_dsparse.images.reading import ImageFile, read_image
+from napari_dsparse.images.reading import IMAGE_SUFFIXES, ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ _READ_AT_ONCE = 2**22
 _LOADED_SHARE = 0.25
 #: And at most this many bytes.
 _MOST_LOADED = 2**29
-#: Suffixes of the files that are taken from a folder.
-IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".npy", ".zarr")
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:

@@ -18,12 +18,18 @@ from tifffile import TiffFileError
 
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
+from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_microscope
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
 from napari_dsparse.images.units import find_unit, size_from_resolution
 from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
 
 _CHANNEL_LETTERS = "CS"
+
+_TIFF_SUFFIXES, _PICTURE_SUFFIXES = (".tif", ".tiff"), (".png", ".jpg", ".jpeg", ".bmp")
+
+#: What names of images may end in.
+IMAGE_SUFFIXES = (*_TIFF_SUFFIXES, *_PICTURE_SUFFIXES, ".npy", ".zarr", *MICROSCOPE_SUFFIXES)
 
 #: Exceptions of the readers for a damaged file or a wrong suffix.
 DAMAGE = (
@@ -116,15 +122,17 @@ def read_image(
     ----------
     path : path-like
         TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP (colours are 8 bits),
-        ``.npy``, or a Zarr array or OME-Zarr image (needs the extra ``zarr``). TIFF, ``.npy`` and Zarr stay
-        on disk. Transparency is left out; grey values of which 0 is white are turned round.
+        ``.npy``, a Zarr array or OME-Zarr image (needs the extra ``zarr``), or CZI, ND2 or LIF (needs the
+        extra ``bioio``). All but pictures stay on disk. Transparency is left out; grey values of which 0 is
+        white are turned round.
     labels_shape : sequence of int, optional
         Shape of labels that belong to the image: they settle which axis holds channels, against the file.
     expected : Expected, optional
         What a model was trained on; it settles the same where neither labels nor the file say, and against
         the file where this names its axes just as that of the training image did.
     series : int, optional
-        Which image of a TIFF or OME-Zarr with several, from 0; the largest otherwise, with a remark.
+        Which image (of CZI, ND2 and LIF: which scene) of a file with several, from 0; the largest
+        otherwise, with a remark.
 
     Raises
     ------
@@ -139,6 +147,7 @@ def read_image(
         tiff=lambda path: read_tiff(path, series),
         picture=_read_picture,
         zarr=lambda path: read_zarr(path, series),
+        microscope=lambda path: read_microscope(path, series),
     )
     if series not in (None, content.series):
         raise ImageError(f"File {str(file)!r} holds one image, series 0; series {series} is not in it.")
@@ -208,14 +217,16 @@ def _read(
     tiff: Callable[[Path], FileContent],
     picture: Callable[[Path], FileContent],
     zarr: Callable[[Path], FileContent],
+    microscope: Callable[[Path], FileContent] | None = None,
     in_memory: bool = False,
 ) -> FileContent:
     """Read a file by its suffix; errors become one sentence."""
     readers: dict[str, Callable[[Path], FileContent]] = {
-        **dict.fromkeys((".tif", ".tiff"), tiff),
-        **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), picture),
+        **dict.fromkeys(_TIFF_SUFFIXES, tiff),
+        **dict.fromkeys(_PICTURE_SUFFIXES, picture),
         ".npy": _read_npy,
         ".zarr": zarr,
+        **({} if microscope is None else dict.fromkeys(MICROSCOPE_SUFFIXES, microscope)),
     }
     if not file.exists():
         raise error(f"There is no file {str(file)!r}; check its name and folder.")

@@ -10,7 +10,6 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from napari_dsparse.images.boxes import Box, box_of, overlap
 from napari_dsparse.machine.memory import MOST_SEGMENTS
 
 #: Files of a set that are open at a time.
@@ -41,8 +41,6 @@ _DECODING = (
     struct.error,
     tifffile.TiffFileError,
 )
-
-_Box = Sequence[tuple[int, int]]
 
 
 class TiffArray:
@@ -114,7 +112,7 @@ class TiffArray:
         return self._shape[0]
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
-        box, picks = _box_of(index, self._shape)
+        box, picks = box_of(index, self._shape)
         pixels = self._read(box)
         if self._white is not None:
             pixels = ~pixels if pixels.dtype.kind == "b" else pixels.dtype.type(self._white) - pixels
@@ -125,7 +123,7 @@ class TiffArray:
         pixels = self[...]
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
-    def _read(self, box: _Box) -> npt.NDArray[Any]:
+    def _read(self, box: Box) -> npt.NDArray[Any]:
         """A new array of the box, in native byte order."""
         outer = len(self._outer)
         out = np.full([stop - start for start, stop in box], self._fill, self.dtype)
@@ -137,30 +135,6 @@ class TiffArray:
                     target = out[tuple(i - low for i, (low, _) in zip(position, box, strict=False))]
                     self._reader.fill(page, box[outer:], target)
         return out
-
-
-def _box_of(index: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[Any, ...]]:
-    """Range to read along each axis, and what to pick of it: the steps of slices, and dropped axes."""
-    entries = list(index) if isinstance(index, tuple) else [index]
-    if Ellipsis in [entry for entry in entries if entry is Ellipsis]:
-        at = next(i for i, entry in enumerate(entries) if entry is Ellipsis)
-        entries[at : at + 1] = [slice(None)] * (len(shape) - len(entries) + 1)
-    if len(entries) > len(shape):
-        raise IndexError(f"An array of {len(shape)} axes has no {len(entries)} indices.")
-    entries += [slice(None)] * (len(shape) - len(entries))
-    box: list[tuple[int, int]] = []
-    picks: list[int | slice] = []
-    for entry, n in zip(entries, shape, strict=True):
-        if isinstance(entry, slice):
-            steps = range(n)[entry]
-            first, last = (min(steps), max(steps)) if steps else (0, -1)
-            box.append((first, last + 1))
-            picks.append(slice(None, None, steps.step) if steps else slice(None))
-        else:
-            at = range(n)[int(entry)]  # IndexError outside
-            box.append((at, at + 1))
-            picks.append(0)
-    return box, tuple(picks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +212,7 @@ class _Files:
 class _Reader(Protocol):
     """Reads boxes of pages."""
 
-    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+    def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         """Put the box of a page, ranges along its axes, into `target`; OSError if it cannot be read."""
 
 
@@ -253,7 +227,7 @@ class _Rows:
         self._outer = len(self._shape) - (3 if series.axes.endswith("S") else 2)
         self._files = _Files()
 
-    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+    def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         outer, size = self._outer, self._dtype.itemsize
         rows, columns, *samples = self._shape[outer:]
         (top, bottom), (left, right), *picks = box[outer:]
@@ -293,7 +267,7 @@ class _Segments:
         self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def fill(self, page: _Page, box: _Box, target: npt.NDArray[Any]) -> None:
+    def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         cells = [
             range(start // edge, min(-(-stop // edge), count))
             for (start, stop), edge, count in zip(box, self._edges, self._grid, strict=True)
@@ -304,12 +278,9 @@ class _Segments:
             if segment is None:
                 continue
             used += segment.nbytes
-            there, here = [], []
-            for (start, stop), i, edge, n in zip(box, cell, self._edges, segment.shape, strict=True):
-                low, high = max(start, i * edge), min(stop, i * edge + n)
-                there.append(slice(low - start, high - start))
-                here.append(slice(low - i * edge, high - i * edge))
-            target[tuple(there)] = segment[tuple(here)]
+            corner = [i * edge for i, edge in zip(cell, self._edges, strict=True)]
+            there, here = overlap(box, corner, segment.shape)
+            target[there] = segment[here]
         with self._lock:
             while self._kept_bytes > max(self.kept_bytes, used):
                 self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes

@@ -9,8 +9,10 @@ from pathlib import Path
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from napari_dsparse.gui.widgets.plain import plain
+from napari_dsparse.images.reading import IMAGE_SUFFIXES
 
-IMAGE_FILTER = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.bmp *.npy)"
+#: Files only: a Zarr store is a folder.
+IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in IMAGE_SUFFIXES if suffix != '.zarr')})"
 
 
 @dataclass(slots=True)
