@@ -158,7 +158,7 @@ def test_a_set_of_more_files_than_may_be_open_is_read(tmp_path: Path) -> None:
     with tifffile.TiffFile(tmp_path / "z7.ome.tif") as tiff:
         lazy = TiffArray(tiff.series[0])
     np.testing.assert_array_equal(lazy[...], data)
-    assert len(lazy._reader._files._open) <= 16  # type: ignore[attr-defined]
+    assert len(lazy._readers[0]._files._open) <= 16  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("layout", ["one strip", "tiles, zstd", "stack of ImageJ"])

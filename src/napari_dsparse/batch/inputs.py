@@ -37,6 +37,8 @@ class InputImage:
         What the user should know of how the file was read, a sentence each.
     in_file : bool
         False for an image that is in memory: `path` is just its name.
+    files : tuple of Path
+        Other files that it is read from, beside `path`.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class InputImage:
     series: int = 0
     remarks: tuple[str, ...] = ()
     in_file: bool = True
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +102,18 @@ def read_input(
     """
     if channel_axis == "auto":
         file = read_image(path, labels_shape=labels_shape, expected=expected, series=series)
-        return InputImage(path, file.source(), file.scale, file.units, file.axes, file.series, file.remarks)
-    file = read_image(path, series=series)
-    source = resolve_image(
-        file.data,
-        labels_shape=labels_shape,
-        channels=None if expected is None else expected.channels,
-        channel_axis=channel_axis,
-        name=path.name,
-    )
-    source = replace(source, letters=file.letters)
-    same = source.channel_axis == file.channel_axis
+        source, same = file.source(), True
+    else:
+        file = read_image(path, series=series)
+        source = resolve_image(
+            file.data,
+            labels_shape=labels_shape,
+            channels=None if expected is None else expected.channels,
+            channel_axis=channel_axis,
+            name=path.name,
+        )
+        source = replace(source, letters=file.letters)
+        same = source.channel_axis == file.channel_axis
     return InputImage(
         path,
         source,
@@ -118,6 +122,7 @@ def read_input(
         file.axes if same else None,
         file.series,
         file.remarks,
+        files=file.files,
     )
 
 

@@ -278,7 +278,7 @@ def file_state(image: InputImage) -> str:
     """Number, size and newest time of an image's files; empty for one that is in memory alone."""
     if not image.in_file:
         return ""
-    inside = image.path.rglob("*") if image.path.is_dir() else (image.path,)
+    inside = image.path.rglob("*") if image.path.is_dir() else (image.path, *image.files)
     stated = [path.stat() for path in inside if path.is_file()]
     newest = max((one.st_mtime_ns for one in stated), default=0)
     return f"{len(stated)} {sum(one.st_size for one in stated)} {newest}"

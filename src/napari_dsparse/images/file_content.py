@@ -37,6 +37,8 @@ class FileContent:
         True if the file's compression alters values.
     choices : tuple of (int, tuple of int)
         Number and shape of each image in this very file, where there are several.
+    files : tuple of Path
+        Other files that belong to it: with further planes, or a description.
     """
 
     data: Any
@@ -46,6 +48,7 @@ class FileContent:
     remarks: tuple[str, ...] = ()
     lossy: bool = False
     choices: Choices = ()
+    files: tuple[Path, ...] = ()
 
     def size(self, letter: str) -> tuple[float, str]:
         """Scale and unit of an axis: 1 pixel where they are not known."""

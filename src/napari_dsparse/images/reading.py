@@ -91,6 +91,8 @@ class ImageFile:
         What a user should know of how the file was read, a sentence each.
     choices : tuple of (int, tuple of int)
         Number and shape of each image in the file, where there are several.
+    files : tuple of Path
+        Other files that the image is read from, where it is spread over a set.
     """
 
     data: Any
@@ -103,6 +105,7 @@ class ImageFile:
     series: int = 0
     remarks: tuple[str, ...] = ()
     choices: Choices = ()
+    files: tuple[Path, ...] = ()
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""
@@ -332,6 +335,7 @@ def _resolve(
         content.series,
         content.remarks,
         content.choices,
+        content.files,
     )
 
 

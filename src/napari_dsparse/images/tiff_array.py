@@ -10,6 +10,7 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -69,8 +70,8 @@ class TiffArray:
         stored = tuple(int(n) for n in series.shape)
         self._page_shape = tuple(int(n) for n in page.shape)
         self._outer = stored[: len(stored) - len(self._page_shape)]
-        self._pages = _find_pages(series)
-        self._reader: _Reader = _Rows(series) if page.is_final else _Segments(series)
+        self._readers: list[_Reader] = []
+        self._pages = self._find_pages(series)
         self._fill = page.nodata
         shape = list(stored)
         if drop_last_sample:
@@ -90,13 +91,18 @@ class TiffArray:
 
     def keep_at_most(self, size: int) -> None:
         """Keep at most `size` bytes of decoded strips and tiles; those of the last window always."""
-        if isinstance(self._reader, _Segments):
-            self._reader.kept_bytes = size
+        decoding = self._decoding
+        for reader in decoding:
+            reader.kept_bytes = size // len(decoding)
 
     @property
     def part_bytes(self) -> int:
         """Bytes of a strip or tile, decoded in one piece; 0 where rows are read as they stand."""
-        return self._reader.part_bytes if isinstance(self._reader, _Segments) else 0
+        return max((reader.part_bytes for reader in self._decoding), default=0)
+
+    @property
+    def _decoding(self) -> list[_Segments]:
+        return [reader for reader in self._readers if isinstance(reader, _Segments)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,44 +139,54 @@ class TiffArray:
                 page = self._pages[number]
                 if page is not None:
                     target = out[tuple(i - low for i, (low, _) in zip(position, box, strict=False))]
-                    self._reader.fill(page, box[outer:], target)
+                    self._readers[page.reader].fill(page, box[outer:], target)
         return out
+
+    def _find_pages(self, series: Any) -> list[_Page | None]:
+        """Every page of a series in order; None for those that were never written."""
+        first, dtype = series.keyframe, np.dtype(series.dtype)
+        if series.dataoffset is not None and first.is_final and not series.is_multifile:
+            # ImageJ and tifffile describe a stack that stands in one piece by its first page alone.
+            self._readers = [_Rows(first, dtype)]
+            path, start = Path(first.parent.filehandle.path), int(series.dataoffset)
+            size = int(first.nbytes)
+            return [_Page(i, path, (start + i * size,), (size,), None, 0) for i in range(len(series.pages))]
+        numbers: dict[tuple[int, bool], int] = {}
+        pages: list[_Page | None] = []
+        for i, page in enumerate(series.pages):
+            if page is None:
+                pages.append(None)
+                continue
+            keyframe, offsets, counts = page.keyframe, tuple(page.dataoffsets), tuple(page.databytecounts)
+            in_rows = bool(keyframe.is_final) and _stand_in_one(offsets, counts)
+            kind = int(keyframe.hash), in_rows  # files of a set may be stored each in another way
+            if kind not in numbers:
+                numbers[kind] = len(self._readers)
+                self._readers.append(_Rows(keyframe, dtype) if in_rows else _Segments(keyframe, dtype))
+            has_tables = keyframe.compression in _JPEG
+            tables = page.jpegtables if has_tables else None
+            path = Path(page.parent.filehandle.path)
+            pages.append(_Page(i, path, offsets, counts, tables, numbers[kind]))
+        return pages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Page:
-    """Places of the strips or tiles of a page; `number` tells it from the others of its series."""
+    """Places of the strips or tiles of a page; `number` tells it from the others of its series, and `reader`
+    says which of the array's readers suits it."""
 
     number: int
     path: Path
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     tables: bytes | None
+    reader: int
 
 
-def _find_pages(series: Any) -> list[_Page | None]:
-    """Every page of a series in order; None for those that were never written."""
-    first = series.keyframe
-    if series.dataoffset is not None and first.is_final and not series.is_multifile:
-        # ImageJ and tifffile describe a stack that stands in one piece by its first page alone.
-        path, start = Path(first.parent.filehandle.path), int(series.dataoffset)
-        return [
-            _Page(i, path, (start + i * int(first.nbytes),), (int(first.nbytes),), None)
-            for i in range(len(series.pages))
-        ]
-    has_tables = first.compression in _JPEG
-    return [
-        None
-        if page is None
-        else _Page(
-            i,
-            Path(page.parent.filehandle.path),
-            tuple(page.dataoffsets),
-            tuple(page.databytecounts),
-            page.jpegtables if has_tables else None,
-        )
-        for i, page in enumerate(series.pages)
-    ]
+def _stand_in_one(offsets: Sequence[int], counts: Sequence[int]) -> bool:
+    """True if strips stand one after another; writers may put them anywhere."""
+    ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+    return len(offsets) == 1 or list(offsets[1:]) == ends[:-1]
 
 
 class _Files:
@@ -219,12 +235,11 @@ class _Reader(Protocol):
 class _Rows:
     """Pages whose pixels stand one after another: only the rows of a box are read."""
 
-    def __init__(self, series: Any) -> None:
-        page = series.keyframe
+    def __init__(self, page: Any, dtype: np.dtype[Any]) -> None:
         self._shape = tuple(int(n) for n in page.shape)
-        self._dtype = np.dtype(series.dtype).newbyteorder(page.parent.byteorder)
+        self._dtype = dtype.newbyteorder(page.parent.byteorder)
         # Axes before the rows: separate samples, or slices in depth. Within a row: columns, mixed samples.
-        self._outer = len(self._shape) - (3 if series.axes.endswith("S") else 2)
+        self._outer = len(self._shape) - (3 if page.axes.endswith("S") else 2)
         self._files = _Files()
 
     def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
@@ -251,10 +266,9 @@ class _Rows:
 class _Segments:
     """Pages in strips or tiles, compressed or not."""
 
-    def __init__(self, series: Any) -> None:
-        page = series.keyframe
+    def __init__(self, page: Any, dtype: np.dtype[Any]) -> None:
         self._shape = tuple(int(n) for n in page.shape)
-        self._dtype = np.dtype(series.dtype).newbyteorder("=")
+        self._dtype = dtype.newbyteorder("=")
         self._decode = page.decode
         self._options = {"jpegheader": page.jpegheader} if page.compression in _JPEG else None
         self._grid = tuple(int(n) for n in page.chunked)

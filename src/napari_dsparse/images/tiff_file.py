@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tifffile
-
-from napari_dsparse.errors import ImageError
 from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series, several
 from napari_dsparse.images.tiff_array import TiffArray
-from napari_dsparse.images.tiff_sizes import find_sizes, parse_ome
+from napari_dsparse.images.tiff_set import check_set, open_tiff, series_of
+from napari_dsparse.images.tiff_sizes import find_sizes
 
 #: tifffile's letters that mean the same here; it has more, for positions, lifetimes, angles and axes unnamed.
 _NAMED_LETTERS = "TCZYXS"
@@ -50,15 +48,15 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
     tifffile.TiffFileError, ValueError, OSError, zlib.error
         If it is not a TIFF, damaged, or compressed in a way that is not installed.
     """
-    with quiet_tifffile(), tifffile.TiffFile(path) as tiff:
-        every = list(tiff.series)
+    with quiet_tifffile(), open_tiff(path) as (tiff, described):
+        every = series_of(tiff, path, described)
         if not every:
             raise ValueError("it holds no image")
         own = [i for i, one in enumerate(every) if _is_in(one, path)]
         number, remarks = choose_series(path, [one.shape for one in every], series, own)
         chosen = every[number]
         page = chosen.keyframe
-        remarks += tuple(_remarks_on_description(tiff, path)) + tuple(_check_complete(tiff, path, chosen))
+        remarks += described.remarks + tuple(check_set(path, chosen, described))
         letters = _letters_of(chosen)
         white = page.photometric == _MIN_IS_WHITE and chosen.dtype.kind in "bu" and not as_stored
         alpha = "S" in chosen.axes and any(code in _ALPHA for code in page.extrasamples)
@@ -79,6 +77,7 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
             remarks,
             lossy=page.compression in _LOSSY and page.bitspersample == 8,
             choices=several([one.shape for one in every], own),
+            files=_files_of(chosen, described.files, path),
         )
 
 
@@ -98,46 +97,19 @@ def _has_named_axes(series: Any) -> bool:
     return any("axes" in entry for entry in series.parent.shaped_metadata or ())
 
 
+def _files_of(series: Any, others: tuple[Path, ...], path: Path) -> tuple[Path, ...]:
+    """The files beside `path` that a series is read from, by name."""
+    found = set(others)
+    if series.is_multifile:
+        found |= {Path(page.parent.filehandle.path) for page in series.pages if page is not None}
+    return tuple(sorted(one for one in found if one.resolve() != path.resolve()))
+
+
 def _is_in(series: Any, path: Path) -> bool:
     """True if a series has pixels in this very file, and not only in others of its set."""
     name = path.resolve()
     pages: Sequence[Any] = series.pages if series.is_multifile else [series.keyframe]
     return any(page is not None and Path(page.parent.filehandle.path).resolve() == name for page in pages)
-
-
-def _remarks_on_description(tiff: tifffile.TiffFile, path: Path) -> Iterator[str]:
-    text = tiff.ome_metadata
-    if text is None:
-        return
-    root = parse_ome(text)
-    if root is None:
-        yield f"The description of {path.name} is no well-formed XML: its axes and pixel size are unknown."
-        return
-    if any(element.tag.endswith("BinaryOnly") for element in root):
-        companion = next((e.get("MetadataFile") for e in root if e.tag.endswith("BinaryOnly")), None)
-        yield (
-            f"The description of {path.name} is in another file ({companion}): "
-            "its axes and pixel size are unknown."
-        )
-
-
-def _check_complete(tiff: tifffile.TiffFile, path: Path, series: Any) -> Iterator[str]:
-    """Refuse a series whose files are not all there; say where planes were never written."""
-    if series.dataoffset is not None:
-        return
-    absent = sum(page is None or not any(page.dataoffsets) for page in series.pages)
-    if not absent:
-        return
-    root = parse_ome(tiff.ome_metadata or "")
-    named = [] if root is None else [e.get("FileName") for e in root.iter() if e.tag.endswith("UUID")]
-    missing = sorted({name for name in named if name and not (path.parent / name).exists()})
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ImageError(
-            f"Image {path.name!r} is spread over several files, of which {missing[0]!r}{more} is missing; "
-            f"put it into {str(path.parent)!r} beside the others."
-        )
-    yield f"{path.name} lacks {absent} of {len(series.pages)} planes, never written: they are read as 0."
 
 
 @contextmanager
