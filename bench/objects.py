@@ -9,7 +9,7 @@ leaves separation alone to be judged, and once from what a model segments that h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -68,9 +68,10 @@ def segmented(image: NDArray[np.generic], truth: NDArray[np.uint8], pixels: int)
     return train(image, strokes, seed=0).predict(image)
 
 
-def outlined_samples(images: int) -> Iterator[tuple[str, int, Outlined]]:
-    """The first images of every set in the plane that has outlines of single objects."""
-    names = [name for name in open_data.set_names() if list((open_data.DATA / name).glob("instances_*.png"))]
+def outlined_samples(images: int, sets: Sequence[str] = ()) -> Iterator[tuple[str, int, Outlined]]:
+    """The first images of these sets, or of every set in the plane, that has outlines of single objects."""
+    names = sets or open_data.set_names()
+    names = [name for name in names if list((open_data.DATA / name).glob("instances_*.png"))]
     for name, number, (image, truth) in open_data.samples(names, images):
         file = open_data.DATA / name / f"instances_{number:02d}.png"
         if file.exists():

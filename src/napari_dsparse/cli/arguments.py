@@ -118,6 +118,9 @@ def _add_predict(commands: _Commands) -> None:
         "--objects", action="store_true", help="also write numbered objects of every class but the first"
     )
     parser.add_argument("--measurements", action="store_true", help="also write a table of objects (CSV)")
+    parser.add_argument(
+        "--table", metavar="FILE", help="also write one table of the objects of all images (CSV)"
+    )
     add_object_arguments(parser, _count, _share)
     parser.add_argument(
         "--scheduler", metavar="WHERE",

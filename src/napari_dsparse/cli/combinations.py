@@ -39,9 +39,12 @@ def check_predict(arguments: argparse.Namespace) -> str | None:
     """The sentence that refuses arguments of `predict`, or None."""
     if arguments.memory is not None and arguments.scheduler is not None:
         return "--memory is for computing in this process, and --scheduler for others; drop one of them"
-    unused = [] if arguments.objects or arguments.measurements else given_options(arguments)
+    of_objects = arguments.objects or arguments.measurements or arguments.table is not None
+    unused = [] if of_objects else given_options(arguments)
     if unused:
-        return f"{unused[0]} is about objects; add --objects or --measurements, or drop it"
+        return f"{unused[0]} is about objects; add --objects, --measurements or --table, or drop it"
+    if arguments.table is not None and not arguments.table.lower().endswith(".csv"):
+        return f"--table {arguments.table!r} is a CSV file; end its name in .csv"
     if arguments.project is None:
         given = {
             "--model/-m or --project": arguments.model,

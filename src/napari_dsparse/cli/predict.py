@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input
+from napari_dsparse.batch.joined_table import join_tables
 from napari_dsparse.batch.outputs import check_writable, plan_outputs
 from napari_dsparse.batch.segmenter import FAULTS_OF_AN_IMAGE, Choices, PredictorMaker, Segmenter
 from napari_dsparse.classifier import TrainedClassifier
@@ -38,12 +39,16 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         probabilities=arguments.probabilities,
         uncertainty=arguments.uncertainty,
         objects=arguments.objects,
-        measurements=arguments.measurements,
+        measurements=arguments.measurements or arguments.table is not None,
     )
     several = len(wanted) > 1
     finished = Finished(planned[0].labels.parent, resume=several and arguments.resume)
     held = {outputs.labels for outputs in planned if finished.holds(outputs.paths)}
     every = [path for outputs in planned if outputs.labels not in held for path in outputs.paths]
+    table = None if arguments.table is None else Path(arguments.table)
+    if table is not None and table in every:
+        raise ExportError(f"The table of one image would be called {table} too; give --table another name.")
+    every += [] if table is None else [table]
     inputs = [*(one.path for one in wanted), model]
     check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
     classifier = read_model()
@@ -82,6 +87,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
                 failed.append(one.path.name)
                 report.complain(sentence)
             report.add(images=facts)
+    done = [outputs.measurements for outputs, fact in zip(planned, facts, strict=True) if fact["ok"]]
+    if table is not None and done:
+        join_tables([each for each in done if each is not None], table, overwrite=arguments.overwrite)
+        report.wrote(table, "Objects of all images")
     if several and not failed:
         finished.clear()
     if failed:

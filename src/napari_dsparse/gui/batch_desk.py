@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
-from qtpy.QtGui import QGuiApplication
 
 from napari_dsparse.batch.inputs import WantedImage
 from napari_dsparse.batch.outputs import Outputs, plan_outputs
@@ -18,18 +17,13 @@ from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.batch_images import BatchItem, items_of_files, items_of_list, wanted_images
 from napari_dsparse.gui.batch_run import BatchRun
-from napari_dsparse.gui.batch_summary import row_of, save_table, table_of, told
+from napari_dsparse.gui.batch_saving import BatchSaving
+from napari_dsparse.gui.batch_summary import row_of, told
 from napari_dsparse.gui.layers.exporting import MODEL_FILTER, folder_of
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.widgets.batch_dialog import BatchDialog, Existing, ask_existing
 from napari_dsparse.gui.widgets.batch_table import BatchRow, Stage
-from napari_dsparse.gui.widgets.dialogs import (
-    IMAGE_FILTER,
-    ask_folder,
-    ask_open_path,
-    ask_open_paths,
-    ask_save_path,
-)
+from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_path, ask_open_paths
 from napari_dsparse.live.batch_thread import BatchEnded, BatchImage, BatchJob, ImageEnded, ImageProgress
 from napari_dsparse.live.sentences import describe_model
 from napari_dsparse.live.state import LiveState, newest_classifier
@@ -60,7 +54,7 @@ class BatchDesk(QObject):
         self._running: list[int] = []  # rows of the images of the job
         self._ended: dict[int, ImageEnded] = {}  # by row
         self._ran = False
-        self._by_model = ""
+        self._saving: BatchSaving  # made with the dialog
         self._model_file: Path | None = None
         self._suggested = ""
         self._foreground = "#ffffff"
@@ -90,8 +84,7 @@ class BatchDesk(QObject):
             dialog.batch_output_button.clicked.connect(self._choose_output)
             dialog.batch_start_button.clicked.connect(self.start)
             dialog.batch_cancel_button.clicked.connect(self._run.cancel)
-            dialog.batch_copy_button.clicked.connect(self._copy)
-            dialog.batch_save_button.clicked.connect(self._save)
+            self._saving = BatchSaving(dialog, self._ended, self._say, self)
             self.set_foreground(self._foreground)
         return self._dialog
 
@@ -118,6 +111,8 @@ class BatchDesk(QObject):
         """Stop; nothing is left half written. The thread is waited for where all threads are."""
         self._controller.changed.disconnect(self._on_state)
         self._run.shutdown()
+        if self._dialog is not None:
+            self._saving.shutdown()
 
     # -- choosing -------------------------------------------------------------------------------------------
 
@@ -162,9 +157,13 @@ class BatchDesk(QObject):
 
     def _begin_anew(self) -> None:
         """Show the images as not begun: another table has another summary."""
-        self._ran, self._ended = False, {}
+        self._forget(ran=False)
         self.dialog.batch_table.show_rows([BatchRow(item.name, item.place) for item in self._items])
         self._draw()
+
+    def _forget(self, *, ran: bool) -> None:
+        self._ran = ran
+        self._ended.clear()
 
     def _on_model_picked(self, index: int) -> None:
         if index == 1:
@@ -223,8 +222,7 @@ class BatchDesk(QObject):
         dialog.batch_remove_button.setEnabled(bool(self._items))
         if not self._ran:
             self._say(missing or f"{_images(len(self._items))} to segment.")
-        for control in (dialog.batch_copy_button, dialog.batch_save_button):
-            control.setEnabled(self._ran)
+        self._saving.enable(self._ran)
 
     def _say(self, sentence: str, *, failed: bool = False) -> None:
         self.dialog.batch_status_label.say(sentence, failed=failed)
@@ -271,7 +269,7 @@ class BatchDesk(QObject):
                     rows[number], stage=Stage.SKIPPED, text=f"{', '.join(names)} existed already"
                 )
         dialog.batch_table.show_rows(rows)
-        self._ran, self._ended = True, {}
+        self._forget(ran=True)
         self._running = [n for n, each in enumerate(rows) if each.stage is Stage.WAITING]
         self._begin(wanted, planned, overwrite=answer is Existing.OVERWRITE)
 
@@ -280,7 +278,8 @@ class BatchDesk(QObject):
             self._finish(BatchEnded())
             return
         dialog, state, model = self.dialog, self._controller.state, self._model
-        self._by_model = dialog.batch_model_combo.itemText(0) if not isinstance(model, Path) else str(model)
+        named = str(model) if isinstance(model, Path) else dialog.batch_model_combo.itemText(0)
+        self._saving.model = named
         finding = self._dock.panel.objects_panel.options
         if isinstance(model, Path):
             finding = replace(finding, classes=None)  # its classes may be others than those of the window
@@ -296,8 +295,7 @@ class BatchDesk(QObject):
         self._run.start(BatchJob(images, model, choices))
         dialog.batch_progress_bar.setValue(0)
         dialog.show_running(True)
-        for control in (dialog.batch_copy_button, dialog.batch_save_button):
-            control.setEnabled(False)
+        self._saving.enable(False)
         self._tell(None)
 
     def _on_cancelling(self) -> None:
@@ -344,30 +342,6 @@ class BatchDesk(QObject):
         took = f" in {duration(seconds)}" if self._ended else ""
         failed = any(each.stage is Stage.FAILED for each in dialog.batch_table.rows)
         self._say(f"{'Cancelled' if event.stopped else 'Done'}: {summary}{took}.", failed=failed)
-
-    # -- summary --------------------------------------------------------------------------------------------
-
-    def _copy(self) -> None:
-        rows = self.dialog.batch_table.rows
-        QGuiApplication.clipboard().setText(table_of(rows, self._ended, tabs=True, model=self._by_model))
-
-    def _save(self) -> None:
-        folder = Path(self.dialog.batch_output_edit.text().strip())
-        answer = ask_save_path(
-            self.dialog,
-            "Save summary",
-            "segmentation summary.csv",
-            "Table (*.csv)",
-            folder if folder.is_dir() else None,
-        )
-        if answer is None:
-            return
-        path, overwrite = answer
-        try:
-            rows = self.dialog.batch_table.rows
-            save_table(path, table_of(rows, self._ended, model=self._by_model), overwrite=overwrite)
-        except DsparseError as error:
-            self._say(str(error), failed=True)
 
 
 def _progress(pace: Pace) -> str:

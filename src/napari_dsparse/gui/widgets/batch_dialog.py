@@ -73,7 +73,7 @@ class BatchDialog(QDialog):
         layout.addLayout(self._choices())
         layout.addWidget(self.batch_progress_bar)
         layout.addWidget(self.batch_status_label)
-        summary = (self.batch_copy_button, self.batch_save_button)
+        summary = (self.batch_copy_button, self.batch_save_button, self.batch_measured_button)
         act = (self.batch_start_button, self.batch_cancel_button, self.batch_close_button)
         layout.addLayout(row(*summary, None, *act))
         self.show_running(False)
@@ -134,7 +134,10 @@ class BatchDialog(QDialog):
         self.batch_close_button = button("Close", "Close this dialog; images go on being segmented.")
         self.batch_copy_button = button("Copy summary", "Copy what has become of each image, as a table.")
         self.batch_save_button = button("Save summary…", "Save what has become of each image, as CSV.")
-        for each in (self.batch_copy_button, self.batch_save_button):
+        self.batch_measured_button = button(
+            "Save table…", "Save the objects of all images as one table, as CSV."
+        )
+        for each in (self.batch_copy_button, self.batch_save_button, self.batch_measured_button):
             each.setEnabled(False)
         for name, control in vars(self).items():
             if isinstance(control, QWidget):
