@@ -3,8 +3,8 @@
     python -m bench [--quick] [--threads N] [--only NAME,...] [--output FOLDER]
 
 With --only, the page keeps its sections of the other programs. With --quick the programs run at tiny sizes,
-only as a test, which needs another --output: it is no result. `quality`, `depth`, `sessions` and `objects`
-need the open data (`DSPARSE_DATA`), and are skipped, with a message, without them.
+only as a test, which needs another --output: it is no result. `quality`, `depth`, `sessions`, `objects` and
+`study` need the open data (`DSPARSE_DATA`), and `study` a screen; they are skipped, with a message, without.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bench import (
     quality,
     scale,
     sessions,
+    study,
     training,
 )
 from bench.report import Report, draw, machine, machine_lines, say
@@ -44,6 +45,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "depth": depth.measure,
     "sessions": sessions.measure,
     "objects": objects.measure,
+    "study": study.measure,
     "kernels": kernels.measure_report,
 }
 

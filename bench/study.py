@@ -53,7 +53,7 @@ class Field:
 
 @dataclass(slots=True)
 class Effort:
-    """What a user spends."""
+    """Actions of a user by their kind, and seconds of waiting."""
 
     actions: dict[str, int] = field(default_factory=dict)
     waited: float = 0.0
@@ -156,7 +156,8 @@ class Study:
 
     def _paint_on(self, number: int) -> None:
         shown = self._dock.panel.images_list
-        self._click(shown.viewport(), shown.visualItemRect(shown.item(number)).center())
+        if number:  # the first is opened as there is none
+            self._click(shown.viewport(), shown.visualItemRect(shown.item(number)).center())
         name, stem = self._fields[number].path.name, self._fields[number].path.stem
         self._wait(lambda: self._state.image in (name, stem) and self._controller.strokes.layer is not None)
         user = Canvas(self._fields[number].truth, seed=number)

@@ -74,11 +74,11 @@ def test_all_programs_make_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(open_data, "DATA", tmp_path / "nowhere")
     for name in everything.PROGRAMS:
-        if name not in ("quality", "depth", "sessions", "objects"):
+        if name not in ("quality", "depth", "sessions", "objects", "study"):
             monkeypatch.setitem(everything.PROGRAMS, name, lambda is_quick, name=name: quick(name))
     everything.main(["--quick", "--output", str(tmp_path)])
     page = (tmp_path / "RESULTS.md").read_text()
-    assert page.count("| 256 |") == len(everything.PROGRAMS) - 4
+    assert page.count("| 256 |") == len(everything.PROGRAMS) - 5
     assert "Not measured: the open data sets are not here" in page
     if "(plots/speed.svg)" in page and report.can_draw():
         assert "<svg" in (tmp_path / "plots" / "speed.svg").read_text()

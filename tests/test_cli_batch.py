@@ -14,8 +14,10 @@ from tests.classifiers import classifier_for
 from tests.command_line import Ran
 
 from napari_dsparse.batch.inputs import read_input
+from napari_dsparse.batch.joined_table import join_tables
 from napari_dsparse.batch.segmenter import file_state
 from napari_dsparse.cli import INTERRUPTED, main
+from napari_dsparse.errors import ExportError
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.prediction import Predictor
 
@@ -143,3 +145,34 @@ def test_a_store_rewritten_in_one_place_is_another_image(tmp_path: Path) -> None
     assert file_state(read_input(tmp_path / "a.zarr", "auto")) == before
     store[200:204, 300:304] = 9
     assert file_state(read_input(tmp_path / "a.zarr", "auto")) != before
+
+
+def test_one_table_holds_the_objects_of_all_images_and_replaces_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    batch = Batch(folder, monkeypatch, capsys)
+    table = folder / "all.csv"
+    assert batch.run("--table", str(table)).code == 0
+    single = [(folder / "out" / f"{name}_measurements.csv").read_text().splitlines() for name in NAMES]
+    assert table.read_text().splitlines() == [single[0][0], *(line for each in single for line in each[1:])]
+    again = batch.run("--table", str(table), output="other")
+    assert again.code == 1
+    assert "all.csv exists" in again.err
+    assert not batch.computed
+    clash = batch.run("--table", str(folder / "other" / "a_measurements.csv"), output="other")
+    assert "give --table another name" in clash.err
+
+
+def test_tables_of_images_with_other_channels_are_joined_column_by_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,label,mean 1,unit\na.tif,1,0.10,pixel\n")
+    (tmp_path / "b.csv").write_text("image,label,mean 1,mean 2,unit\nNA,1,7,2.50,pixel\n")
+    (tmp_path / "none.csv").write_text("image,label,mean 1,unit\n")
+    names = [tmp_path / f"{name}.csv" for name in ("a", "none", "b")]
+    assert join_tables(names, tmp_path / "all.csv") == 2
+    assert (tmp_path / "all.csv").read_text().splitlines() == [
+        "image,label,mean 1,mean 2,unit",
+        "a.tif,1,0.10,,pixel",
+        "NA,1,7,2.50,pixel",
+    ]
+    with pytest.raises(ExportError, match="cannot be read"):
+        join_tables([tmp_path / "absent.csv"], tmp_path / "more.csv")

@@ -216,6 +216,7 @@ def test_options_of_objects_are_those_of_the_python_api(run: Any, folder: Path, 
     for wrong, sentence in (
         (("--objects", "--object-class", "nobody"), "The model has no class 'nobody'; its classes are"),
         (("--objects", "--volume"), "is a single plane, which has none before"),
+        (("--table", "all.txt"), "end its name in .csv"),
         (("--min-size", 3), "--min-size is about objects; add --objects, --measurements or --table"),
         (("--objects", "--splitting", 2), "'2' is not a number from 0 to 1"),
     ):

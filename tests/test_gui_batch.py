@@ -100,9 +100,9 @@ def test_the_files_are_those_of_the_command_line_and_the_summary_names_what_fail
     assert batch.status.startswith("Done: 3 segmented, 1 failed")
     images = [folder / "images" / f"{name}.tif" for name in NAMES]
     options = [*(f"--{name}" for name in more), "--min-size", "12", "--splitting", "0.6"]
-    assert (
-        run("predict", "-m", folder / "model.safetensors", "-o", folder / "cli", *options, *images).code == 0
-    )
+    options += ["--table", str(folder / "all-cli.csv")]
+    ran = run("predict", "-m", folder / "model.safetensors", "-o", folder / "cli", *options, *images)
+    assert ran.code == 0
     assert files_of(folder / "window") == files_of(folder / "cli")
     assert len(files_of(folder / "window")) == 15
 
@@ -117,6 +117,12 @@ def test_the_files_are_those_of_the_command_line_and_the_summary_names_what_fail
     assert str(folder / "window" / "a_segmentation.ome.tif") in table[0]["files or reason"]
     batch.at.click("batch_copy_button")
     assert "broken.tif\tfailed\t" in QApplication.clipboard().text()
+    joined = folder / "all.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(joined), ""))
+    batch.at.click("batch_measured_button")
+    batch.at.wait(lambda: "saved to all.csv" in batch.status)
+    assert joined.read_bytes() == (folder / "all-cli.csv").read_bytes()
+    assert {line["image"] for line in csv.DictReader(joined.open())} == {f"{name}.tif" for name in NAMES}
 
 
 def test_what_exists_is_asked_about_once_and_kept_or_replaced(

@@ -62,7 +62,7 @@ def test_strokes_of_all_images_make_one_model_the_same_as_without_a_window(
     add(at, "Files…")
     at.dock.study.wait()
     assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
-    assert not at.viewer.layers  # nothing is opened before it is chosen
+    assert {layer.name for layer in at.viewer.layers} == {"a.tif", "a.tif strokes"}  # the others when chosen
     pick(at, 0)
     first = at.layer("a.tif strokes")
     at.paint(first, 1, (20, 20), (30, 30))

@@ -186,6 +186,8 @@ class StudyDesk(QObject):
             number = self._controller.number_of(None)
             self.study.add(StudyImage(number, _name_of(place), source, file=file, path=path))
         self.study.announce()
+        if self._controller.state.chosen is None:  # there is nothing to paint on yet
+            self.pick(len(self.study.images) - 1)
 
     def _on_unread(self, sentence: str) -> None:
         if self._read_now in self._reading:

@@ -132,6 +132,7 @@ class Panel(QWidget):
         self.project_label.setTextFormat(Qt.TextFormat.PlainText)
         self.project_label.setMinimumWidth(40)  # a long name is cut off rather than widen the dock
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
+        self.only_this_check.setChecked(True)
         self.unsaved_notice = UnsavedNotice()
         self.class_table = ClassTable()
         self.add_class_button = _button("Add class", "One class more; at least two are needed.")
