@@ -431,10 +431,13 @@ def test_an_image_without_a_finite_pixel_is_segmented_all_the_same(
     assert (tifffile.imread(output) > 0).all()
 
 
-@pytest.mark.parametrize("how", ["model", "image"])
+@pytest.mark.parametrize("how", ["model", "image", "learned"])
 def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path, how: str) -> None:
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     model, image, png = folder / "model.safetensors", folder / "image.ome.tif", ("--format", "png")
+    if how == "learned":  # each image by its own: the model says so
+        how, model = "model", tmp_path / "own.safetensors"
+        assert main(train_arguments(folder, model, "--normalise", "image")) == 0
     run("predict", "--model", model, "--output", tmp_path / "here/", image, "--normalise", how, *png)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None

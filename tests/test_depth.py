@@ -122,7 +122,7 @@ def test_the_fit_reads_the_planes_before_and_behind_a_stroke():
     labels = np.zeros(source.shape, np.uint8)
     labels[0, 5:8, 5:30], labels[2, 20:23, 9:35] = 1, 2
     spec = NetworkSpec("context", 1, 2, "neighbours")
-    features = PixelFeatures(spec, [source], plain, torch.device("cpu"))
+    features = PixelFeatures(spec, [source], [plain], torch.device("cpu"))
     for painted in (labels * (labels == 1), labels):  # the second time, the first stroke is known
         strokes = find_strokes(painted)
         chosen = choose_pixels(strokes)
@@ -131,7 +131,7 @@ def test_the_fit_reads_the_planes_before_and_behind_a_stroke():
     beside = []
     for step in (-1, 1):
         moved = ImageSource(source.data[np.clip(np.arange(4) + step, 0, 3)])
-        flat = PixelFeatures(replace(spec, depth="off"), [moved], plain, torch.device("cpu"))
+        flat = PixelFeatures(replace(spec, depth="off"), [moved], [plain], torch.device("cpu"))
         beside.append(flat.rows(strokes, chosen, [0, 1]).groups[0])
     assert_allclose(rows.groups[-1], (beside[0] + beside[1]) / 2, atol=1e-6)
     cells = np.array([[1, 2], [5, 7]])

@@ -563,7 +563,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.newest[worker_of(job)] = job.envelope.job
         events = [*self.world.answers(job), msg.JobFailed(job.envelope, worker_of(job), "It broke.")]
         if isinstance(job, msg.PredictionJob):
-            events += [tile_of(job, exact=False), msg.ExposureDiffers(job.envelope, 0.2)]
+            events += [tile_of(job, exact=False), msg.ExposureDiffers(job.envelope, "Dim.")]
         if isinstance(job, msg.LoadModelJob):
             events.append(msg.ModelLoaded(job.envelope, job.path, classifier_of(1, 3)))
         if isinstance(job, msg.SpotJob):
@@ -673,6 +673,51 @@ def test_a_model_of_neighbouring_planes_is_not_applied_to_a_single_one() -> None
     assert world.state.has_model
     world.tell(chosen("grey"))
     assert not world.state.has_model
+
+
+def test_matching_exposure_is_learned_and_a_difference_said_once_where_it_is_not() -> None:
+    world = trained()
+    dim = msg.ExposureDiffers(world.asked(msg.TrainingJob)[-1].envelope, "Grey is dim.")
+    world.tell(dim)
+    remedy = "Grey is dim. If only the exposure differs, tick 'match exposure' under Model."
+    assert describe(world.state) == remedy
+    world.tell(ev.Noted("Other words."), dim)
+    assert describe(world.state) == "Other words."
+    assert world.asked(msg.TrainingJob)[-1].normalise == "together"
+    world.tell(ev.ExposureMatched(True))
+    assert world.state.training is Training.FITTING
+    assert world.asked(msg.TrainingJob)[-1].normalise == "image"
+    world.settle()
+    assert world.asked(msg.PredictionJob)[-1].match_exposure
+    world.tell(replace(dim, sentence="Grey is very dim."))
+    assert "dim" not in describe(world.state)
+    count = len(world.jobs)
+    world.tell(ev.ExposureMatched(True))
+    assert len(world.jobs) == count
+    world.tell(ev.ExposureMatched(False))
+    assert world.asked(msg.TrainingJob)[-1].normalise == "together"
+
+
+def test_a_loaded_model_that_matches_exposure_says_so_and_stays_when_the_tick_is_set() -> None:
+    plain, world = classifier_for(1, 2), trained()
+    world.tell(msg.ModelLoaded(msg.Envelope(0, 1, 1), Path("plain.safetensors"), plain))
+    assert not world.state.match_exposure
+    jobs = len(world.asked(msg.TrainingJob))
+    world.tell(ev.ExposureMatched(True))
+    assert len(world.asked(msg.TrainingJob)) == jobs  # the strokes would replace the model
+    assert world.asked(msg.PredictionJob)[-1].match_exposure
+    assert world.state.model is not None
+    assert world.state.model.classifier is plain
+    world.tell(ev.ExposureMatched(False))
+    assert not world.state.exposure_fixed
+    own = replace(plain, per_image=True)
+    world.tell(msg.ModelLoaded(msg.Envelope(0, 2, 1), Path("own.safetensors"), own))
+    assert world.state.match_exposure
+    assert world.state.exposure_fixed
+    world.tell(painted(world, 1, 2))
+    world.settle()
+    assert world.asked(msg.TrainingJob)[-1].normalise == "image"
+    assert not world.state.exposure_fixed
 
 
 def test_states_differ_by_value_and_by_identity() -> None:

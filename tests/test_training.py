@@ -81,7 +81,9 @@ def test_a_step_at_the_strokes_has_the_gradient_of_the_masked_whole_image(name):
     network = NetworkSpec(name, 2, 2).build().double().eval()
     dense, half = densify(network), trace(network).patch[0] // 2
     normalisation = Normalisation((0.1, -0.2), (1.5, 0.5))
-    batches = make_batches([ImageSource(image, 0)], normalisation, dense.geometry, find_strokes(labels), CPU)
+    batches = make_batches(
+        [ImageSource(image, 0)], [normalisation], dense.geometry, find_strokes(labels), CPU
+    )
     source = ImageSource(image, 0)
     padded = normalisation.apply(source.read((), (-half, 50 + half), (-half, 61 + half)))
     scores = dense(torch.from_numpy(padded).double()[None])[0]

@@ -45,7 +45,7 @@ def test_window_means_are_those_of_the_dense_features(tile_cells, monkeypatch):
     spec = NetworkSpec("context", 1, 2)
     source = ImageSource(noise((70, 90)))
     dense, reach = dense_features(source, spec)
-    around = Surroundings([source], PLAIN, trunk_of(spec), spec.windows, CPU)
+    around = Surroundings([source], [PLAIN], trunk_of(spec), spec.windows, CPU)
     cells = np.array([[0, 0], [17, 22], [5, 9], [16, 3]])
     seen = around.look(0, (), cells)
     for (y, x), values in zip(cells * 4 + reach, seen, strict=True):
@@ -60,7 +60,7 @@ def test_tiles_are_computed_once_and_memory_has_an_end(monkeypatch):
     spec = NetworkSpec("context", 1, 2)
     image = CountedImage(noise((700, 700)))
     source = ImageSource(image)
-    around = Surroundings([source], PLAIN, trunk_of(spec), spec.windows, CPU)
+    around = Surroundings([source], [PLAIN], trunk_of(spec), spec.windows, CPU)
     here, there = np.array([[20, 20]]), np.array([[150, 150]])
     first = around.look(0, (), here)
     read = image.read
@@ -83,7 +83,7 @@ def test_rows_are_the_dense_features_and_window_means_of_each_pixel(channels):
     labels[20:22, 10:30], labels[40, 60:79], labels[0, 0] = 1, 2, 2
     strokes = find_strokes(labels)
     chosen = choose_pixels(strokes)
-    rows = PixelFeatures(spec, [source], normalisation, CPU).rows(strokes, chosen, (0, 1))
+    rows = PixelFeatures(spec, [source], [normalisation], CPU).rows(strokes, chosen, (0, 1))
     count = len(chosen.labels)
     assert len(rows.targets) == 8 * count  # so few are seen under all symmetries
     assert torch.equal(rows.targets[:count], torch.from_numpy(chosen.labels - 1))
@@ -109,7 +109,7 @@ def test_views_are_features_of_the_turned_image():
     def views(image, labels):
         strokes = find_strokes(labels)
         chosen = choose_pixels(strokes)
-        rows = PixelFeatures(spec, [ImageSource(image)], PLAIN, CPU).rows(strokes, chosen, (0, 1))
+        rows = PixelFeatures(spec, [ImageSource(image)], [PLAIN], CPU).rows(strokes, chosen, (0, 1))
         return chosen.yx, rows.groups[0].view(8, len(chosen.yx), -1)
 
     yx, plain = views(image, labels)
@@ -128,7 +128,7 @@ def test_much_paint_is_seen_once_and_known_pixels_are_not_computed_again():
     image = CountedImage(noise((256, 256)))
     labels = np.ones((256, 256), np.uint8)
     labels[:, 128:] = 2
-    features = PixelFeatures(spec, [ImageSource(image)], PLAIN, CPU)
+    features = PixelFeatures(spec, [ImageSource(image)], [PLAIN], CPU)
 
     def look():
         strokes = find_strokes(labels)
@@ -154,6 +154,6 @@ def test_looking_at_a_few_pieces_at_a_time_changes_nothing(monkeypatch):
     found = []
     for most in (1, batch.PIXELS_PER_LOOK):
         monkeypatch.setattr("napari_dsparse.training.features.PIXELS_PER_LOOK", most)
-        found.append(PixelFeatures(spec, [source], PLAIN, CPU).rows(strokes, chosen, (0, 1)))
+        found.append(PixelFeatures(spec, [source], [PLAIN], CPU).rows(strokes, chosen, (0, 1)))
     torch.testing.assert_close(found[0].groups[0], found[1].groups[0], rtol=1e-4, atol=1e-5)
     assert torch.equal(found[0].targets, found[1].targets)

@@ -15,7 +15,7 @@ from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.prediction import Prediction, Predictor, predict_image
-from napari_dsparse.prediction.exposure import normalised_to
+from napari_dsparse.prediction.exposure import as_learned, normalised_to
 from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
 from napari_dsparse.stopping import StopFlag
 from napari_dsparse.training import TrainingProgress, train_classifier
@@ -38,6 +38,7 @@ class TrainingOptions(TypedDict, total=False):
 
     network: str
     depth: str
+    normalise: str
     seconds: float | None
     steps: int | None
     seed: int
@@ -101,6 +102,8 @@ class Model:
     ) -> Prediction:
         """Labels, probabilities and uncertainty of an image in one pass.
 
+        A model that learned with `normalise="image"` normalises this image, too, by its own grey values.
+
         Parameters
         ----------
         image : array
@@ -135,7 +138,7 @@ class Model:
         source = self._source(image, channel_axis)
         checks.function("progress", progress)
         return predict_image(
-            Predictor(self.classifier, device, precision=precision),
+            Predictor(as_learned(self.classifier, source), device, precision=precision),
             source,
             probabilities=probabilities,
             uncertainty=uncertainty,
@@ -249,6 +252,7 @@ def train(
     classes: Sequence[str | ClassInfo] | None = None,
     network: str = "auto",
     depth: str = "off",
+    normalise: str = "together",
     seconds: float | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -267,6 +271,9 @@ def train(
         The image's shape without the channel axis; 0 = not annotated, 1..K = classes.
     depth : str
         "off", or "neighbours": the planes before and behind each plane of a stack are looked at, too.
+    normalise : str
+        "together", or "image": each image by its own grey values, here and whenever the model predicts. Right
+        where exposure or camera differ between images and contents do not.
     classes, network, seconds, steps, seed, device, progress, stop, channel_axis
         As in `train_classifier`.
 
@@ -281,6 +288,7 @@ def train(
             classes=classes,
             network=network,
             depth=depth,
+            normalise=normalise,
             seconds=seconds,
             steps=steps,
             seed=seed,

@@ -31,7 +31,7 @@ from napari_dsparse.files.project_folder import (
 )
 from napari_dsparse.files.project_images import FoundImage
 from napari_dsparse.files.project_strokes import StoredStrokes, open_strokes, write_strokes
-from napari_dsparse.images import ImageSource
+from napari_dsparse.images import NORMALISATIONS, ImageSource
 from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, TrainingOptions, train
 
 Named = ProjectImage | str | PathLike[str]
@@ -52,8 +52,7 @@ class Project:
 
     def __init__(self, folder: Path, lock: FolderLock | None, search: Sequence[Path]) -> None:
         self.folder = folder
-        self._lock = lock
-        self._search = tuple(search)
+        self._lock, self._search = lock, tuple(search)
         self._saved = self._now = read_project(folder)
         self._highest = max((each.number for each in self.images), default=0)  # no number is given twice
         self._model: Model | None = None
@@ -139,6 +138,15 @@ class Project:
     @depth.setter
     def depth(self, depth: str) -> None:
         self._change(depth=checks.one_of("depth", depth, DEPTHS))
+
+    @property
+    def normalise(self) -> str:
+        """Normalisation that its model is trained with, as in `train`: "together", or "image"."""
+        return self._now.normalise
+
+    @normalise.setter
+    def normalise(self, normalise: str) -> None:
+        self._change(normalise=checks.one_of("normalise", normalise, NORMALISATIONS))
 
     def add(
         self,
@@ -299,8 +307,8 @@ class Project:
         """Train a model on all images with strokes, and keep it as the project's.
 
         It is the model that `train` makes of these images and labels, in this order. Images without strokes
-        have no part in it. Options are `network`, `depth`, `seconds`, `steps`, `seed`, `device`, `progress`
-        and `stop`, as in `train`; a depth that is given is kept, and is the project's own from then on.
+        have no part in it. Options are those of `train`; a depth or a normalisation that is given is kept,
+        and is the project's own from then on.
 
         Raises
         ------
@@ -309,9 +317,9 @@ class Project:
         """
         self._check_open()
         sources, labels = self.painted()
-        chosen: TrainingOptions = {"depth": self.depth, **options}
+        chosen: TrainingOptions = {"depth": self.depth, "normalise": self.normalise, **options}
         self.model = train(sources, labels, classes=self.classes, **chosen)
-        self.depth = chosen["depth"]
+        self.depth, self.normalise = chosen["depth"], chosen["normalise"]
         return self.model
 
     def predict(self, image: Named, **options: Unpack[PredictionOptions]) -> NDArray[np.unsignedinteger]:

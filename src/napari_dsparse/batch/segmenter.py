@@ -21,6 +21,7 @@ from napari_dsparse.errors import DsparseError, ExportError, ImageError
 from napari_dsparse.files.export import check_export
 from napari_dsparse.files.model import checksum
 from napari_dsparse.files.pixels import Pixels
+from napari_dsparse.images.exposure import describe_ratio, is_notable
 from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.microscope_file import ChunkArray
 from napari_dsparse.images.reading import Expected
@@ -28,7 +29,7 @@ from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.machine.memory import MOST_BAND, MemoryNeeds, plan_memory, resident_memory
 from napari_dsparse.prediction import Predictor, TilePredictor
-from napari_dsparse.prediction.exposure import describe_ratio, is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.exposure import normalised_to, range_ratio
 from napari_dsparse.prediction.object_options import ObjectOptions
 from napari_dsparse.stopping import never
 
@@ -50,7 +51,7 @@ class Choices:
     on_workers : bool
         True if others compute: neither the device nor the memory is ours.
     normalise : "model" or "image"
-        Grey values as where the model learned, or by each image's own.
+        Grey values as the model learned, or by each image's own; a model may have learned that way itself.
     exposure_remedy : str
         What the user chooses for the latter.
     memory : int, optional
@@ -119,7 +120,8 @@ class Segmenter:
         self._resident = resident_memory()  # of the program and the model, before any image
         self._classifier, self._predictor_of = classifier, predictor_of
         self._choices, self._listener, self._stop = choices, listener, stop
-        self._shared = predictor_of(classifier) if choices.normalise == "model" else None
+        by_own = choices.normalise == "image" or classifier.per_image
+        self._shared = None if by_own else predictor_of(classifier)
 
     def open(self, wanted: WantedImage, outputs: Outputs) -> OpenedImage:
         """Read an image's description, and refuse results that could not be written.

@@ -44,7 +44,7 @@ class TrainedClassifier:
         Prior of each class, 0..1, summing to 1; 0 for classes without paint, which are never predicted.
         Training weighs every class the same; by Bayes' rule the priors restore their frequencies.
     normalisation : Normalisation
-        Transformation of pixel values to the network's input.
+        Transformation of pixel values to the network's input: of all training images together.
     channel_axis : int or None
         Channel axis of the training image; it decides where shapes allow several.
     n_symmetries : int
@@ -53,6 +53,9 @@ class TrainedClassifier:
     letters : str, optional
         The training image's axes as its file named them, "?" where it did not: a file that names its axes the
         same is read with the same channel axis. None where it came from no file.
+    per_image : bool
+        Each training image was normalised by its own grey values; so is whatever it segments, see
+        `prediction.exposure.as_learned`.
     """
 
     spec: NetworkSpec
@@ -64,6 +67,7 @@ class TrainedClassifier:
     n_symmetries: int
     record: TrainingRecord
     letters: str | None = None
+    per_image: bool = False
 
     def misfit(self, source: ImageSource) -> str | None:
         """Reason why it cannot segment an image, as a sentence; None if it can."""

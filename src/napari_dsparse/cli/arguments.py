@@ -22,6 +22,9 @@ PROGRAM = "napari-dsparse"
 #: Values of ``train --depth``, as in `classifier.spec`: parsing arguments needs no network.
 DEPTHS = ("off", "neighbours")
 
+#: Values of ``train --normalise``, as in `images`.
+NORMALISATIONS = ("together", "image")
+
 #: Values of ``predict --format``.
 FORMATS = ("ome-tiff", "ome-zarr", "png", "geojson", "imagej-roi", "coco")
 
@@ -85,6 +88,11 @@ def _add_train(commands: _Commands) -> None:
         help="see each plane of a stack alone (off, the default where a project says nothing else), or with "
         "those before and behind it (neighbours)",
     )  # fmt: skip
+    parser.add_argument(
+        "--normalise", choices=NORMALISATIONS,
+        help="grey values of all images in one way (together, the default where a project says nothing "
+        "else), or of each image by its own (image), which takes differences in exposure out",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=_positive_number, metavar="S", help="limit for learning, all of it")
     parser.add_argument(
         "--steps", type=_positive_count, metavar="N", help="gradient steps that follow the fit (0)"
@@ -137,7 +145,7 @@ def _add_predict(commands: _Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--normalise", choices=("model", "image"), default="model",
-        help="grey values as where the model learned (default), or by each image's own: another exposure",
+        help="grey values as the model learned (default), or by each image's own: another exposure",
     )  # fmt: skip
     parser.add_argument(
         "--memory", type=_size, metavar="SIZE",

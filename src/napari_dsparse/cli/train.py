@@ -18,6 +18,7 @@ from napari_dsparse.cli.report import Report
 from napari_dsparse.errors import ExportError, LabelsError
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.images import ImageSource
+from napari_dsparse.images.exposure import exposure_difference
 from napari_dsparse.images.reading import read_labels
 from napari_dsparse.machine.devices import pick_device
 from napari_dsparse.model import Model
@@ -60,6 +61,7 @@ def _learn_from_files(arguments: argparse.Namespace, report: Report) -> None:
         arguments,
         report,
         depth=arguments.depth or "off",
+        normalise=arguments.normalise or "together",
     )
     save_or_rescue(classifier, lambda: save_classifier(classifier, output, overwrite=arguments.overwrite))
     say_record(report, classifier)
@@ -79,8 +81,17 @@ def _learn_from_project(arguments: argparse.Namespace, report: Report) -> None:
         report.add(project=str(project.folder), images=[source.name for source in sources])
         remarks = remarks_on_moves(before, project.images)
         project.depth = arguments.depth or project.depth
+        project.normalise = arguments.normalise or project.normalise
         classifier = _learn(
-            sources, labels, project.classes, device, remarks, arguments, report, depth=project.depth
+            sources,
+            labels,
+            project.classes,
+            device,
+            remarks,
+            arguments,
+            report,
+            depth=project.depth,
+            normalise=project.normalise,
         )
 
         def save() -> None:
@@ -105,8 +116,13 @@ def _learn(
     arguments: argparse.Namespace,
     report: Report,
     *,
-    depth: str = "off",
+    depth: str,
+    normalise: str,
 ) -> TrainedClassifier:
+    differ = exposure_difference(sources) if normalise == "together" else None
+    if differ is not None:
+        remedy = "If only the exposure differs, --normalise image takes that out."
+        remarks = [*remarks, f"{differ.sentence} {remedy}"]
     for remark in remarks:
         report.say(remark)
     report.add(device=str(device), remarks=list(remarks))
@@ -117,6 +133,7 @@ def _learn(
         classes=classes,
         network=arguments.network,
         depth=depth,
+        normalise=normalise,
         seconds=arguments.seconds,
         steps=arguments.steps,
         seed=arguments.seed,

@@ -14,7 +14,7 @@ from napari_dsparse.files.fields import Document, Fields
 from napari_dsparse.images.normalisation import Normalisation
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Limits of a description, checked before anything is built from it.
 _MOST_CHANNELS = 65_535
@@ -31,14 +31,17 @@ def describe(classifier: TrainedClassifier) -> str:
     record, spec = classifier.record, classifier.spec
     network = {"name": spec.name, "channels": spec.channels, "classes": spec.classes}
     description = {
-        # Without depth, files are those of the first version, and all versions read them.
-        "schema_version": SCHEMA_VERSION if spec.neighbours else 1,
+        # The first version that can say it all: without depth or exposure, all versions read the file.
+        "schema_version": 3 if classifier.per_image else 2 if spec.neighbours else 1,
         "network": {**network, "depth": spec.depth} if spec.neighbours else network,
         "classes": [
             {"name": info.name, "color": info.color, "share": prior}
             for info, prior in zip(classifier.classes, classifier.priors, strict=True)
         ],
-        "normalisation": asdict(classifier.normalisation),
+        "normalisation": {
+            **asdict(classifier.normalisation),
+            **({"per_image": True} if classifier.per_image else {}),
+        },
         "channel_axis": classifier.channel_axis,
         "axes": classifier.letters,
         "flips": classifier.n_symmetries,
@@ -95,6 +98,7 @@ def read_description(text: str, file: str) -> TrainedClassifier:
         n_symmetries=n_symmetries,
         record=_record(fields.inner("training")),
         letters=fields.text_if_given("axes"),
+        per_image=range_.truth_if_given("per_image"),
     )
 
 

@@ -96,6 +96,12 @@ class Fields:
         """A string, or None where the field is null or, as in files of older versions, not there."""
         return None if self._values.get(key) is None else self.text(key)
 
+    def truth_if_given(self, key: str) -> bool:
+        """True or false; false where the field is, as in files of older versions, not there."""
+        if key not in self._values:
+            return False
+        return bool(self._checked(key, lambda value: isinstance(value, bool), "true or false"))
+
     def matching(self, key: str, pattern: re.Pattern[str], allowed: str) -> str:
         """A string that matches a pattern in full."""
         return str(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from napari_dsparse.classifier.classes import MOST_CLASSES, ClassInfo
@@ -12,6 +13,7 @@ from napari_dsparse.errors import ProjectError
 from napari_dsparse.files.description import read_class
 from napari_dsparse.files.fields import Document, Fields
 from napari_dsparse.images.identity import Fingerprint
+from napari_dsparse.images.normalisation import NORMALISATIONS
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
 SCHEMA_VERSION = 2
@@ -96,6 +98,8 @@ class ProjectDescription:
         File of the trained model within the project.
     depth : str
         One of `DEPTHS`: what the model is trained with.
+    normalise : str
+        One of `NORMALISATIONS`: the same.
     """
 
     name: str
@@ -103,6 +107,7 @@ class ProjectDescription:
     images: tuple[ProjectImage, ...] = ()
     model: str | None = None
     depth: str = "off"
+    normalise: str = "together"
 
     @property
     def files(self) -> frozenset[str]:
@@ -149,6 +154,8 @@ def describe_project(project: ProjectDescription) -> bytes:
     }
     if project.depth != "off":  # unknown to the first versions, which leave it out
         description["depth"] = project.depth
+    if project.normalise != "together":
+        description["normalise"] = project.normalise
     try:
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         return f"{text}\n".encode()
@@ -182,15 +189,17 @@ def read_project_description(text: str, file: str) -> ProjectDescription:
         tuple(map(read_class, classes)),
         images,
         fields.matching_or_none("model", MODEL_NAME, "the name of a model in the project"),
-        _read_depth(fields),
+        _read_choice(fields, "depth", DEPTHS),
+        _read_choice(fields, "normalise", NORMALISATIONS),
     )
 
 
-def _read_depth(fields: Fields) -> str:
-    depth = fields.text_if_given("depth") or "off"
-    if depth not in DEPTHS:
-        fields.refuse("depth", " or ".join(DEPTHS))
-    return depth
+def _read_choice(fields: Fields, key: str, allowed: Sequence[str]) -> str:
+    """One of some words; the first where the field is not there."""
+    choice = fields.text_if_given(key) or allowed[0]
+    if choice not in allowed:
+        fields.refuse(key, " or ".join(allowed))
+    return choice
 
 
 def _read_image(fields: Fields) -> ProjectImage:

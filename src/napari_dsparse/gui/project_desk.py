@@ -179,6 +179,7 @@ class ProjectDesk(QObject):
         self._waiting = len(images) < len(opened.images) or opened.waiting
         self._study.replace(images, opened.classes)
         self._controller.send(ev.DepthChosen(opened.depth))
+        self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
@@ -299,7 +300,15 @@ class ProjectDesk(QObject):
         learned = model is not None and any(each.key in model.keys for each in self._study.images)
         classifier = model.classifier if model is not None and learned else None
         self.worker.run(
-            partial(self._keeper.save, folder, images, self._study.classes(state), classifier, state.depth),
+            partial(
+                self._keeper.save,
+                folder,
+                images,
+                self._study.classes(state),
+                classifier,
+                state.depth,
+                "image" if state.match_exposure else "together",
+            ),
             partial(self._on_saved, changes, then),
             self._on_failure,
         )

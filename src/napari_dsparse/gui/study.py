@@ -365,7 +365,8 @@ class Study(QObject):
         if front is not None and state.complete and not front.segmented:
             front.segmented = changed = True
         classes = self.classes(state)
-        kept = (*(each.labels for each in self.images), classes, self._classifier, state.depth)
+        choices = state.depth, state.match_exposure
+        kept = (*(each.labels for each in self.images), classes, self._classifier, *choices)
         if len(kept) != len(self._kept) or any(a is not b for a, b in zip(kept, self._kept, strict=True)):
             self._kept = kept
             if front is not None:

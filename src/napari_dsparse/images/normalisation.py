@@ -13,6 +13,9 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.images.windows import spread_windows
 
+#: Ways to normalise images that are learned from together: all in one way, or each by its own grey values.
+NORMALISATIONS = ("together", "image")
+
 #: Pixels and values (pixels x channels) looked at, at most, over all images.
 _SAMPLE_PIXELS = 2**20
 _SAMPLE_VALUES = 2**22
@@ -90,7 +93,7 @@ class Normalisation:
         return values
 
     @classmethod
-    def measure(cls, sources: Sequence[ImageSource]) -> Normalisation:
+    def measure(cls, sources: Sequence[ImageSource], *, among: int = 0) -> Normalisation:
         """The normalisation that suits some images, from an even sample of their pixels.
 
         Offsets are medians and scales half the range between the 1st and 99th percentile, so that neither
@@ -101,6 +104,8 @@ class Normalisation:
         ----------
         sources : sequence of ImageSource
             One or more images with equally many channels. At most about a million pixels are read in all.
+        among : int
+            Number of images that share this limit, where there are more than these.
 
         Raises
         ------
@@ -117,7 +122,7 @@ class Normalisation:
                     f"Image {source.name!r} has {source.channels} channels and image {sources[0].name!r} "
                     f"has {channels}; images learned from together must have equally many."
                 )
-        budget = _budget(channels, len(sources))
+        budget = _budget(channels, max(among, len(sources)))
         pixels = np.concatenate(
             [block.reshape(channels, -1) for source in sources for block in _sample(source, budget)], axis=1
         )

@@ -236,7 +236,7 @@ class MapsWanted:
 
 @dataclass(frozen=True, slots=True)
 class ExposureMatched:
-    """Normalise images by their own grey values, or as the model learned."""
+    """Normalise every image by its own grey values, in learning and segmenting, or all in one way."""
 
     matched: bool
 

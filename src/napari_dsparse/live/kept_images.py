@@ -111,7 +111,7 @@ class OpenedProject:
         A sentence about each image that was not; it stays in the project.
     moved, waiting : bool
         True if files, or images that are in no file, are among those.
-    depth : str
+    depth, normalise : str
         What its model is trained with, as in `train`.
     """
 
@@ -122,6 +122,7 @@ class OpenedProject:
     moved: bool
     waiting: bool
     depth: str
+    normalise: str
 
 
 def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
@@ -164,7 +165,14 @@ def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
     order = {entry.number: place for place, entry in enumerate(project.images)}
     images.sort(key=lambda each: order[each.entry])
     return OpenedProject(
-        project.folder, project.classes, tuple(images), tuple(missing), moved, waiting, project.depth
+        project.folder,
+        project.classes,
+        tuple(images),
+        tuple(missing),
+        moved,
+        waiting,
+        project.depth,
+        project.normalise,
     )
 
 

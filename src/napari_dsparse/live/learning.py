@@ -94,6 +94,23 @@ def choose_depth(turn: Turn, depth: str) -> None:
     segmenting.look_ahead(turn)
 
 
+def match_exposure(turn: Turn, matched: bool) -> None:
+    """Normalise every image by its own grey values, in learning and segmenting, or all in one way.
+
+    A model from a file is applied so, too, and stays until there is new paint.
+    """
+    state = turn.state
+    if matched == state.match_exposure:
+        return
+    turn.set(match_exposure=matched, problem=None, note=None, sketch_due=True)
+    from_strokes = state.model is None or bool(state.model.keys)
+    if from_strokes and state.live and state.painted_classes >= 2:
+        turn.set(training=Training.FITTING)
+        submit(turn, learn=True)
+    else:
+        segmenting.predict_final(turn)
+
+
 # -- buttons ------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +180,7 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
             asked=asked,
             lineage=state.lineage,
             depth=state.learns_depth,
+            normalise="image" if state.match_exposure else "together",
         )
     )
 

@@ -56,15 +56,14 @@ class TrainingJob:
     front : int
         Index of the one in front.
     classes : tuple of ClassInfo
-    network, device : str
+    network, device, depth, normalise : str
+        As in `train`.
     learn : bool
         False: only count the strokes.
     asked : bool
         The user pressed Train: if the model knows these strokes already, take a round of gradient steps.
     lineage : int
         Jobs of another lineage start from nothing: the user pressed Reset in between.
-    depth : str
-        As in `NetworkSpec`.
     """
 
     envelope: Envelope
@@ -77,6 +76,7 @@ class TrainingJob:
     asked: bool = False
     lineage: int = 0
     depth: str = "off"
+    normalise: str = "together"
 
 
 # -- from the trainer ---------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class PredictionJob:
     foreign : bool
         The classifier learned from another image, which may have another exposure.
     match_exposure : bool
-        Normalise the image by its own grey values, not by those that the classifier learned from.
+        Normalise the image by its own grey values, whether the classifier learned so or not.
     uncertainty, probabilities : bool
         Send these maps along with the labels.
     """
@@ -293,10 +293,10 @@ class PredictionEnded:
 
 @dataclass(frozen=True, slots=True)
 class ExposureDiffers:
-    """Grey values of this job's image spread `ratio` times as wide as where its classifier learned."""
+    """The image of this job may be exposed otherwise than others; the sentence says which and how."""
 
     envelope: Envelope
-    ratio: float
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

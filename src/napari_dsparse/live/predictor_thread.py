@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.images.exposure import describe_ratio, is_notable
 from napari_dsparse.live.messages import (
     ExposureDiffers,
     ForgetImageJob,
@@ -26,7 +27,7 @@ from napari_dsparse.live.messages import (
 )
 from napari_dsparse.live.worker import Worker
 from napari_dsparse.machine.cores import CoreShare
-from napari_dsparse.prediction.exposure import is_notable, normalised_to, range_ratio
+from napari_dsparse.prediction.exposure import normalised_to, range_ratio
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
@@ -151,7 +152,7 @@ class PredictorThread(Worker[PredictorJob]):
             self._cores.apply_thread_limit()
         complete = done == pixels
         self._post(PredictionEnded(job.envelope, complete, time.monotonic() - started))
-        if complete and job.foreign:
+        if complete and job.foreign and not job.classifier.per_image:
             self._compare_exposure(job)
 
     def _in_order(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> Iterator[Tile]:
@@ -198,7 +199,10 @@ class PredictorThread(Worker[PredictorJob]):
         except ImageError:  # no finite pixel to measure: nothing to say of its exposure
             return
         if is_notable(ratio):
-            self._post(ExposureDiffers(job.envelope, ratio))
+            spread = (
+                f"Grey values of {job.source.name} spread {describe_ratio(ratio)} where the model learned."
+            )
+            self._post(ExposureDiffers(job.envelope, spread))
 
     def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> dict[Tile, float]:
         """Show a coarse form of all tiles; how much doubt each leaves, in tenths, until the job is over.
@@ -244,9 +248,10 @@ class PredictorThread(Worker[PredictorJob]):
             self._work(job)
 
     def _predictor_for(self, job: PredictionJob) -> Predictor:
-        wanted = (job.classifier, job.device, job.quick, job.source if job.match_exposure else None)
+        by_own = job.match_exposure or job.classifier.per_image
+        wanted = (job.classifier, job.device, job.quick, job.source if by_own else None)
         if self._predictor is None or self._predicts_with != wanted:
-            classifier = normalised_to(job.classifier, job.source) if job.match_exposure else job.classifier
+            classifier = normalised_to(job.classifier, job.source) if by_own else job.classifier
             memory = self._memory if job.quick and self._memory.is_valid_for(classifier) else None
             n_symmetries = 1 if job.quick else None
             self._predictor = Predictor(

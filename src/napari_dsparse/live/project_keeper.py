@@ -126,6 +126,7 @@ class ProjectKeeper:
         classes: Sequence[ClassInfo],
         classifier: TrainedClassifier | None,
         depth: str = "off",
+        normalise: str = "together",
     ) -> Path:
         """Write what has changed into the project in `folder`, which is made if there is none; its path.
 
@@ -156,6 +157,8 @@ class ProjectKeeper:
             project.classes = tuple(classes)
         if depth != project.depth:
             project.depth = depth
+        if normalise != project.normalise:
+            project.normalise = normalise
         if classifier is not None and classifier is not self._model:
             project.model, self._model = Model(classifier), classifier
         project.save()

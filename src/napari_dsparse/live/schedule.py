@@ -20,7 +20,7 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 #: What a change of image leaves as it is.
 _KEPT = (
     *("study", "study_classes", "study_named", "classes", "live", "device", "network", "depth"),
-    *("uncertainty", "probabilities", "match_exposure", "model", "fit_seconds"),
+    *("uncertainty", "probabilities", "match_exposure", "exposure_said", "model", "fit_seconds"),
     *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
 )
 
@@ -115,7 +115,7 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.MapsWanted():
             segmenting.want_maps(turn, event)
         case ev.ExposureMatched():
-            segmenting.match_exposure(turn, event.matched)
+            learning.match_exposure(turn, event.matched)
         case ev.SegmentationRemoved():
             segmenting.on_segmentation_removed(turn)
         case ev.NextSpotPressed():

@@ -18,7 +18,6 @@ from napari_dsparse.live.actions import (
 from napari_dsparse.live.events import MapsWanted
 from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_classes
 from napari_dsparse.live.turn import Turn
-from napari_dsparse.prediction.exposure import describe_ratio
 
 #: A preview is followed by a pause of this many times its own length, which leaves the cores to training.
 REST_SHARE = 1.0
@@ -135,12 +134,6 @@ def want_maps(turn: Turn, event: MapsWanted) -> None:
     turn.set(uncertainty=event.uncertainty, probabilities=event.probabilities)
     if more:
         predict_final(turn)
-
-
-def match_exposure(turn: Turn, matched: bool) -> None:
-    """Normalise images by their own grey values, or as the model learned."""
-    turn.set(match_exposure=matched, note=None, sketch_due=True)
-    predict_final(turn)
 
 
 def _can_predict(turn: Turn) -> bool:
@@ -272,10 +265,13 @@ def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
 
 
 def on_exposure(turn: Turn, event: msg.ExposureDiffers) -> None:
-    """Note that the image may have another exposure, and the remedy."""
-    if not turn.state.match_exposure:
-        spread = f"Grey values here spread {describe_ratio(event.ratio)} where the model learned."
-        turn.set(note=f"{spread} If only the exposure differs, tick 'match exposure'.")
+    """Note once that images may differ in exposure, and the remedy."""
+    state, sentence = turn.state, event.sentence
+    if not state.match_exposure and sentence not in state.exposure_said:
+        turn.set(
+            exposure_said=state.exposure_said | {sentence},
+            note=f"{sentence} If only the exposure differs, tick 'match exposure' under Model.",
+        )
 
 
 def on_failed(turn: Turn, event: msg.JobFailed) -> None:

@@ -148,8 +148,12 @@ class LiveState:
     device, network : str
     depth : str
         "off" or "neighbours", as the user wants it; see `learns_depth`.
-    uncertainty, probabilities, match_exposure : bool
-        Maps wanted besides labels, and whether the image is normalised by its own grey values.
+    uncertainty, probabilities : bool
+        Maps wanted besides labels.
+    match_exposure : bool
+        Every image is normalised by its own grey values, in learning and segmenting.
+    exposure_said : frozenset of str
+        Sentences on differences in exposure that were said already.
     training : Training
     progress : TrainingProgress or None
         Of the newest fit or step.
@@ -233,6 +237,7 @@ class LiveState:
     uncertainty: bool = False
     probabilities: bool = False
     match_exposure: bool = False
+    exposure_said: frozenset[str] = frozenset()
     # training
     training: Training = Training.IDLE
     progress: TrainingProgress | None = None
@@ -304,6 +309,11 @@ class LiveState:
     def learns_depth(self) -> str:
         """Depth that the next model is trained with: what the user wants, where there is any."""
         return self.depth if self.has_depth else "off"
+
+    @property
+    def exposure_fixed(self) -> bool:
+        """True if the model is from a file, and learned by each image's own grey values: it segments so."""
+        return self.model is not None and not self.model.keys and self.model.classifier.per_image
 
     @property
     def foreign(self) -> bool:

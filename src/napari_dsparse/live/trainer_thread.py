@@ -8,9 +8,11 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from napari_dsparse.errors import LabelsError
+from napari_dsparse.images.exposure import exposure_difference
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.messages import (
+    ExposureDiffers,
     SnapshotTaken,
     StepTaken,
     StrokesCounted,
@@ -56,6 +58,7 @@ class TrainerThread(Worker[TrainingJob]):
         self._trainer: Trainer | None = None
         self._trained_on: tuple[object, ...] | None = None
         self._sources: list[ImageSource] = []
+        self._compared: list[ImageSource] = []  # images whose exposures were compared last
         self._scanned: dict[Hashable, tuple[int, Any, tuple[Stroke, ...]]] = {}
 
     # -- called by the window's thread ----------------------------------------------------------------------
@@ -87,7 +90,7 @@ class TrainerThread(Worker[TrainingJob]):
 
     def _let_go(self) -> None:
         self._trainer = self._trained_on = None
-        self._sources, self._scanned = [], {}
+        self._sources, self._compared, self._scanned = [], [], {}
 
     def _supersedes(self, job: TrainingJob, waiting: TrainingJob) -> bool:
         return True
@@ -148,9 +151,18 @@ class TrainerThread(Worker[TrainingJob]):
         if not self._is_over(job):
             self._cores.apply_thread_limit()
             self._post(StepTaken(job.envelope, trainer.judge(), judged=True))
+            self._compare_exposures(job)
             self._take_steps(job, trainer)
         if not self._is_waiting:
             self._post(TrainingEnded(job.envelope, trainer.steady, trainer.record()))
+
+    def _compare_exposures(self, job: TrainingJob) -> None:
+        """Say, once for the same images, if they seem to differ in exposure, and that is not taken out."""
+        if job.normalise == "together" and not _same(self._sources, self._compared):
+            self._compared = self._sources
+            difference = exposure_difference(self._sources)
+            if difference is not None:
+                self._post(ExposureDiffers(job.envelope, difference.sentence))
 
     def _take_steps(self, job: TrainingJob, trainer: Trainer) -> None:
         """Take the gradient steps of a round that was asked for, if there is one."""
@@ -191,11 +203,16 @@ class TrainerThread(Worker[TrainingJob]):
     def _trainer_for(self, job: TrainingJob) -> Trainer:
         """The present trainer if it learns from these images, network and device; a new one otherwise."""
         sources = [image.source for image in job.images if self._scanned[image.key][2]]
-        wanted = (job.network, job.depth, job.device, job.lineage)
+        wanted = (job.network, job.depth, job.normalise, job.device, job.lineage)
         if self._trainer is None or self._trained_on != wanted or not _same(sources, self._sources):
             self._trainer = None  # free the old one first
             self._trainer = Trainer(
-                sources, job.classes, network=job.network, depth=job.depth, device=job.device
+                sources,
+                job.classes,
+                network=job.network,
+                depth=job.depth,
+                normalise=job.normalise,
+                device=job.device,
             )
             self._trained_on, self._sources = wanted, sources
         return self._trainer

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource, Normalisation
-
-#: Ratio between ranges of grey values from which another exposure is likely.
-NOTABLE = 3.0
+from napari_dsparse.images.exposure import spread_ratio
 
 
 def normalised_to(classifier: TrainedClassifier, source: ImageSource) -> TrainedClassifier:
@@ -22,23 +20,26 @@ def normalised_to(classifier: TrainedClassifier, source: ImageSource) -> Trained
     ImageError
         If a channel has no finite pixel.
     """
-    return replace(classifier, normalisation=Normalisation.measure([source]))
+    return replace(classifier, normalisation=Normalisation.measure([source]), per_image=False)
+
+
+def as_learned(classifier: TrainedClassifier, source: ImageSource) -> TrainedClassifier:
+    """The classifier as it segments `source`: by the image's own grey values if it learned so.
+
+    Raises
+    ------
+    ImageError
+        If it learned so, and a channel has no finite pixel.
+    """
+    return normalised_to(classifier, source) if classifier.per_image else classifier
 
 
 def range_ratio(classifier: TrainedClassifier, source: ImageSource) -> float:
-    """Spread of the grey values of `source`, relative to their spread in training.
+    """Spread of the grey values of `source`, relative to their spread in training; see `spread_ratio`.
 
-    Of several channels, the ratio furthest from 1 in either direction.
+    Raises
+    ------
+    ImageError
+        If a channel has no finite pixel.
     """
-    own, learned = Normalisation.measure([source]).scale, classifier.normalisation.scale
-    return max((a / b for a, b in zip(own, learned, strict=True)), key=lambda ratio: max(ratio, 1 / ratio))
-
-
-def describe_ratio(ratio: float) -> str:
-    """A `range_ratio` as "2.5 times as widely as"."""
-    return f"{ratio:.1f} times as widely as" if ratio >= 1 else f"{1 / ratio:.1f} times less widely than"
-
-
-def is_notable(ratio: float) -> bool:
-    """True if a `range_ratio` is worth a message."""
-    return max(ratio, 1 / ratio) >= NOTABLE
+    return spread_ratio(Normalisation.measure([source]), classifier.normalisation)

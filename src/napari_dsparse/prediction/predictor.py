@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_dsparse.classifier import TrainedClassifier
-from napari_dsparse.errors import ImageError
+from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
 from napari_dsparse.machine.memory import MOST_SCORES
@@ -118,6 +118,12 @@ class Predictor:
         on the processor alone; accelerators are fast enough without.
 
     `begin` says which tiles will be asked for: their surroundings are then computed once, not once per tile.
+
+    Raises
+    ------
+    DsparseError
+        If there is no such device or precision, or the classifier normalises each image by its own grey
+        values, and it is not settled whose: see `exposure.as_learned`.
     """
 
     def __init__(
@@ -128,6 +134,11 @@ class Predictor:
         precision: str = "float32",
         memory: ViewMemory | None = None,
     ) -> None:
+        if classifier.per_image:
+            raise DsparseError(
+                "This classifier normalises each image by its own grey values; give as_learned(classifier, "
+                "image)."
+            )
         self.classifier = classifier
         self._painted = classifier.of_painted()
         self._neighbours = classifier.spec.neighbours

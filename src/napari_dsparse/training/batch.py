@@ -103,7 +103,7 @@ def join_pieces(
 
 def make_batches(
     sources: Sequence[ImageSource],
-    normalisation: Normalisation,
+    normalisations: Sequence[Normalisation],
     geometry: Geometry,
     strokes: Sequence[Stroke],
     device: torch.device,
@@ -117,7 +117,8 @@ def make_batches(
     Parameters
     ----------
     sources : sequence of ImageSource
-    normalisation : Normalisation
+    normalisations : sequence of Normalisation
+        One for each source.
     geometry : Geometry
         Of the whole network.
     strokes : sequence of Stroke
@@ -126,7 +127,7 @@ def make_batches(
     batches: list[Batch] = []
     wide = max(geometry.patch) > CELL
     for part in _phases(strokes, geometry.stride) if wide else [strokes]:
-        batches += _batches_of(sources, normalisation, geometry, part, choose_pixels(part), device)
+        batches += _batches_of(sources, normalisations, geometry, part, choose_pixels(part), device)
     return tuple(batches)
 
 
@@ -149,7 +150,7 @@ def _phases(strokes: Sequence[Stroke], stride: tuple[int, int]) -> Iterator[list
 
 def _batches_of(
     sources: Sequence[ImageSource],
-    normalisation: Normalisation,
+    normalisations: Sequence[Normalisation],
     geometry: Geometry,
     strokes: Sequence[Stroke],
     chosen: ChosenPixels,
@@ -160,7 +161,8 @@ def _batches_of(
     for image, plane in sorted(set(keys)):
         here = np.flatnonzero([key == (image, plane) for key in keys])
         for at in cells_of(chosen.yx[here], geometry.patch):
-            pieces.append(make_piece(sources[image], normalisation, geometry, plane, chosen.yx[here[at]]))
+            own = chosen.yx[here[at]]
+            pieces.append(make_piece(sources[image], normalisations[image], geometry, plane, own))
             members.append(here[at])
     for group in _groups_of(pieces):
         at = np.concatenate([members[i] for i in group])

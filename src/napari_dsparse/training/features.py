@@ -46,7 +46,8 @@ class PixelFeatures:
     ----------
     spec : NetworkSpec
     sources : sequence of ImageSource
-    normalisation : Normalisation
+    normalisations : sequence of Normalisation
+        One for each source.
     device : torch.device
     """
 
@@ -54,19 +55,21 @@ class PixelFeatures:
         self,
         spec: NetworkSpec,
         sources: Sequence[ImageSource],
-        normalisation: Normalisation,
+        normalisations: Sequence[Normalisation],
         device: torch.device,
     ) -> None:
         trunk = warm_start(spec).trunk
         self._sources = sources
-        self._normalisation = normalisation
+        self._normalisations = normalisations
         self._device = device
         self._features = spec.features
         self._neighbours = spec.neighbours
         self._forms = {s: _turned(spec, trunk, s, device) for s in symmetries_for(8)}
         plain = self._forms[0].network
         #: Features of the warm start on its lattice of the images.
-        self.surroundings = Surroundings(sources, normalisation, plain, spec.windows, device, spec.neighbours)
+        self.surroundings = Surroundings(
+            sources, normalisations, plain, spec.windows, device, spec.neighbours
+        )
         self._views = 8
         self._known: dict[Plane, _Known] = {}
 
@@ -147,11 +150,12 @@ class PixelFeatures:
     ) -> Iterator[tuple[list[Piece], Tensor]]:
         """Pieces of a plane's pixels, some at a time, and which of the pixels they hold."""
         geometry = self._forms[0].geometry
+        source, normalisation = self._sources[image], self._normalisations[image]
         pieces: list[Piece] = []
         members: list[NDArray[np.int64]] = []
         cells = cells_of(yx, geometry.patch) if len(yx) else []
         for number, own in enumerate(cells, 1):
-            pieces.append(make_piece(self._sources[image], self._normalisation, geometry, plane, yx[own]))
+            pieces.append(make_piece(source, normalisation, geometry, plane, yx[own]))
             members.append(own)
             if number == len(cells) or sum(len(piece.pixels) for piece in pieces) >= PIXELS_PER_LOOK:
                 yield pieces, torch.from_numpy(np.concatenate(members))

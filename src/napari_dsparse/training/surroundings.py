@@ -36,7 +36,8 @@ class Surroundings:
     Parameters
     ----------
     sources : sequence of ImageSource
-    normalisation : Normalisation
+    normalisations : sequence of Normalisation
+        One for each of them.
     trunk : Module
         Patch classifier's layers before the last: (1, C, H, W) -> (1, F, h, w), an odd square patch.
     windows : sequence of int
@@ -49,7 +50,7 @@ class Surroundings:
     def __init__(
         self,
         sources: Sequence[ImageSource],
-        normalisation: Normalisation,
+        normalisations: Sequence[Normalisation],
         trunk: nn.Module,
         windows: Sequence[int],
         device: torch.device,
@@ -59,7 +60,7 @@ class Surroundings:
         self.stride = geometry.stride[0]
         self._half = geometry.patch[0] // 2
         self._sources = sources
-        self._normalisation = normalisation
+        self._normalisations = normalisations
         self._trunk = trunk
         self.windows = tuple(windows)
         self._device = device
@@ -69,7 +70,7 @@ class Surroundings:
     def of_trunk(self, trunk: nn.Module) -> Surroundings:
         """The same images through another trunk."""
         return Surroundings(
-            self._sources, self._normalisation, trunk, self.windows, self._device, self._neighbours
+            self._sources, self._normalisations, trunk, self.windows, self._device, self._neighbours
         )
 
     def cells(self, yx: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -140,7 +141,7 @@ class Surroundings:
             (high - 1) * self.stride + self._half + 1,
         )
         block = self._sources[image].read(plane, (int(top), int(bottom)), (int(left), int(right)))
-        pixels = torch.from_numpy(self._normalisation.apply(block)).to(self._device)
+        pixels = torch.from_numpy(self._normalisations[image].apply(block)).to(self._device)
         with torch.inference_mode(), full_float32(self._device):
             features: Tensor = self._trunk(pixels[None])[0].permute(1, 2, 0).cpu().contiguous()
         self._tiles[key] = features

@@ -13,7 +13,7 @@ from napari_dsparse import checks
 from napari_dsparse.classifier import DEPTHS, ClassInfo, TrainedClassifier, default_classes
 from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.errors import ImageError, LabelsError
-from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.images import NORMALISATIONS, ImageSource, resolve_image
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 from napari_dsparse.training.progress import TrainingProgress
 from napari_dsparse.training.strokes import Stroke, find_strokes
@@ -27,6 +27,7 @@ def train_classifier(
     classes: Sequence[str | ClassInfo] | None = None,
     network: str = "auto",
     depth: str = "off",
+    normalise: str = "together",
     seconds: float | None = None,
     steps: int | None = None,
     seed: int = 0,
@@ -54,6 +55,10 @@ def train_classifier(
         pixel's features in the planes before and behind it; at either end of the stack, the plane itself
         stands for the one that is missing. Planes follow one another along the last axis before rows and
         columns. For the network "context" alone, and without gradient steps.
+    normalise : str
+        "together": grey values of all images are normalised in one way. "image": those of each image by its
+        own range, which takes differences in exposure out; whatever the classifier segments is normalised by
+        its own range, too. Of a single image both learn the same.
     seconds : float, optional
         Time limit; the classifier learned by then is returned. The first fit is always finished.
     steps : int, optional
@@ -84,6 +89,7 @@ def train_classifier(
     started = time.perf_counter()
     network, device = checks.text("network", network), checks.text("device", device)
     depth = checks.one_of("depth", depth, DEPTHS)
+    normalise = checks.one_of("normalise", normalise, NORMALISATIONS)
     seed = checks.whole_number("seed", seed)
     steps = None if steps is None else checks.whole_number("steps", steps)
     seconds = None if seconds is None else checks.duration("seconds", seconds)
@@ -94,7 +100,14 @@ def train_classifier(
     sources, strokes = _gather(images, labels, channel_axis)
     known = named or default_classes(max((stroke.label for stroke in strokes), default=0))
     trainer = Trainer(
-        sources, known, network=network, depth=depth, seed=seed, device=device, hold_out=hold_out
+        sources,
+        known,
+        network=network,
+        depth=depth,
+        normalise=normalise,
+        seed=seed,
+        device=device,
+        hold_out=hold_out,
     )
     if seconds is not None:
         seconds = max(0.0, seconds - (time.perf_counter() - started))

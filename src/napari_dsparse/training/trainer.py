@@ -58,6 +58,9 @@ class Trainer:
         Name of a built-in network, or "auto".
     depth : str
         "off", or "neighbours": every plane of a stack is seen with those before and behind it.
+    normalise : str
+        "together": all images in one way. "image": each by its own grey values, which takes differences in
+        exposure out; the classifier will do the same to whatever it segments.
     seed : int
         Same seed, same strokes, same steps: the same weights, bit for bit on a CPU.
     device : str
@@ -81,6 +84,7 @@ class Trainer:
         *,
         network: str = "auto",
         depth: str = "off",
+        normalise: str = "together",
         seed: int = 0,
         device: str = "auto",
         hold_out: bool = True,
@@ -98,6 +102,12 @@ class Trainer:
         self._device = pick_device(device)
         self._recipe = recipe or Recipe()
         self._normalisation = Normalisation.measure(self._sources)
+        self._per_image = normalise == "image"
+        self._normalisations = (
+            tuple(Normalisation.measure([source]) for source in self._sources)
+            if self._per_image
+            else (self._normalisation,) * len(self._sources)
+        )
         spec = NetworkSpec(
             DEFAULT_NETWORK if network == "auto" else network, channels[0], max(1, len(classes)), depth
         )
@@ -112,7 +122,7 @@ class Trainer:
                     )
         self._learner = Learner(spec, self._recipe, seed, self._device)
         self._hold_out = hold_out
-        self._features = PixelFeatures(spec, self._sources, self._normalisation, self._device)
+        self._features = PixelFeatures(spec, self._sources, self._normalisations, self._device)
         self._class_priors = ClassPriors(self._sources)
         self._strokes: tuple[Stroke, ...] = ()
         self._present: tuple[int, ...] = ()
@@ -270,7 +280,7 @@ class Trainer:
         if not self._batches:
             geometry = trace(self._learner.spec.empty().eval())
             self._batches = make_batches(
-                self._sources, self._normalisation, geometry, self._strokes, self._device
+                self._sources, self._normalisations, geometry, self._strokes, self._device
             )
         batch = self._batches[self._learner.steps % len(self._batches)]
         rate = self._round.rate(self._learner.steps, self._seconds)
@@ -297,6 +307,7 @@ class Trainer:
             classes=self._classes,
             priors=priors,
             normalisation=self._normalisation,
+            per_image=self._per_image,
             # Counted from the end, it means the same for planes and stacks where channels come last.
             channel_axis=None if axis is None else axis - (len(self._sources[0].shape) + 1),
             letters=self._sources[0].letters,

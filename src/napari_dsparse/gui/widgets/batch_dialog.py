@@ -118,7 +118,7 @@ class BatchDialog(QDialog):
         self.batch_exposure_check = check(
             "match exposure",
             "Normalise each image by its own grey values: where only the exposure differs from the images "
-            "that the model learned from. Not for empty images.",
+            "that the model learned from. Not for empty images. A model that learned so does it anyway.",
         )
         self.batch_output_edit = QLineEdit()
         self.batch_output_edit.setPlaceholderText("folder for the results")

@@ -45,6 +45,16 @@ SECTION_STYLE = """
 """
 
 
+#: What 'match exposure' does, and why it cannot be taken back.
+MATCHING = (
+    "Normalise every image by its own grey values, in learning and segmenting: for images that differ in "
+    "exposure alone. Not for empty images."
+)
+MATCHED_ALWAYS = (
+    "The loaded model learned by each image's own grey values, and segments so; Reset forgets it."
+)
+
+
 class Panel(QWidget):
     """Every control, under the object names that scripts and tests rely on."""
 
@@ -98,6 +108,14 @@ class Panel(QWidget):
         self.depth_check.blockSignals(True)
         self.depth_check.setChecked(depth == "neighbours")
         self.depth_check.blockSignals(False)
+
+    def show_exposure(self, matched: bool, fixed: bool) -> None:
+        """Tick 'match exposure', and hold it where the model cannot do otherwise."""
+        self.exposure_check.blockSignals(True)
+        self.exposure_check.setChecked(matched)
+        self.exposure_check.blockSignals(False)
+        self.exposure_check.setEnabled(not fixed)
+        self.exposure_check.setToolTip(MATCHED_ALWAYS if fixed else MATCHING)
 
     def invite(self, button: QPushButton, inviting: bool) -> None:
         """Highlight `button` as the next to press."""
@@ -183,11 +201,7 @@ class Panel(QWidget):
         self.model_label = QLabel()
         self.model_label.setTextFormat(Qt.TextFormat.PlainText)
         self.model_label.setMinimumWidth(80)  # a long name is cut off rather than widen the dock
-        self.exposure_check = _check(
-            "match exposure",
-            "Normalise by this image's own grey values: where only the exposure differs from the images that "
-            "a loaded model learned from. Not for empty images.",
-        )
+        self.exposure_check = _check("match exposure", MATCHING)
         self.depth_check = _check(
             "neighbouring planes",
             "Look at the planes before and behind each plane of the stack too; takes no gradient steps.",
