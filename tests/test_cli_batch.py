@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +22,14 @@ from napari_dsparse.batch.joined_table import join_tables
 from napari_dsparse.batch.segmenter import file_state
 from napari_dsparse.cli import INTERRUPTED, main
 from napari_dsparse.errors import ExportError
+from napari_dsparse.files import atomic
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.prediction import Predictor
 
 NAMES = ("a", "b", "c")
+
+#: Facts that no two runs share.
+TIMED = {"labels", "seconds", "megapixels_per_second"}
 
 
 @pytest.fixture
@@ -136,6 +144,98 @@ def test_a_bad_image_does_not_cost_the_good_ones_their_place_in_the_journal(batc
     ran = batch.run("--resume")
     assert (ran.code, batch.computed) == (0, ["b"])
     assert len(list((batch.folder / "out").iterdir())) == len(NAMES), "no journal is left"
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_batch_killed_as_a_file_gets_its_name_goes_on_without_overwriting(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
+    whole = ("--uncertainty",)
+    batch.run(*whole, output="whole")
+    place, stops = atomic._place_file, ["b_segmentation.ome.tif", "b_uncertainty.ome.tif"]
+
+    def placing(partial: Path, final: Path, overwrite: bool) -> None:
+        if placed:
+            place(partial, final, overwrite)
+        if stops and final.name == stops[0]:
+            del stops[0]
+            raise KeyboardInterrupt
+        if not placed:
+            place(partial, final, overwrite)
+
+    monkeypatch.setattr(atomic, "_place_file", placing)
+    assert batch.run(*whole).code == INTERRUPTED
+    assert batch.run(*whole, "--resume").code == INTERRUPTED
+    ran = batch.run(*whole, "--resume")
+    assert (ran.code, batch.computed) == (0, ["c"] if placed else ["b", "c"])
+    assert content(batch.folder / "out") == content(batch.folder / "whole")
+
+
+def test_several_images_at_a_time_make_the_same_files_and_the_same_report(batch: Batch) -> None:
+    (batch.folder / "b.tif").write_bytes(b"no image")
+    one, three = batch.run("--uncertainty", output="one"), batch.run("--uncertainty", "--jobs", "3")
+    assert (one.code, three.code) == (1, 1)
+    assert sorted(batch.computed) == ["a", "c"]
+    assert [image["ok"] for image in three.facts["images"]] == [True, False, True]
+    for mine, its in zip(three.facts["images"], one.facts["images"], strict=True):
+        assert {name: mine[name] for name in mine.keys() - TIMED} == {
+            name: its[name] for name in its.keys() - TIMED
+        }
+    lines = [line.replace("/out/", "/one/") for line in three.out.splitlines()[:-1]]
+    assert lines == one.out.splitlines()[:-1]
+    assert three.err.count("napari-dsparse predict:") == one.err.count("napari-dsparse predict:") == 2
+    found, wanted = content(batch.folder / "out"), content(batch.folder / "one")
+    for files in (found, wanted):
+        files.pop(".resume-finished/journal")
+    assert found == wanted
+
+
+def test_an_interrupt_of_several_at_a_time_keeps_what_is_whole(batch: Batch) -> None:
+    whole = batch.run(output="whole")
+    ran = batch.run("--jobs", "2", stops_at="b.tif")
+    assert ran.code == INTERRUPTED
+    assert not [path for path in (batch.folder / "out").iterdir() if path.name.startswith(".partial")]
+    ran = batch.run("--jobs", "2", "--resume")
+    assert ran.code == 0
+    assert "b" in batch.computed
+    assert [Path(path).name[0] for path in ran.facts["outputs"]] == list(NAMES)
+    assert whole.code == 0
+    assert content(batch.folder / "out") == content(batch.folder / "whole")
+
+
+@pytest.mark.parametrize("count", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_several_at_a_time(folder: Path, count: signal.Signals) -> None:
+    large = folder / "large.npy"
+    np.save(large, np.random.default_rng(0).normal(10, 3, (3000, 3000)).astype(np.float32))
+    images = [str(folder / "a.tif"), str(large), str(folder / "b.tif")]
+    line = [
+        sys.executable,
+        "-m",
+        "napari_dsparse",
+        "predict",
+        "-m",
+        str(folder / "model.safetensors"),
+        *images,
+    ]
+    child = subprocess.Popen(
+        [*line, "-o", f"{folder / 'out'}/", "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    small = folder / "out" / "b_segmentation.ome.tif"
+    until = time.monotonic() + 120
+    while not small.exists() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    child.send_signal(count)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 128 + count
+    assert b"--resume goes on from it" in err
+    assert b"Traceback" not in err
+    assert b"b_segmentation.ome.tif" in out
+    assert not (folder / "out" / "large_segmentation.ome.tif").exists()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_store_rewritten_in_one_place_is_another_image(tmp_path: Path) -> None:

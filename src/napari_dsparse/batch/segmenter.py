@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -56,6 +57,8 @@ class Choices:
         What the user chooses for the latter.
     memory : int, optional
         Most bytes to take; by default half of what is free.
+    jobs : int
+        Images that are segmented at a time, each by a `Segmenter` of its own: they share the memory.
     resume, overwrite : bool
         Go on from what an interrupted run has computed; replace files that exist.
     finding : ObjectOptions
@@ -68,6 +71,7 @@ class Choices:
     normalise: Literal["model", "image"] = "model"
     exposure_remedy: str = "--normalise image"
     memory: int | None = None
+    jobs: int = 1
     resume: bool = False
     overwrite: bool = False
     finding: ObjectOptions = field(default_factory=ObjectOptions)
@@ -107,6 +111,8 @@ class Segmenter:
     listener : Listener
     stop : callable
         Asked several times per tile, and while results are written; once it says yes, `Stopped` is raised.
+    resident : int, optional
+        Bytes of the program and the model, before any image; by default those that are in memory now.
     """
 
     def __init__(
@@ -116,10 +122,14 @@ class Segmenter:
         choices: Choices,
         listener: Listener,
         stop: Callable[[], bool] = never,
+        resident: int | None = None,
     ) -> None:
-        self._resident = resident_memory()  # of the program and the model, before any image
+        #: Bytes of the program and the model, before any image.
+        self.resident = resident_memory() if resident is None else resident
         self._classifier, self._predictor_of = classifier, predictor_of
-        self._choices, self._listener, self._stop = choices, listener, stop
+        self._choices, self._stop = choices, stop
+        #: Told the news of each image.
+        self.listener = listener
         by_own = choices.normalise == "image" or classifier.per_image
         self._shared = None if by_own else predictor_of(classifier)
 
@@ -142,7 +152,7 @@ class Segmenter:
             check_export(output, image.source.shape, channels=channels, **place)
         check_room(outputs, image.source.shape, len(classifier.classes))
         for remark in image.remarks:
-            self._listener.say(remark)
+            self.listener.say(remark)
         if self._shared is not None:
             self._mention_exposure(image)
         predictor = self._shared or self._predictor_of(normalised_to(classifier, image.source))
@@ -155,6 +165,8 @@ class Segmenter:
         progress: Callable[[float], None],
         *,
         given: Mapping[str, Any] = MappingProxyType({}),
+        journal: Callable[[dict[str, Any]], AbstractContextManager[None]] | None = None,
+        overwrite: bool = False,
     ) -> dict[str, Any]:
         """Segment an image and write the results; returns facts on them.
 
@@ -165,6 +177,10 @@ class Segmenter:
             Called with the share of pixels done, 0..1.
         given : mapping of str to array, shape of the image
             Results that are written in place of those computed: "objects" that were found otherwise, say.
+        journal : callable, optional
+            Gives, for the facts, a context in which the results are written.
+        overwrite : bool
+            True if files may be replaced here, whatever the choices say.
 
         Raises
         ------
@@ -182,25 +198,26 @@ class Segmenter:
             image,
             outputs,
             opened.key,
-            self._listener,
+            self.listener,
             resume=self._choices.resume and image.in_file,  # of pixels in memory, none can tell a change
             band=band,
             progress=progress,
             stop=self._stop,
         ) as results:
             seconds = time.perf_counter() - started
-            classes = opened.predictor.classifier.classes
-            write(
-                {**results, **given},
-                image,
-                classes,
-                outputs,
-                self._listener,
-                overwrite=self._choices.overwrite,
-                finding=self._choices.finding,
-                stop=self._stop,
-            )
-            return _facts(image, results["labels"], outputs, seconds)
+            facts = _facts(image, results["labels"], outputs, seconds)
+            with nullcontext() if journal is None else journal(facts):
+                write(
+                    {**results, **given},
+                    image,
+                    opened.predictor.classifier.classes,
+                    outputs,
+                    self.listener,
+                    overwrite=overwrite or self._choices.overwrite,
+                    finding=self._choices.finding,
+                    stop=self._stop,
+                )
+            return facts
 
     def _mention_exposure(self, image: InputImage) -> None:
         try:
@@ -208,7 +225,7 @@ class Segmenter:
         except ImageError:  # no finite pixel to measure: nothing to say of its exposure
             return
         if is_notable(ratio):
-            self._listener.say(
+            self.listener.say(
                 f"Grey values of {image.source.name} spread {describe_ratio(ratio)} where the model learned; "
                 "if it was exposed otherwise, and is not just empty or overfull, "
                 f"{self._choices.exposure_remedy} takes that out."
@@ -232,7 +249,7 @@ class Segmenter:
         classes, neighbours = len(classifier.classes), classifier.spec.neighbours
         needs = MemoryNeeds(source.channels, classes, classifier.n_symmetries, plane, neighbours)
         try:
-            plan = plan_memory(self._choices.memory, self._resident, needs)
+            plan = plan_memory(self._choices.memory, self.resident, needs, self._choices.jobs)
         except DsparseError as error:
             raise ImageError(f"Image {source.name!r} cannot be segmented: {error}") from None
         predictor.keep_at_most(plan.scores)

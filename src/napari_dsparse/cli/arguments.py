@@ -152,6 +152,10 @@ def _add_predict(commands: _Commands) -> None:
         help="most memory to take, such as 800MB, 2GB or 1.5GiB (default: half of what is free)",
     )  # fmt: skip
     parser.add_argument(
+        "--jobs", "-j", type=_positive_count, metavar="N", default=1,
+        help="images segmented at a time, sharing cores and memory (default: 1): pays where many are small",
+    )  # fmt: skip
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="go on from what an interrupted run has computed: tiles, and of several images those finished",

@@ -39,6 +39,8 @@ def check_predict(arguments: argparse.Namespace) -> str | None:
     """The sentence that refuses arguments of `predict`, or None."""
     if arguments.memory is not None and arguments.scheduler is not None:
         return "--memory is for computing in this process, and --scheduler for others; drop one of them"
+    if arguments.jobs > 1 and arguments.scheduler is not None:
+        return "--jobs is for computing in this process, and --scheduler for others; drop one of them"
     of_objects = arguments.objects or arguments.measurements or arguments.table is not None
     unused = [] if of_objects else given_options(arguments)
     if unused:

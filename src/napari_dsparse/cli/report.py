@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Report:
         self._kept = False
         self._outputs: list[str] = []
         self._streams = Streams()
+        self._lock = threading.RLock()  # progress is told by the threads that make it
         self._shows_progress = self._streams.is_terminal()
         self._drawn = 0.0
         self._width = 0
@@ -44,13 +46,15 @@ class Report:
 
     def say(self, line: str) -> None:
         """Print one line for the person."""
-        self._clear()
-        self._streams.out(_printable(line))
+        with self._lock:
+            self._clear()
+            self._streams.out(_printable(line))
 
     def complain(self, sentence: str) -> None:
         """Print one line on something that failed, though the command goes on."""
-        self._clear()
-        self._streams.err(_printable(f"napari-dsparse {self._command}: {sentence}") + "\n")
+        with self._lock:
+            self._clear()
+            self._streams.err(_printable(f"napari-dsparse {self._command}: {sentence}") + "\n")
 
     def add(self, **facts: Any) -> None:
         """Facts for the closing JSON."""
@@ -80,15 +84,16 @@ class Report:
             Of the work that is done, 0..1, if it is known.
         """
         now = time.monotonic()
-        if not self._shows_progress:
-            self._print_progress(line, share, now)
-            return
-        if now - self._drawn < self.REDRAW:
-            return
-        self._drawn = now
-        line = _printable(line)
-        self._streams.err(f"\r{line:<{self._width}}")
-        self._width = len(line)
+        with self._lock:
+            if not self._shows_progress:
+                self._print_progress(line, share, now)
+                return
+            if now - self._drawn < self.REDRAW:
+                return
+            self._drawn = now
+            line = _printable(line)
+            self._streams.err(f"\r{line:<{self._width}}")
+            self._width = len(line)
 
     def finish(self) -> None:
         """End with success.

@@ -7,10 +7,24 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers_once, new_folder, remove
+
+#: Called with a complete file under its temporary name, and its final name, before it gets that; by thread.
+_before: ContextVar[Callable[[Path, Path], None] | None] = ContextVar("before", default=None)
+
+
+@contextmanager
+def told_before_placing(tell: Callable[[Path, Path], None]) -> Iterator[None]:
+    """Within, in this thread, call `tell` with each complete file and its final name, before it gets that."""
+    token = _before.set(tell)
+    try:
+        yield
+    finally:
+        _before.reset(token)
 
 
 @contextmanager
@@ -44,6 +58,9 @@ def complete_or_absent(path: str | os.PathLike[str], *, overwrite: bool = False)
         clear_leftovers_once(final.parent)
         hidden.mkdir()
         yield partial
+        tell = _before.get()
+        if tell is not None:
+            tell(partial, final)
         if partial.is_dir():
             _place_folder(partial, final, overwrite)
         else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_dsparse.files.atomic import file_digest
+from napari_dsparse.files.atomic import file_digest, told_before_placing
 from napari_dsparse.files.unfinished import RESUMABLE, remove
 
 
@@ -28,7 +31,8 @@ class Finished:
         self._folder = folder / f"{RESUMABLE}-finished"
         self._journal = self._folder / "journal"
         self._known: dict[str, dict[str, Any]] = {}
-        #: True if this run has added a result.
+        self._lock = threading.Lock()
+        #: True if this run has recorded a result.
         self.grown = False
         if resume:
             self._read()
@@ -38,24 +42,41 @@ class Finished:
         entry = self._known.get(paths[0].name)
         return entry is not None and entry["digests"] == {path.name: _digest(path) for path in paths}
 
+    def owns(self, paths: Sequence[Path]) -> bool:
+        """True if results of these names are there, perhaps not all, and each as a former run wrote it."""
+        entry = self._known.get(paths[0].name)
+        there = [path for path in paths if os.path.lexists(path)]
+        return entry is not None and bool(there) and all(_is_as_in(entry, path) for path in there)
+
     def facts(self, path: Path, key: Mapping[str, str]) -> dict[str, Any] | None:
         """Facts on the result whose first path this is; None if it was made of anything but `key`."""
         entry = self._known.get(path.name)
         return None if entry is None or entry["key"] != dict(key) else dict(entry["facts"])
 
-    def add(self, paths: Sequence[Path], key: Mapping[str, str], facts: Mapping[str, Any]) -> None:
-        """Record a result that is whole under its final names.
+    @contextmanager
+    def writing(self, key: Mapping[str, str], facts: Mapping[str, Any]) -> Iterator[None]:
+        """Within, in this thread, each file of one result is recorded just before it gets its final name.
+
+        So a process that is killed at any moment leaves no file that the next one would not know.
 
         Raises
         ------
         OSError
             If the system refuses to write.
         """
-        digests = {path.name: _digest(path) for path in paths}
-        self._folder.mkdir(exist_ok=True)
-        with self._journal.open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({"key": dict(key), "digests": digests, "facts": dict(facts)}) + "\n")
-        self.grown = True
+        digests: dict[str, str | None] = {}
+
+        def record(partial: Path, final: Path) -> None:
+            digests[final.name] = _digest(partial)
+            entry = {"key": dict(key), "digests": digests, "facts": dict(facts)}
+            with self._lock:
+                self._folder.mkdir(exist_ok=True)
+                with self._journal.open("a", encoding="utf-8") as journal:
+                    journal.write(json.dumps(entry) + "\n")
+                self.grown = True
+
+        with told_before_placing(record):
+            yield
 
     def clear(self) -> None:
         """Remove the journal: nothing is left to go on with."""
@@ -71,6 +92,11 @@ class Finished:
                 entry = json.loads(line)
                 entry["key"], dict(entry["facts"])
                 self._known[next(iter(entry["digests"]))] = entry
+
+
+def _is_as_in(entry: Mapping[str, Any], path: Path) -> bool:
+    digest = entry["digests"].get(path.name)
+    return digest is not None and digest == _digest(path)
 
 
 def _digest(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,13 +113,27 @@ def _is_in(series: Any, path: Path) -> bool:
     return any(page is not None and Path(page.parent.filehandle.path).resolve() == name for page in pages)
 
 
+class _Silence(logging.Filter):
+    """Keeps records of the threads that ask for it from a log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.depth, "value", 0)
+
+
+_SILENCE = _Silence()
+logging.getLogger("tifffile").addFilter(_SILENCE)
+
+
 @contextmanager
 def quiet_tifffile() -> Iterator[None]:
-    """Keep tifffile's log off the terminal: what matters of it is said in remarks and errors."""
-    logger = logging.getLogger("tifffile")
-    before = logger.disabled
-    logger.disabled = True
+    """Keep tifffile's log of this thread off the terminal: what matters is said in remarks and errors."""
+    depth = _SILENCE.depth
+    depth.value = getattr(depth, "value", 0) + 1
     try:
         yield
     finally:
-        logger.disabled = before
+        depth.value -= 1

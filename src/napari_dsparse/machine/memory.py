@@ -98,7 +98,7 @@ class MemoryNeeds:
         return self.symmetries * self.classes * (5 if self.neighbours else 4) * 4 * _SHARED_ROWS
 
 
-def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds) -> MemoryPlan:
+def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds, jobs: int = 1) -> MemoryPlan:
     """Divide the memory of a process.
 
     Parameters
@@ -108,21 +108,25 @@ def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds) -> MemoryP
     resident : int
         Bytes that the program takes itself, without an image: `resident_memory`.
     needs : MemoryNeeds
+        Of each job.
+    jobs : int
+        Images at a time, which share what is free; the plan is that of one.
 
     Raises
     ------
     DsparseError
         If the limit is less than is needed in any case.
     """
-    least = resident + needs.at_work
+    least = resident + jobs * needs.at_work
     if limit is None:
         limit = max(least, resident + int(_FREE_SHARE * free_memory()))
     if limit < least:
+        fewer = " or fewer --jobs" if jobs > 1 else ""
         raise DsparseError(
             f"a limit of {limit / 1e9:.3g}GB is less than it needs with this model, {_rounded_up(least)}; "
-            "give --memory that or more."
+            f"give --memory that or more{fewer}."
         )
-    spare = limit - least
+    spare = (limit - least) // jobs
     scores = min(int(spare * _SCORES_SHARE), MOST_SCORES * needs.symmetries)
     segments = min(spare - scores, MOST_SEGMENTS)
     band = max(_LEAST_BAND, min(MOST_BAND, scores // needs.scores_per_column))
