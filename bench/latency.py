@@ -8,7 +8,8 @@ when every pixel of the view has been predicted by a classifier that knows the s
 moment for the brush to come to rest, which is counted here, and draws, which is not. The first strokes find
 nothing remembered of the image; from then on the features of the view on screen are. Strokes in views that
 were not on screen before are timed too: the window computes a view's features while nothing else is to do,
-here painting begins at once.
+here painting begins at once. Of a large image that is on screen as a whole it is timed when a sketch of all
+of it is there (`bench.overview`).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from napari_dsparse import train
 
 ROOT = Path(__file__).parents[1]
 #: Seconds.
-IMPORT_TARGET, COMMAND_TARGET = 0.3, 3.0
+IMPORT_TARGET, COMMAND_TARGET, OVERVIEW_TARGET = 0.3, 3.0, 2.0
+#: Strokes on an image that is on screen as a whole, after the first ones.
+OVERVIEW_STROKES = 3
 #: Channels of the images.
 CHANNELS = {1: "grey", 3: "RGB"}
 
@@ -61,16 +64,20 @@ PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Pixels per side of the image and of the view, strokes, and how often programs are started."""
+    """Pixels per side of the image and of the view, strokes, and how often programs are started.
+
+    `overview` are pixels per side of the image that is on screen as a whole; 0 leaves it out.
+    """
 
     size: int
     view: int
     strokes: int
     starts: int
+    overview: int
 
 
-PLAN = Plan(2048, 1024, 20, 5)
-QUICK = Plan(128, 96, 2, 1)
+PLAN = Plan(2048, 1024, 20, 5, 8192)
+QUICK = Plan(128, 96, 2, 1, 0)
 
 
 def measure(quick: bool = False) -> Report:
@@ -80,6 +87,7 @@ def measure(quick: bool = False) -> Report:
     for channels, words in CHANNELS.items():
         say(f"latency: {plan.strokes} strokes on {plan.size} x {plan.size}, {words}")
         loops[channels] = _loop(plan, channels)
+    overview = _overview(plan) if plan.overview else None
     say("latency: imports and commands")
     imports = [tuple(map(float, _python("-c", IMPORT).split())) for _ in range(plan.starts)]
     plain, names = (statistics.median(own) for own in zip(*imports, strict=True))
@@ -89,6 +97,7 @@ def measure(quick: bool = False) -> Report:
     pixels = f"{plan.view} x {plan.view}"
     text = "\n\n".join((
         _strokes_table(loops, plan),
+        *([] if overview is None else [_overview_table(overview, plan)]),
         table(
             ["what", "found", "target"],
             [
@@ -112,7 +121,7 @@ def measure(quick: bool = False) -> Report:
         f"Training on {plan.strokes} strokes and segmenting, both at default settings: training once, "
         f"segmenting the median of {REPEATS}.",
     ))  # fmt: skip
-    numbers = {"loops": loops, "import": imports, "command": command, "whole": whole}
+    numbers = {"loops": loops, "overview": overview, "import": imports, "command": command, "whole": whole}
     return Report("Latency", text, numbers)
 
 
@@ -152,6 +161,35 @@ def _strokes_table(loops: Mapping[int, dict[str, Any]], plan: Plan) -> str:
             ),
         ]  # fmt: skip
     return table(["what", "image", "seconds", "target"], lines)
+
+
+def _overview_table(found: Mapping[str, Any], plan: Plan) -> str:
+    """From a classifier that knows a stroke to sketches of all of a large image, by size of their cells."""
+    lines = []
+    later = found["strokes"]
+    for words, rounds in (
+        ("first strokes, little computed ahead", [found["first"]]),
+        (f"next strokes, median of {len(later)}", later),
+    ):
+        cells = sorted({int(cell) for one in rounds for cell in one["sketches"]}, reverse=True)
+        for number, cell in enumerate(cells):
+            after = statistics.median(
+                one["sketches"][str(cell)] - one["classifier"]
+                for one in rounds
+                if str(cell) in one["sketches"]
+            )
+            target = verdict(after, most=OVERVIEW_TARGET, unit=" s") if number == 0 else "-"
+            lines.append([f"{words}, cells of {cell} pixels", f"{after:.2f}", target])
+    title = f"new model to a sketch of all of {plan.overview} x {plan.overview}, grey"
+    return table([title, "seconds", "target"], lines)
+
+
+def _overview(plan: Plan) -> dict[str, Any]:
+    say(f"latency: {OVERVIEW_STROKES} strokes on {plan.overview} x {plan.overview}, all on screen")
+    words = ("-m", "bench.overview", str(plan.overview), str(OVERVIEW_STROKES))
+    limit = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    found: dict[str, Any] = json.loads(_python(*words, environment=limit).splitlines()[-1])
+    return found
 
 
 def _loop(plan: Plan, channels: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
+from napari_dsparse.prediction.overview import in_pixels
 from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).
@@ -96,7 +97,8 @@ class Screen:
     def _put(self, shown: NDArray[np.uint8], event: msg.TileDone) -> None:
         (top, _), (left, _) = self._view.rows, self._view.columns
         rows, columns = event.tile.rows, event.tile.columns
-        inside = event.labels[max(0, top - rows[0]) :, max(0, left - columns[0]) :]
+        labels = event.labels if event.cell == 1 else in_pixels(event.labels, event.cell, event.tile)
+        inside = labels[max(0, top - rows[0]) :, max(0, left - columns[0]) :]
         part = shown[max(0, rows[0] - top) : rows[1] - top, max(0, columns[0] - left) : columns[1] - left]
         part[...] = inside[: part.shape[0], : part.shape[1]]
 

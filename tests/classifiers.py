@@ -10,10 +10,10 @@ from napari_dsparse.images import Normalisation
 
 
 def classifier_for(
-    channels=1, classes=3, seed=0, n_symmetries=1, priors=None, network="compact"
+    channels=1, classes=3, seed=0, n_symmetries=1, priors=None, network="compact", depth="off"
 ) -> TrainedClassifier:
     torch.manual_seed(seed)
-    spec = NetworkSpec(network, channels, classes)
+    spec = NetworkSpec(network, channels, classes, depth)
     return TrainedClassifier(
         spec=spec,
         weights={name: w + 0.1 * torch.randn_like(w) for name, w in spec.build().state_dict().items()},

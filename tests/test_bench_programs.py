@@ -19,6 +19,7 @@ from bench import (
     networks,
     objects,
     open_data,
+    overview,
     paint,
     paper,
     report,
@@ -33,6 +34,7 @@ from bench import (
 from bench.report import Curves, Report
 from torch import nn
 
+from napari_dsparse import prediction
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import resolve_image
 from napari_dsparse.network import densify
@@ -130,6 +132,15 @@ def test_the_loop_answers_every_stroke(channels: int) -> None:
     assert all(0 < s["classifier"] < s["first_tile"] <= s["sketch"] <= s["view"] for s in rounds)
     assert all(s["first_tile"] <= s["agreed"] <= s["view"] for s in rounds)
     assert all(s["classifier"] < s["judged"] for s in rounds)
+
+
+def test_an_overview_is_timed_until_its_sketches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction.overview, "OVERVIEW_PIXELS", 96 * 96)
+    monkeypatch.setattr(prediction.overview, "LEAST_PITCH", 4)
+    found = overview.run(96, 1)
+    assert max(found["first"]["sketches"]) in (36, 12, 4)
+    for one in (found["first"], *found["strokes"]):
+        assert 0 < one["classifier"] < one["sketches"][4]
 
 
 def test_paint_is_as_much_as_its_name_says_in_separate_strokes() -> None:

@@ -23,7 +23,7 @@ from napari_dsparse.live.predictor_thread import TILES_IN_FLIGHT, PredictorThrea
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
 from napari_dsparse.machine.cores import CoreShare
-from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction import Predictor, overview, tiles
 from napari_dsparse.prediction.exposure import normalised_to
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training import Trainer
@@ -148,6 +148,31 @@ def test_a_sketch_of_all_tiles_comes_before_the_first_exact_one(
     assert {event.tile for event in tiles[:half]} == {event.tile for event in tiles[half:]}
     assert tiles[half - 1].fraction == 0
     assert tiles[-1].fraction == 1
+
+
+def test_an_overview_is_sketched_on_a_lattice_and_gives_way_to_the_next_model(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "OVERVIEW_PIXELS", 96 * 128)
+    monkeypatch.setattr(overview, "WIDE_PIXELS", 96 * 128)
+    monkeypatch.setattr(overview, "LEAST_PITCH", 1)
+    monkeypatch.setattr(tiles, "VIEW_TILE", (32, 32))
+
+    def of(job: int) -> list[msg.TileDone]:
+        return [event for event in ear.all_of(msg.TileDone) if event.envelope.job == job]
+
+    predictor.submit(view_job(1, classifier))
+    ear.wait(lambda: len(of(1)) == TILES_IN_FLIGHT)
+    predictor.submit(view_job(2, replace(classifier, priors=(0.6, 0.4))))
+    for _ in range(20):
+        predictor.tile_taken()
+    first, second = ear.wait(lambda: ear.all_of(msg.PredictionEnded)[1:] and ear.all_of(msg.PredictionEnded))
+    assert not first.complete
+    assert second.complete
+    assert [event.cell for event in of(1)][:4] == [9, 3, 1, 1]
+    assert [event.exact for event in of(1)][:4] == [False, False, False, True]
+    assert [event.cell for event in of(2) if not event.exact] == [1], "features of the lattice are known"
+    assert sum(event.exact for event in of(2)) == 12
 
 
 def test_the_next_stroke_finds_its_view_remembered(

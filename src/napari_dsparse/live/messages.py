@@ -50,7 +50,6 @@ class TrainingJob:
 
     Parameters
     ----------
-    envelope : Envelope
     images : tuple of LabelledImage
         All images to learn from, in a fixed order whichever of them is in front.
     front : int
@@ -88,7 +87,6 @@ class StrokesCounted:
 
     Parameters
     ----------
-    envelope : Envelope
     counts : tuple of (strokes, pixels)
         By class, on all images.
     learning : bool
@@ -109,7 +107,6 @@ class StepTaken:
 
     Parameters
     ----------
-    envelope : Envelope
     progress : TrainingProgress
     judged : bool
         The held-out figures of `progress` are new; without it, they are not known yet or known already.
@@ -129,7 +126,6 @@ class SnapshotTaken:
 
     Parameters
     ----------
-    envelope : Envelope
     classifier : TrainedClassifier
     waits : bool
         The trainer waits, for a limited time, until the preview is done or not wanted.
@@ -146,7 +142,6 @@ class TrainingEnded:
 
     Parameters
     ----------
-    envelope : Envelope
     steady : bool
     record : TrainingRecord or None
         Provenance of the newest classifier, held-out figures included; None where there is none.
@@ -166,7 +161,6 @@ class PredictionJob:
 
     Parameters
     ----------
-    envelope : Envelope
     classifier : TrainedClassifier
     classes : tuple of ClassInfo
         The classifier's classes, under the user's present names.
@@ -211,7 +205,6 @@ class SpotJob:
 
     Parameters
     ----------
-    envelope : Envelope
     labels : ndarray of int or None
         The painted labels, of the source's shape.
     visited : tuple of tuple of int
@@ -252,13 +245,12 @@ class TileDone:
 
     Parameters
     ----------
-    envelope : Envelope
     classes : tuple of ClassInfo
         What the labels and probabilities stand for: those of the job.
     quick : bool
         As the job had it.
     exact : bool
-        False of a sketch, where most pixels are interpolated.
+        False of a sketch, where most pixels are estimated.
     tile : Tile
     labels : ndarray of uint8 or uint16, shape (h, w)
     uncertainty : ndarray of float32, shape (h, w), or None
@@ -267,6 +259,10 @@ class TileDone:
         Share of the job that is done, 0..1.
     pixels_per_second : float
     seconds_left : float
+    cell : int
+        Rows and columns of pixels that every value of the maps stands for; the last ones may be fewer.
+    kept : tuple of Tile
+        Exact tiles that a sketch leaves as they are.
     """
 
     envelope: Envelope
@@ -280,6 +276,8 @@ class TileDone:
     fraction: float
     pixels_per_second: float
     seconds_left: float
+    cell: int = 1
+    kept: tuple[Tile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +371,6 @@ class JobFailed:
 
     Parameters
     ----------
-    envelope : Envelope
     worker : str
         Name of the thread.
     sentence : str

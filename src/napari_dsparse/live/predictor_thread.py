@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,12 @@ from napari_dsparse.live.messages import (
     TileDone,
     WorkerEvent,
 )
+from napari_dsparse.live.overviews import Overviews, parts_of
 from napari_dsparse.live.worker import Worker
 from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
+from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
 from napari_dsparse.prediction.view_memory import MEMORY_BYTES, ViewMemory, warm_start_classifier
@@ -65,6 +68,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._memory = ViewMemory(view_bytes)
         self._ahead: tuple[tuple[object, ...], Predictor] | None = None
         self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
+        self._overviews = Overviews()
 
     # -- called by the window's thread ----------------------------------------------------------------------
 
@@ -107,6 +111,7 @@ class PredictorThread(Worker[PredictorJob]):
     def _let_go(self) -> None:
         self._memory.clear()
         self._predictor = self._predicts_with = self._compared = self._ahead = self._unsure = None
+        self._overviews.clear()
 
     def _find_spot(self, job: SpotJob) -> None:
         unsure = self._unsure
@@ -119,15 +124,19 @@ class PredictorThread(Worker[PredictorJob]):
         tile = prediction.tile
         uncertainty = prediction.uncertainty.astype(np.float32, copy=False)
         means = block_means(uncertainty, tile.rows, tile.columns)
+        self._store_doubt(job, tile, means)
+        return float(means.mean())
+
+    def _store_doubt(self, job: PredictionJob, tile: Tile, means: npt.NDArray[np.float32]) -> None:
         if self._unsure is None or self._unsure[0] != job.envelope.image:
             self._unsure = job.envelope.image, empty_grid(job.source.shape)
         store_blocks(self._unsure[1], means, tile.plane, tile.rows, tile.columns)
-        return float(means.mean())
 
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()
         self._cores.apply_thread_limit()
         predictor = self._predictor_for(job)
+        self._sketch_overview(job, predictor)
         tiles = _tiles_of(job)
         if tiles:
             predictor.begin(job.source, tiles)
@@ -159,7 +168,8 @@ class PredictorThread(Worker[PredictorJob]):
         """Tiles that are remembered; then a sketch of the others, and those first that it leaves in doubt."""
         yield from (tile for tile in tiles if predictor.remembers(tile))
         others = [tile for tile in tiles if not predictor.remembers(tile)]
-        if job.sketch and predictor.stride != (1, 1):  # otherwise a sketch is all there is to compute
+        # With a stride of 1 a sketch is all there is to compute; of a wide view, one takes too long.
+        if job.sketch and predictor.stride != (1, 1) and not is_wide(job.source.shape, job.view):
             doubts = self._sketch(job, predictor, others)
             others = sorted(others, key=lambda tile: -doubts.get(tile, 0.0))
         yield from others
@@ -176,14 +186,17 @@ class PredictorThread(Worker[PredictorJob]):
         tiles = _on_screen(job.source, job.view)
         if not tiles:
             return
-        predictor.begin(job.source, tiles)
-        self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
 
         def stopped() -> bool:
             self._cores.apply_thread_limit()
             self._answer_spots()
             return self._is_waiting or self._is_unwanted(job)
 
+        self._overviews.look_ahead(predictor, job.source, job.view, stopped)
+        if stopped():
+            return
+        predictor.begin(job.source, tiles)
+        self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
         for tile in tiles:
             if not predictor.prepare(job.source, tile, stopped):
                 return
@@ -203,6 +216,19 @@ class PredictorThread(Worker[PredictorJob]):
                 f"Grey values of {job.source.name} spread {describe_ratio(ratio)} where the model learned."
             )
             self._post(ExposureDiffers(job.envelope, spread))
+
+    def _sketch_overview(self, job: PredictionJob, predictor: Predictor) -> None:
+        """Show a lattice over what is on screen, if that is an overview, until the job is over."""
+        for sketch in self._overviews.sketches(job, predictor, lambda: self._is_over(job)):
+            for part in parts_of(sketch):
+                kept = tuple(tile for tile in job.done if tile.meets(part.tile))
+                event = _describe(job, part, 0.0, 0.0, math.inf, exact=False)
+                if not self._post_when_due(replace(event, cell=sketch.cell, kept=kept)):
+                    return
+            if not job.done:
+                tile = sketch.cells.tile
+                self._store_doubt(job, tile, uncertainty_of_blocks(sketch))
+            self._cores.apply_thread_limit()
 
     def _sketch(self, job: PredictionJob, predictor: Predictor, tiles: Sequence[Tile]) -> dict[Tile, float]:
         """Show a coarse form of all tiles; how much doubt each leaves, in tenths, until the job is over.
@@ -265,12 +291,15 @@ def _is_better(waiting: PredictorJob, job: PredictionJob) -> bool:
     """True if `job` should be left unfinished for `waiting`.
 
     A preview is not left for the next one of the same view: with a new one every half second, the tiles at
-    the edge of the screen would never get their turn.
+    the edge of the screen would never get their turn. One of an overview is: its tiles take minutes, and the
+    next one begins with a sketch of all.
     """
     if not isinstance(waiting, PredictionJob):
         return False
-    both_quick = waiting.quick and job.quick
-    return waiting.whole or not both_quick or waiting.view != job.view or waiting.source is not job.source
+    same = waiting.quick and job.quick and waiting.view == job.view and waiting.source is job.source
+    if same and is_overview(job.source.shape, job.view):
+        return waiting.classifier is not job.classifier
+    return waiting.whole or not same
 
 
 def _tiles_of(job: PredictionJob) -> tuple[Tile, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
@@ -20,6 +20,7 @@ from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import BlockGrid, Blocks
+from napari_dsparse.prediction.scores import softmax
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
@@ -85,21 +86,6 @@ def check_fits(classifier: TrainedClassifier, source: ImageSource) -> None:
         raise ImageError(misfit)
 
 
-def _softmax(scores: Tensor) -> Tensor:
-    """Probabilities of classes (K, h, w), float32, from their scores.
-
-    On a processor by numpy: PyTorch computes the last few pixels of each thread's share by other
-    instructions, and their last digit would depend on the number of threads.
-    """
-    if scores.device.type != "cpu":
-        return scores.softmax(0, dtype=torch.float32)
-    values = scores.float().numpy()
-    values = values - values.max(0)
-    np.exp(values, out=values)
-    values /= values.sum(0)
-    return torch.from_numpy(values)
-
-
 class Predictor:
     """Applies a classifier to tiles on one device; lives in one thread.
 
@@ -142,19 +128,19 @@ class Predictor:
         self.classifier = classifier
         self._painted = classifier.of_painted()
         self._neighbours = classifier.spec.neighbours
-        self._device = pick_device(device)
+        self.device = pick_device(device)
         self._dtype = pick_precision(precision)
         self._forms = [
             self._turned(symmetry) for symmetry in symmetries_for(n_symmetries or classifier.n_symmetries)
         ]
-        alone = self._device.type == "cpu" and len(self._forms) == 1
+        alone = self.device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
         self._kept_scores = MOST_SCORES
         self.patch = classifier.spec.patch
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
-        self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self._device)
-        self._priors = torch.tensor(self._painted.priors, device=self._device)[:, None, None]
+        self._present = torch.tensor(classifier.present).nonzero()[:, 0].to(self.device)
+        self._priors = torch.tensor(self._painted.priors, device=self.device)[:, None, None]
         self._source: ImageSource | None = None
         self._tiles: tuple[Tile, ...] = ()
         self._blocks: tuple[Blocks, ...] = ()
@@ -202,12 +188,12 @@ class Predictor:
             self.begin(source, (tile,))
         self._stopped = stopped
         painted: Tensor | None = None
-        with torch.inference_mode(), full_float32(self._device):
+        with torch.inference_mode(), full_float32(self.device):
             for form, blocks in zip(self._forms, self._blocks, strict=True):
                 scores = self._scores(source, form, blocks, tile)
                 if scores is None:
                     return None
-                one = _softmax(scores[0])
+                one = softmax(scores[0])
                 painted = one if painted is None else painted.add_(one)
             assert painted is not None
             return self._decided(painted, tile)
@@ -253,7 +239,7 @@ class Predictor:
             if self._memory.find(block) is None:
                 if stopped():
                     return False
-                with torch.inference_mode(), full_float32(self._device):
+                with torch.inference_mode(), full_float32(self.device):
                     self._features(source, self._forms[0], block)
         return self.remembers(tile)
 
@@ -283,8 +269,8 @@ class Predictor:
         if self._neighbours:
             raise ImageError("This model looks at neighbouring planes; give it a stack, (..., Z, Y, X).")
         x = self._normalised(pixels)
-        with torch.inference_mode(), full_float32(self._device):
-            views = [_softmax(form(x)[0]) for form in self._forms]
+        with torch.inference_mode(), full_float32(self.device):
+            views = [softmax(form(x)[0]) for form in self._forms]
             return self._decided(sum(views[1:], views[0]), tile)
 
     def sketch(self, source: ImageSource, tile: Tile) -> TilePrediction:
@@ -304,7 +290,7 @@ class Predictor:
             (tile.columns[0], tile.columns[0] + covered[1]),
         )
         x = self._normalised(source.read(tile.plane, *whole.window(self.patch)))
-        with torch.inference_mode(), full_float32(self._device):
+        with torch.inference_mode(), full_float32(self.device):
             scores = self._forms[0].network(x)
             if self._neighbours:
                 before, behind = (
@@ -319,14 +305,60 @@ class Predictor:
     def _sketched_part(self, source: ImageSource, tile: Tile) -> Tensor:
         """A plane's part in the scores of its neighbours, at every s-th pixel of a tile."""
         x = self._normalised(source.read(tile.plane, *tile.window(self.classifier.spec.local_patch)))
-        network = self._forms[0].network
-        parts: Tensor = network.get_submodule("head.linear")(network.get_submodule("trunk")(x))
+        trunk, head = self._parts()
+        parts: Tensor = head(trunk(x))
         return parts[:, -self._painted.spec.classes :]
+
+    @property
+    def painted_classes(self) -> int:
+        """Number of classes that had paint, K."""
+        return self._painted.spec.classes
+
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """Pixels, along an axis, that the windows reach over whose means are taken of local scores."""
+        return tuple((taps - 1) * self.stride[0] + 1 for taps in self.classifier.spec.windows)
+
+    def site_features(self, pixels: NDArray[np.float32]) -> Tensor:
+        """Features of single pixels, and their means over the strides around, from patches of their own.
+
+        (C, S, p, p) -> (S, 2 F), with p the local patch, or as many strides more on each side as means reach.
+        """
+        flat = self._normalised(pixels.reshape(len(pixels), -1, pixels.shape[-1]))
+        patches = flat.view(*pixels.shape).transpose(0, 1)
+        with torch.inference_mode(), full_float32(self.device):
+            features: Tensor = self._parts()[0](patches)
+            middle = features[:, :, features.shape[2] // 2, features.shape[3] // 2]
+            return torch.cat([middle, features.mean((2, 3))], 1)
+
+    def site_scores(self, features: Tensor) -> Tensor:
+        """Local scores (L, rows, columns) from `site_features` (rows, columns, 2 F).
+
+        Of the L, the first K are those of a pixel itself, the next K those whose means over the first of the
+        windows count, and so on; the last are a pixel's part in its neighbouring planes, if it has one there.
+        """
+        ends = self.painted_classes, self.painted_classes * (1 + len(self.reaches))
+        with torch.inference_mode(), full_float32(self.device):
+            own, around = (self._parts()[1](x.permute(2, 0, 1)[None])[0] for x in features.chunk(2, -1))
+        return torch.cat([own[: ends[0]], around[ends[0] : ends[1]], own[ends[1] :]])
+
+    def _parts(self) -> tuple[nn.Module, nn.Module]:
+        """The layers up to the features, and the last one, of the patch classifier in one symmetry."""
+        network = self._forms[0].network
+        if self.classifier.spec.prefixes[0]:
+            return network.get_submodule("trunk"), network.get_submodule("head.linear")
+        layers = list(network.children())
+        return nn.Sequential(*layers[:-1]), layers[-1]
+
+    def from_scores(self, scores: Tensor, tile: Tile) -> TilePrediction:
+        """Classes and probabilities from scores (K, h, w) of the painted classes."""
+        with torch.inference_mode():
+            return self._decided(softmax(scores).to(self.device), tile)
 
     def _normalised(self, pixels: NDArray[np.float32]) -> Tensor:
         """Pixels (C, H, W) as the network takes them: (1, C, H, W)."""
         own = torch.from_numpy(self.classifier.normalisation.apply(pixels))
-        return own.to(self._device, self._dtype)[None]
+        return own.to(self.device, self._dtype)[None]
 
     def _decided(self, painted: Tensor, tile: Tile) -> TilePrediction:
         """From probabilities (painted classes, h, w), of equal priors and up to a factor, in place."""
@@ -355,11 +387,11 @@ class Predictor:
     def _turned(self, symmetry: int) -> DenseNetwork:
         network = self._painted.spec.empty()
         network.load_state_dict(turn_kernels(self._painted.weights, symmetry), assign=True)
-        network.to(self._device, self._dtype)
-        if self._device.type == "cpu":
+        network.to(self.device, self._dtype)
+        if self.device.type == "cpu":
             # Maps take the layout of weights; max-pools of a sketch run ten times as fast with channels last.
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         dense = densify(network.eval().requires_grad_(False))
-        if self._device.type == "cpu":
+        if self.device.type == "cpu":
             return dense.planned(self._dtype, calibration.measured)
         return dense

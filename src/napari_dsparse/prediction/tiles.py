@@ -47,6 +47,11 @@ class Tile:
         """Number of pixels."""
         return (self.rows[1] - self.rows[0]) * (self.columns[1] - self.columns[0])
 
+    def meets(self, other: Tile) -> bool:
+        """True if both have pixels in common."""
+        rows, columns = _meet(self.rows, other.rows), _meet(self.columns, other.columns)
+        return self.plane == other.plane and rows and columns
+
     def window(self, patch: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Rows and columns of the input that the tile's patches read; may reach outside the image.
 

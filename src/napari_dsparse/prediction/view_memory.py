@@ -42,7 +42,8 @@ class ViewMemory:
         self._of: tuple[object, ...] = ()
         self._tiles: dict[Tile, Tensor] = {}
 
-    def is_valid_for(self, classifier: TrainedClassifier) -> bool:
+    @staticmethod
+    def is_valid_for(classifier: TrainedClassifier) -> bool:
         """True if a classifier's features are those of the warm start: no step has been taken yet."""
         warm = warm_start(classifier.spec).weights
         return all(torch.equal(classifier.weights[name], weight) for name, weight in warm.items())

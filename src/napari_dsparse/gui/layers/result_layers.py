@@ -27,6 +27,7 @@ from napari_dsparse.gui.layers.viewer import (
     unwrapped,
 )
 from napari_dsparse.live.messages import TileDone
+from napari_dsparse.prediction.overview import in_pixels
 from napari_dsparse.prediction.predictor import label_dtype
 
 if TYPE_CHECKING:
@@ -110,18 +111,18 @@ class ResultLayers(QObject):
         if len(done.classes) > len(self._classes):
             self.show_classes(done.classes)
         index = self._frame.layer_index(done.tile.slices)
-        before, labels = layer.data[index], done.labels.reshape(layer.data[index].shape)
-        if not np.array_equal(before, labels):
+        labels = _values(done, done.labels, layer.data[index])
+        if not np.array_equal(layer.data[index], labels):
             layer.data[index] = labels
             self._note_change()
-        self._redraw_part(layer, index, done.labels)
+        self._redraw_part(layer, index, labels.reshape(labels.shape[-2:]))
         if done.uncertainty is not None:
-            self._fill_map(UNCERTAINTY, None, index, done.uncertainty)
+            self._fill_map(UNCERTAINTY, None, index, done, done.uncertainty)
         if done.probabilities is not None:
             for number, (info, probability) in enumerate(
                 zip(done.classes, done.probabilities, strict=True), start=1
             ):
-                self._fill_map(number, info, index, probability)
+                self._fill_map(number, info, index, done, probability)
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Show new class names and colours on the segmentation and on the probabilities."""
@@ -254,10 +255,11 @@ class ResultLayers(QObject):
         number: int,
         info: ClassInfo | None,
         index: tuple[int | slice, ...],
+        done: TileDone,
         values: npt.NDArray[np.float32],
     ) -> None:
         layer = self._map_for(number, info)
-        layer.data[index] = values.reshape(layer.data[index].shape)
+        layer.data[index] = _values(done, values, layer.data[index])
         self._mark_stale(f"map {number}", layer)
 
     def _map_for(self, number: int, info: ClassInfo | None) -> Image:
@@ -312,6 +314,19 @@ class ResultLayers(QObject):
         cost = time.perf_counter() - started
         if cost > REDRAW_SECONDS * REDRAW_SHARE:  # a large layer: keep the window free in between
             self._redraw.start(int(cost / REDRAW_SHARE * 1000))
+
+
+def _values(done: TileDone, values: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One map of a tile, pixel by pixel, in the shape of what was there before."""
+    if done.cell == 1:
+        return values.reshape(before.shape)
+    pixels = in_pixels(values, done.cell, done.tile)
+    (top, bottom), (left, right) = done.tile.rows, done.tile.columns
+    for tile in done.kept:
+        rows = slice(max(0, tile.rows[0] - top), min(bottom, tile.rows[1]) - top)
+        columns = slice(max(0, tile.columns[0] - left), min(right, tile.columns[1]) - left)
+        pixels[rows, columns] = before.reshape(pixels.shape)[rows, columns]
+    return pixels.reshape(before.shape)
 
 
 def _is_named(layer: Layer, name: str) -> bool:
