@@ -159,6 +159,36 @@ def test_paint_on_the_segmentation_is_a_stroke_that_undo_takes_back(desk: Callab
     )
 
 
+def test_paint_on_the_segmentation_of_an_image_behind_is_not_lost(desk: Callable[..., Desk]) -> None:
+    at, strokes, result = trained(desk)
+    at.find("live_check").setChecked(False)
+    at.viewer.add_image(two_textures(seed=3), name="other")
+    at.find("image_combo").setCurrentText("other")
+    painted, shown = strokes.data.copy(), result.data.copy()
+    number = 3 - int(result.data[4, 4])
+    result.fill((4, 4), number)  # with strokes behind it counts for these
+    at.wait(lambda: not np.array_equal(strokes.data, painted))
+    np.testing.assert_array_equal(result.data, shown)
+    assert strokes.data[4, 4] == number
+    result.mode = "paint"
+    at.wait(lambda: at.viewer.layers.selection.active == strokes)
+    assert str(strokes.mode) == "paint"
+
+    at.viewer.layers.remove(strokes)  # without them, it is the user's
+    result.mode = "paint"
+    at.qtbot.wait(20)
+    assert str(result.mode) == "paint"
+    at.paint(result, number, (4, 4), (9, 9))
+    at.qtbot.wait(20)
+    assert result.data[4, 4] == number
+    kept = result.data.copy()
+    at.find("image_combo").setCurrentText("textures")
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    assert at.dock.controller.results.segmentation is not result
+    np.testing.assert_array_equal(result.data, kept)
+
+
 def test_the_brush_is_visible_at_every_zoom_until_the_user_chooses_one(desk: Callable[..., Desk]) -> None:
     image = Image(np.zeros((4000, 4000), np.uint8), name="large", scale=(0.5, 0.5))
     at = desk(image)

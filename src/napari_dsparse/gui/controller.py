@@ -16,6 +16,7 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.class_editor import ClassEditor
 from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.layers.brush import BrushSize
+from napari_dsparse.gui.layers.corrections_behind import CorrectionsBehind
 from napari_dsparse.gui.layers.exporting import labels_to_export
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
 from napari_dsparse.gui.layers.overlay import Overlay
@@ -69,6 +70,9 @@ class Controller(QObject):
         self.editor = ClassEditor(self.strokes, lambda: self.state, self.send)
         self.overlay = Overlay(self)
         self._brush = BrushSize(viewer, self)
+        self._behind = CorrectionsBehind(viewer, self)
+        self._behind.painted.connect(self._paint_correction)
+        self._behind.tool_taken.connect(self._take_tool)
         self._class_keys = ClassKeys(self.strokes.pick_class)
         self._viewer = viewer
         self._results: ResultLayers | None = None
@@ -122,7 +126,7 @@ class Controller(QObject):
         self._results = ResultLayers(self._viewer, layer, self.frame, self.overlay, self)
         self._results.changed.connect(self.segmentation_changed)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
-        self._results.replaced.connect(self._bind_keys)
+        self._results.replaced.connect(self._on_replaced)
         self._results.corrections.tool_taken.connect(self._on_tool)
         self._results.corrections.painted.connect(self._on_correction)
         key = self.number_of(layer), choice.axis
@@ -209,10 +213,12 @@ class Controller(QObject):
     def _on_tool(self, mode: str) -> None:
         """A painting tool taken on the segmentation is one for the strokes, of the class that is chosen."""
         layer = self._strokes_to_paint_on()
-        if layer is None:
-            return
+        if layer is not None and self._results is not None:
+            self._take_tool(layer, self._results.segmentation, mode)
+
+    def _take_tool(self, layer: Labels, segmentation: Labels | None, mode: str) -> None:
         if mode == "fill":
-            if self._results is not None and (segmentation := self._results.segmentation) is not None:
+            if segmentation is not None:
                 segmentation.selected_label = layer.selected_label
         else:
             self._viewer.layers.selection.active = layer
@@ -221,8 +227,12 @@ class Controller(QObject):
     def _on_correction(self, places: npt.NDArray[np.intp], numbers: npt.NDArray[Any]) -> None:
         """Paint on the segmentation is a stroke: of the same pixels, and undone like one."""
         layer = self._strokes_to_paint_on()
-        if layer is None:
-            return
+        if layer is not None:
+            self._paint_correction(layer, places, numbers)
+
+    def _paint_correction(
+        self, layer: Labels, places: npt.NDArray[np.intp], numbers: npt.NDArray[Any]
+    ) -> None:
         after = np.array(layer.data)
         after.flat[places] = numbers
         paint_step(layer, after)
@@ -252,6 +262,7 @@ class Controller(QObject):
     def shutdown(self) -> None:
         """End the threads and disconnect from the viewer; the layers stay as they are."""
         self._leave_image()
+        self._behind.close()
         self._loop.handle(ev.ImageLeft())
         self._watch.close()
         self._rest.stop()
@@ -269,11 +280,22 @@ class Controller(QObject):
             layers = (self.strokes.layer, self._results.image, self._results.segmentation)
             self._class_keys.bind([layer for layer in layers if layer is not None])
 
+    def _on_replaced(self) -> None:
+        if self._results is not None:
+            self._behind.drop(self._results.segmentation)
+        self._bind_keys()
+
     def _leave_image(self) -> None:
+        strokes, segmentation = self.strokes.layer, None
+        if self._results is not None:
+            self._results.corrections.flush()
+            segmentation = self._results.segmentation
         self._leave_strokes()
         self.frame = None
         if self._results is not None:
             self._results.close()
+            if segmentation is not None:
+                self._behind.watch(segmentation, strokes)
             self._results.deleteLater()
             self._results = None
             self.image_changed.emit()
@@ -317,6 +339,7 @@ class Controller(QObject):
             return
         match effect:
             case act.ShowTile():
+                self._behind.flush()  # of this image, too, until its segmentation is found again
                 self._results.show_tile(effect.tile)
             case act.FinishDrawing():
                 self._results.finish()
