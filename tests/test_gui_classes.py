@@ -317,6 +317,21 @@ def test_classes_are_copied_from_a_project_and_undone(
     assert strokes.selected_label == 2
     assert table.selected_class == 2
     assert at.find("undo_class_button").toolTip() == "Undo: Copy the classes of other.dsparse."
+    strokes.selected_label = 3
     at.click("undo_class_button")
-    assert names(at) == ["background", "object", "glass", "stroma"]
+    assert names(at) == ["background", "object"]  # those that were added went with it
     assert blocks(strokes, 2) == [1, 2]
+    assert strokes.selected_label == 2
+    strokes.redo()
+    at.wait(lambda: names(at) == ["glass", "object", "stroma", "background"])
+    assert blocks(strokes, 2) == [4, 2]
+    block(strokes, 9, 3)
+    at.wait(lambda: at.session.counts[2][1] > 0)
+    at.click("undo_class_button")
+    assert names(at) == [
+        "background",
+        "object",
+        "glass",
+        "stroma",
+    ]  # of the last, there is paint
+    at.wait(lambda: at.session.counts[3][1] > 0)

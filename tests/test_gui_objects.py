@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from skimage.draw import disk
@@ -20,6 +21,8 @@ import napari_dsparse as nd
 from gui_session import Desk
 from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.gui import measured_objects, objects_desk
+from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
+from napari_dsparse.gui.layers.objects_layer import ObjectsLayers
 from napari_dsparse.gui.layers.viewer import camera_of
 from napari_dsparse.gui.objects_work import ObjectsWork
 from napari_dsparse.gui.widgets.objects_panel import OVER_PLANES, ObjectsPanel
@@ -186,6 +189,23 @@ def click(at: Desk, position: tuple[float, float]) -> None:
 
 
 # -- parts ----------------------------------------------------------------------------------------------
+
+
+def test_objects_that_come_amid_a_stroke_leave_it_and_get_a_layer_of_their_own() -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(spots(), name="spots")
+    layers = ObjectsLayers(viewer, image, frame_of(image, channel_choices(image)[0]))
+    numbers = np.zeros((96, 128), np.uint32)
+    numbers[5:9, 5:9] = 1
+    first = layers.show(numbers.copy())
+    assert layers.show(numbers.copy()) is first  # untouched
+    with first.block_history():  # as napari's brush does while the mouse is held
+        first.paint((40, 40), 7)
+        second = layers.show(np.zeros_like(numbers))
+        first.paint((50, 50), 7)
+    assert second is not first
+    assert (first.data[40, 40], first.data[50, 50], first.data[6, 6]) == (7, 7, 1)
+    assert not second.data.any()
 
 
 def test_only_the_newest_look_is_answered_and_a_stopped_job_is_not(qtbot: Any) -> None:

@@ -34,6 +34,9 @@ class ClassEdit:
     split : int
         Old number of the class that is two classes again; 0 if none is. Paint of it is told apart by what is
         remembered of it, results of it cannot be.
+    added : int
+        Number of classes, the last ones of the table before, that came into it for this edit. They go when it
+        is taken back, unless they were painted.
     """
 
     classes: tuple[ClassInfo, ...]
@@ -41,6 +44,7 @@ class ClassEdit:
     title: str
     gone: int = 0
     split: int = 0
+    added: int = 0
 
     @property
     def renumbers(self) -> bool:
@@ -164,7 +168,7 @@ def take_over(
     places |= {len(classes) + n: place for n, place in enumerate(new, start=1)}
     edited = (*given, *(classes[number - 1] for number in behind))
     mapping = tuple(places[number] for number in range(1, len(table) + 1))
-    return table, ClassEdit(edited, mapping, f"Copy the classes of {origin}")
+    return table, ClassEdit(edited, mapping, f"Copy the classes of {origin}", added=len(new))
 
 
 def _without(classes: Sequence[ClassInfo], number: int, new: int, title: str) -> ClassEdit:

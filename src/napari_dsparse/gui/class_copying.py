@@ -57,7 +57,7 @@ class ClassCopying(QObject):
         painted = {number for number in numbers if number in counted or editor.painted_pixels(number)}
         table, edit = class_edits.take_over(state.classes, given, painted, path.name)
         try:
-            if table != state.classes:  # as by "Add class": they stay where the edit is undone
+            if table != state.classes:
                 self._controller.set_classes(table)
             editor.make(edit)
         except DsparseError as error:

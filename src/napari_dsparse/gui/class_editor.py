@@ -117,6 +117,7 @@ class ClassEditor:
         if not step.edit.renumbers:
             self._entries.remove(entry)
             self._send(ev.ClassesEdited(step.inverse(classes).classes))
+            self._drop_added(step)
         elif layer is None:
             self._entries.remove(entry)
             self._renumber(step.inverse(classes), step, made=False)
@@ -183,6 +184,25 @@ class ClassEditor:
         self._send(ev.ClassesRenumbered(edit, self._strokes.copy(), study))
         if layer is not None:
             layer.selected_label = brush
+        if not made:
+            self._drop_added(step)
+
+    def _drop_added(self, step: DoneEdit) -> None:
+        """Take classes that came for an edit out of the table, where they are the last and not painted."""
+        state = self._state()
+        classes, least = state.classes, len(step.before) - step.edit.added
+        if len(classes) > len(step.before):  # more were added since, which keep their numbers
+            return
+        counted = [pixels for _, pixels in state.counts]
+        while len(classes) > least:
+            number = len(classes)
+            if self.painted_pixels(number) or (number <= len(counted) and counted[number - 1]):
+                break
+            classes = classes[:-1]
+        if classes != state.classes:
+            if self._layer is not None:
+                self._layer.selected_label = min(int(self._layer.selected_label), len(classes))
+            self._send(ev.ClassesEdited(classes))
 
     def _catch_up(self, event: Any = None) -> None:
         """Follow what napari has undone or redone since the last look."""

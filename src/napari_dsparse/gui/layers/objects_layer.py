@@ -82,7 +82,10 @@ class ObjectsLayers(QObject):
         if layer is None:
             layer = Labels(data, name=name, opacity=OPACITY, **self.frame.placement)
             mark_ours(layer, OBJECTS)
-            layer.events.paint.connect(_on_paint)  # for good: it may be painted on when this is long closed
+            # For good: it may be painted on when this is long closed. The one event comes at the end of a
+            # stroke, the other amid it.
+            layer.events.paint.connect(_on_paint)
+            layer.events.labels_update.connect(_on_paint)
             insert_above(self._viewer, self._image, layer, over=("segmentation",))
         else:
             layer.data = data
@@ -139,7 +142,8 @@ class ObjectsLayers(QObject):
 
 def _on_paint(event: Any) -> None:
     """Objects that were corrected by hand belong to the user."""
-    disown(event.source)
+    if our_role(event.source) is not None:
+        disown(event.source)
 
 
 def moved(placement: Mapping[str, Any], pixels: npt.ArrayLike) -> npt.NDArray[np.float64]:
