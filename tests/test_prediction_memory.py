@@ -57,6 +57,12 @@ def remembering(classifier, memory: ViewMemory, source: ImageSource, tiles) -> P
     return predictor
 
 
+def shallow_bytes(memory: ViewMemory, block: Tile) -> int:
+    """Size of the features of a block before they are made deep."""
+    known = memory.find(block)
+    return known.values.nbytes - known.extra
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_remembered_tiles_are_predicted_as_all_others(channels):
     image = np.random.default_rng(1).normal(10, 3, (channels, *SHAPE)).astype(np.float32)
@@ -119,9 +125,9 @@ def test_overlapping_tiles_are_remembered_once():
     assert blocks[0] & blocks[1], "their surroundings overlap"
     list(predictor.stream(source, (left, right)))
     assert pixels.reads == len(blocks[0] | blocks[1])
-    kept = sum(memory.find(block).nbytes for block in blocks[0] | blocks[1])
+    kept = sum(memory.find(block).values.nbytes for block in blocks[0] | blocks[1])
     halo = 2 * predictor.classifier.spec.block_halo
-    features = memory.find(next(iter(blocks[0]))).shape[1] * torch.float32.itemsize
+    features = memory.find(next(iter(blocks[0]))).values.shape[1] * torch.float32.itemsize
     assert kept == (300 + halo) * (520 + halo) * features
 
 
@@ -179,9 +185,47 @@ def test_memory_has_an_end():
     assert all(planned.prepare(source, tile) for tile in tiles)
     first = planned.blocks_of(tiles[:1])
     assert first < planned.blocks_of(tiles)
-    room = ViewMemory(most_bytes=sum(all_of_it.find(block).nbytes for block in first))
+    room = ViewMemory(most_bytes=sum(shallow_bytes(all_of_it, block) for block in first))
     small = remembering(fitted(0), room, source, tiles)
     assert [small.prepare(source, tile) for tile in tiles] == [True] + [False] * (len(tiles) - 1)
     assert_array_equal(labels_of(small, source, tiles), labels_of(one, source, tiles))
     room.clear()
     assert not any(small.remembers(tile) for tile in tiles)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_as_many_parts_as_fit_are_kept_up_to_the_last_layer(share):
+    source = ImageSource(np.random.default_rng(0).normal(10, 3, SHAPE).astype(np.float32))
+    tiles = tiles_of_view(SHAPE, (), (0, 300), (0, 520))
+    everything = ViewMemory()
+    planned = remembering(fitted(0), everything, source, tiles)
+    assert all(planned.prepare(source, tile) for tile in tiles)
+    blocks = planned.blocks_of(tiles)
+    assert all(everything.find(block).deep for block in blocks)
+    least = sum(shallow_bytes(everything, block) for block in blocks)
+    most = sum(everything.find(block).values.nbytes for block in blocks)
+    memory = ViewMemory(most_bytes=round(least + share * (most - least)))
+    wanted = [each.painted for each in Predictor(fitted(1), "cpu", 1).stream(source, tiles)]
+    for _ in range(2):  # the second reads what the first has left behind
+        predictor = remembering(fitted(1), memory, source, tiles)
+        found = [each.painted for each in predictor.stream(source, tiles)]
+        assert all(map(np.array_equal, found, wanted))
+    deep = [memory.find(block).deep for block in blocks]
+    assert all(predictor.remembers(tile) for tile in tiles)
+    assert any(deep) == (share > 0)
+    assert all(deep) == (share == 1)
+
+
+def test_a_larger_view_takes_the_room_of_the_last_layer():
+    source = ImageSource(np.random.default_rng(0).normal(10, 3, SHAPE).astype(np.float32))
+    part, whole = ((Tile((), (0, 300), (0, stop)),) for stop in (260, 520))
+    everything = ViewMemory()
+    planned = remembering(fitted(0), everything, source, whole)
+    assert planned.prepare(source, whole[0])
+    memory = ViewMemory(sum(shallow_bytes(everything, block) for block in planned.blocks_of(whole)))
+    small = remembering(fitted(0), memory, source, part)
+    assert small.prepare(source, part[0])
+    assert any(memory.find(block).deep for block in small.blocks_of(part))
+    large = remembering(fitted(0), memory, source, whole)
+    assert large.prepare(source, whole[0])
+    assert not any(memory.find(block).deep for block in large.blocks_of(whole))

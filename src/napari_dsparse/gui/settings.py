@@ -27,7 +27,7 @@ class Settings:
     autosave_seconds : int
         From a change to its saving in a project.
     view_memory_mb : int
-        Megabytes of features of the view that are kept between strokes.
+        Megabytes of features of the view that are kept between strokes; 0 goes by the computer's memory.
     """
 
     device: str = "auto"
@@ -35,7 +35,7 @@ class Settings:
     overlay_opacity: int = 40
     hide_background: bool = False
     autosave_seconds: int = 5
-    view_memory_mb: int = 1024
+    view_memory_mb: int = 0
 
 
 def read_settings() -> Settings:

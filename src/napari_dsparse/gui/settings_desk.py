@@ -8,6 +8,7 @@ from qtpy.QtCore import QObject
 
 from napari_dsparse.gui.settings import Settings, follow_settings, read_settings
 from napari_dsparse.live import events as ev
+from napari_dsparse.prediction.view_memory import default_view_bytes
 
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
@@ -58,4 +59,4 @@ class SettingsDesk(QObject):
         if now.autosave_seconds != before.autosave_seconds:
             self._dock.projects.save_after(now.autosave_seconds)
         if now.view_memory_mb != before.view_memory_mb:
-            controller.limit_view_memory(now.view_memory_mb << 20)
+            controller.limit_view_memory((now.view_memory_mb << 20) or default_view_bytes())

@@ -34,7 +34,7 @@ from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_sp
 from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
 from napari_dsparse.prediction.predictor import Predictor, TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
-from napari_dsparse.prediction.view_memory import MEMORY_BYTES, ViewMemory, warm_start_classifier
+from napari_dsparse.prediction.view_memory import ViewMemory, default_view_bytes, warm_start_classifier
 
 #: Tiles that may wait for the window; more would only accumulate in memory.
 TILES_IN_FLIGHT = 4
@@ -56,7 +56,7 @@ class PredictorThread(Worker[PredictorJob]):
     """
 
     def __init__(
-        self, post: Callable[[WorkerEvent], None], cores: CoreShare, view_bytes: int = MEMORY_BYTES
+        self, post: Callable[[WorkerEvent], None], cores: CoreShare, view_bytes: int | None = None
     ) -> None:
         super().__init__("predictor", post)
         self._cores = cores
@@ -65,7 +65,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._predictor: Predictor | None = None
         self._predicts_with: tuple[object, ...] | None = None
         self._compared: tuple[Normalisation, ImageSource] | None = None
-        self._memory = ViewMemory(view_bytes)
+        self._memory = ViewMemory(default_view_bytes() if view_bytes is None else view_bytes)
         self._ahead: tuple[tuple[object, ...], Predictor] | None = None
         self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
         self._overviews = Overviews()

@@ -22,7 +22,7 @@ from napari_dsparse.live.predictor_thread import PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
 from napari_dsparse.live.worker import Worker, warn_to_log
 from napari_dsparse.machine.cores import CoreShare
-from napari_dsparse.prediction.view_memory import MEMORY_BYTES
+from napari_dsparse.prediction.view_memory import default_view_bytes
 
 #: A thread that does not end within this time (seconds) is abandoned as a daemon until the program ends.
 JOIN_SECONDS = 5.0
@@ -64,7 +64,7 @@ class Workers:
         self._ending: list[Worker[Any] | BatchThread] = []
         self._undo_warnings: Callable[[], None] | None = None
         self._paused = False
-        self._view_bytes = MEMORY_BYTES
+        self._view_bytes = default_view_bytes()
 
     def submit(self, job: msg.Job) -> None:
         """Queue `job` with the thread for its kind."""

@@ -157,13 +157,22 @@ def resident_memory() -> int:
 def free_memory() -> int:
     """Bytes that this process could still take: of the machine, or of its control group."""
     free = int(psutil.virtual_memory().available)
+    most, used = _group_memory("memory.max"), _group_memory("memory.current")
+    return free if most is None or used is None else max(0, min(free, most - used))
+
+
+def total_memory() -> int:
+    """Bytes of memory of the machine, or of this process's control group where that has fewer."""
+    total, most = int(psutil.virtual_memory().total), _group_memory("memory.max")
+    return total if most is None else min(total, most)
+
+
+def _group_memory(name: str) -> int | None:
+    """A number of bytes of the control group; None where there is none, or no limit."""
     try:
-        most, used = (
-            int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current")
-        )
-    except (OSError, ValueError):  # no group, or one without a limit
-        return free
-    return max(0, min(free, most - used))
+        return int(Path("/sys/fs/cgroup", name).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _rounded_up(size: int) -> str:

@@ -17,6 +17,7 @@ from napari_dsparse.network.layer_operations import (
     convolves,
     gives,
     joined,
+    kernel,
     on_map,
     with_activations,
 )
@@ -161,6 +162,24 @@ class DenseNetwork(nn.Module):
         """
         return self._run(self._trunk[self._first_pointwise_step :], features)
 
+    def deep_features(self, features: Tensor) -> Tensor:
+        """From `features`, the input of the last layer of `local_scores`: (N, F, h, w) -> (N, D, h, w)."""
+        return self._run(self._trunk[self._first_pointwise_step : self._last_pointwise_step], features)
+
+    def last_scores(self, deep: Tensor) -> Tensor:
+        """The last layer of `local_scores`, with the same bits, from `deep_features`."""
+        return self._run(self._trunk[self._last_pointwise_step :], deep)
+
+    @property
+    def deep_growth(self) -> float:
+        """Size of `deep_features` as a multiple of that of `features`; 1 if they are the same."""
+        steps = self._trunk[self._first_pointwise_step :]
+        inputs = [kernel(step) for step in steps if convolves(step)]
+        if len(inputs) < 2:
+            return 1.0
+        first, last = (weight.shape[1] * groups for weight, _, groups in (inputs[0], inputs[-1]))
+        return last / first
+
     def gathered(self, local: Tensor) -> Tensor:
         """Class scores from `local_scores`: all layers from the first fork or slice on.
 
@@ -213,6 +232,12 @@ class DenseNetwork(nn.Module):
         steps = self._trunk
         behind = max((i + 1 for i, step in enumerate(steps) if reads_neighbours(step)), default=0)
         return next((i for i in range(behind, len(steps)) if convolves(steps[i])), len(steps))
+
+    @property
+    def _last_pointwise_step(self) -> int:
+        """Number of steps of the trunk before the last of those layers with what follows it."""
+        steps, first = self._trunk, self._first_pointwise_step
+        return next((i for i in range(len(steps) - 1, first, -1) if convolves(steps[i])), first)
 
     def _run(self, steps: Sequence[Step], x: Tensor) -> Tensor:
         check_modes(self.geometry)

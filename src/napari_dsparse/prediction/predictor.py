@@ -22,7 +22,7 @@ from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import BlockGrid, Blocks
 from napari_dsparse.prediction.scores import softmax
 from napari_dsparse.prediction.tiles import Tile
-from napari_dsparse.prediction.view_memory import ViewMemory
+from napari_dsparse.prediction.view_memory import Known, ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 
@@ -240,23 +240,25 @@ class Predictor:
                 if stopped():
                     return False
                 with torch.inference_mode(), full_float32(self.device):
-                    self._features(source, self._forms[0], block)
+                    self._remember(source, self._forms[0], block)
         return self.remembers(tile)
 
     def _local_scores(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor | None:
         if self._stopped():
             return None
-        features = self._memory.find(block) if self._memory is not None else None
-        if features is None:
-            features = self._features(source, form, block)
-        return form.local_scores(features)
+        if self._memory is None:
+            return form.local_scores(self._features(source, form, block))
+        known = self._memory.find(block) or self._remember(source, form, block)
+        return form.last_scores(known.values) if known.deep else form.local_scores(known.values)
 
     def _features(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor:
         window = block.window(self.classifier.spec.local_patch)
-        features = form.features(self._normalised(source.read(block.plane, *window)))
-        if self._memory is not None:
-            self._memory.keep(block, features)
-        return features
+        return form.features(self._normalised(source.read(block.plane, *window)))
+
+    def _remember(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Known:
+        assert self._memory is not None
+        features = self._features(source, form, block)
+        return self._memory.keep(block, features, form.deep_features, form.deep_growth)
 
     def block(self, pixels: NDArray[np.float32], tile: Tile) -> TilePrediction:
         """Classify a tile from its raw pixels, halo included: (C, h + P - 1, w + P - 1).

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,11 +17,36 @@ from napari_dsparse.classifier import (
 )
 from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
+from napari_dsparse.machine.memory import total_memory
 from napari_dsparse.prediction.tiles import Tile
 
-#: Bytes kept at most: of one channel a view of about 1,850 x 1,850 pixels, of three channels, or of one with
-#: the neighbouring planes, one of 1,000 x 1,000.
-MEMORY_BYTES = 1 << 30
+#: Bytes kept at most, and a share of all memory that is less on small computers. What is kept of a view of
+#: 1,024 x 1,024 are 380 MB of one channel, or twice that with one layer more; of three channels, or of one
+#: with the neighbouring planes, three times as much.
+MEMORY_BYTES, MEMORY_SHARE = 9 << 28, 1 / 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is kept of a part of an image.
+
+    Parameters
+    ----------
+    values : Tensor, shape (1, F, h, w)
+    deep : bool
+        True for the input of the last layer, False for that of the first layer that reads one pixel only.
+    extra : int
+        Bytes that deep features take beyond the others.
+    """
+
+    values: Tensor
+    deep: bool = False
+    extra: int = 0
+
+
+def default_view_bytes() -> int:
+    """Bytes to keep at most where the user has not said otherwise, by the memory of this computer."""
+    return min(MEMORY_BYTES, int(MEMORY_SHARE * total_memory()))
 
 
 class ViewMemory:
@@ -29,6 +55,9 @@ class ViewMemory:
     Every round of training begins at the warm start, with a last layer fitted to all strokes. So the first
     classifier that knows a new stroke reads the same features as the one that knew the stroke before, and
     differs in its weights: with known features, only a fifth of the work is left.
+
+    As far as memory allows, the layers before the last are computed ahead too: then only the last layer and
+    means of its scores are left.
 
     Parameters
     ----------
@@ -40,7 +69,8 @@ class ViewMemory:
         #: May be changed at any time, in any thread.
         self.most_bytes = most_bytes
         self._of: tuple[object, ...] = ()
-        self._tiles: dict[Tile, Tensor] = {}
+        self._wanted = 0  # pixels
+        self._known: dict[Tile, Known] = {}
 
     @staticmethod
     def is_valid_for(classifier: TrainedClassifier) -> bool:
@@ -51,23 +81,52 @@ class ViewMemory:
     def retain(self, classifier: TrainedClassifier, source: ImageSource, tiles: Iterable[Tile]) -> None:
         """Forget all but these parts of this image, and these too if they were normalised otherwise."""
         of = (source, classifier.spec.name, classifier.normalisation)
-        wanted = set(tiles) if of == self._of else set()
-        self._of = of
-        self._tiles = {tile: features for tile, features in self._tiles.items() if tile in wanted}
+        tiles = set(tiles)
+        if of != self._of:
+            self._known = {}
+        self._of, self._wanted = of, sum(tile.pixels for tile in tiles)
+        self._known = {tile: known for tile, known in self._known.items() if tile in tiles}
+        for tile, known in tuple(self._known.items()):
+            if known.deep and self._needed(tile, known.values.nbytes - known.extra) > self.most_bytes:
+                del self._known[tile]  # the view has grown: the room is for parts of which nothing is known
 
     def clear(self) -> None:
         """Forget all."""
-        self._of, self._tiles = (), {}
+        self._of, self._wanted, self._known = (), 0, {}
 
-    def find(self, tile: Tile) -> Tensor | None:
-        """Features of a part, (1, F, h, w)."""
-        return self._tiles.get(tile)
+    def find(self, tile: Tile) -> Known | None:
+        """All that is kept of a part."""
+        return self._known.get(tile)
 
-    def keep(self, tile: Tile, features: Tensor) -> None:
-        """Keep features of a part, if they fit."""
-        used = sum(kept.nbytes for kept in self._tiles.values())
-        if used + features.nbytes <= self.most_bytes:
-            self._tiles[tile] = features
+    def keep(self, tile: Tile, features: Tensor, deepen: Callable[[Tensor], Tensor], growth: float) -> Known:
+        """Keep features of a part, if they fit, in the form that leaves least to compute.
+
+        Parameters
+        ----------
+        tile : Tile
+        features : Tensor, shape (1, F, h, w)
+        deepen : callable
+            Makes deep features of them.
+        growth : float
+            Size of those as a multiple.
+
+        Returns
+        -------
+        Known
+            Kept or not.
+        """
+        extra = round((growth - 1) * features.nbytes)
+        known = Known(features)
+        if extra and self._needed(tile, features.nbytes) + extra <= self.most_bytes:
+            known = Known(deepen(features), True, extra)
+        used = sum(each.values.nbytes for each in self._known.values())
+        if used + known.values.nbytes <= self.most_bytes:
+            self._known[tile] = known
+        return known
+
+    def _needed(self, tile: Tile, size: int) -> float:
+        """Bytes of all that is wanted, deep where it is, if `tile` has `size` bytes of other features."""
+        return size / tile.pixels * self._wanted + sum(each.extra for each in self._known.values())
 
 
 def warm_start_classifier(source: ImageSource, depth: str = "off") -> TrainedClassifier:
