@@ -63,6 +63,9 @@ def test_the_stages_one_after_another_are_the_whole_network(made, seed, learns):
     with torch.set_grad_enabled(learns):
         features = dense.features(image[None])
         local = dense.local_scores(features)
+        deep = dense.deep_features(features)
+        assert torch.equal(dense.last_scores(deep), local)
+        assert deep.shape[1] == round(dense.deep_growth * features.shape[1])
         staged, whole = dense.gathered(local), dense(image[None])
     size = tuple(n - p + 1 for n, p in zip(image.shape[1:], dense.trunk_patch, strict=True))
     assert features.shape[2:] == local.shape[2:] == size
