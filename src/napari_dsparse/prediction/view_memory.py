@@ -28,7 +28,7 @@ MEMORY_BYTES, MEMORY_SHARE = 9 << 28, 1 / 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """What is kept of a part of an image.
+    """Features of a part of an image, as they are kept.
 
     Parameters
     ----------
