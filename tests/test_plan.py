@@ -48,6 +48,34 @@ def test_streamed_rows_equal_patch_by_patch(network, seed, band, images, form):
     torch.testing.assert_close(streamed, patches, **CLOSE)
 
 
+@settings(max_examples=30, deadline=None)
+@given(seeds, st.sampled_from([2, 3]), st.booleans(), st.booleans(), st.sampled_from(plan.FORMS))
+def test_groups_that_never_meet_run_alone(seed, groups, biased, meets, form):
+    torch.manual_seed(seed)
+    first, last = plan.GROUP_CHANNELS, plan.GROUP_CHANNELS + 2
+    layers = [
+        nn.Conv2d(2 * groups, first * groups, 3, groups=groups, bias=biased),
+        nn.LeakyReLU(0.1),
+        nn.MaxPool2d(2, 2),
+        nn.Conv2d(first * groups, last * groups, (1, 2), groups=groups),
+        nn.Tanh(),
+        nn.AvgPool2d((2, 1)),
+        nn.Conv2d(last * groups, 3, 1) if meets else nn.Sigmoid(),
+    ]
+    network = nn.Sequential(*layers).double().eval()
+    dense = densify(network).planned(torch.float64, prefer(form))
+    assert len(dense.plan.streams) == (0 if meets else groups)
+    assert len(dense.plan.part(dense.geometry.steps[:4]).streams) == groups
+    image = torch.randn(2 * groups, dense.patch[0] + 20, dense.patch[1] + 3, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(dense(image[None])[0], every_patch(network, image, dense.patch), **CLOSE)
+
+
+def test_groups_of_few_channels_stay_together():
+    network = nn.Sequential(nn.Conv2d(4, 8, 3, groups=4), nn.ReLU(), nn.Conv2d(8, 16, 3, groups=4)).eval()
+    assert not densify(network).planned(torch.float32).plan.streams
+
+
 @settings(max_examples=60, deadline=None)
 @given(seeds, pairs, pairs, st.integers(0, 7), st.integers(0, 7), st.sampled_from([1, 2]))
 def test_fragments_equal_taps_apart_with_their_gradients(
