@@ -53,7 +53,7 @@ class Batch:
 
     def choose(self, output: str, *more: str, format: str = "ome-tiff") -> None:
         """The images, a saved model, labels and `more`."""
-        self.desk.add_files([self.folder / "images"])
+        self.add(self.folder / "images")
         self.desk._model_file = self.folder / "model.safetensors"
         self.dialog.batch_model_combo.setCurrentIndex(1)
         for name in more:
@@ -61,6 +61,11 @@ class Batch:
         combo = self.dialog.batch_format_combo
         combo.setCurrentIndex(combo.findData(format))
         self.dialog.batch_output_edit.setText(str(self.folder / output))
+
+    def add(self, path: Path) -> None:
+        """Drop a file or a folder, and wait until it has been looked at."""
+        self.desk.add_files([path])
+        self.at.dock.projects.wait_and_tell()
 
     def segment(self) -> dict[str, Stage]:
         """Press Segment and wait for the end."""
@@ -132,7 +137,7 @@ def test_what_exists_is_asked_about_once_and_kept_or_replaced(
     batch.choose("out", format="png")
     (folder / "images" / "broken.tif").unlink()
     batch.desk._remove()
-    batch.desk.add_files([folder / "images"])
+    batch.add(folder / "images")
     (folder / "out").mkdir()
     mine = folder / "out" / "b_segmentation.png"
     mine.write_bytes(b"mine")

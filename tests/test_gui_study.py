@@ -315,6 +315,37 @@ def test_a_file_is_in_the_list_once_however_it_was_opened(
     assert at.dock.study.study.images[0].path == files[0]
 
 
+def test_a_folder_is_looked_into_beside_the_window(
+    desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, go_on, listing = desk(), threading.Event(), Path.iterdir
+
+    def slowly(path: Path) -> object:
+        go_on.wait(60)
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return listing(path)
+
+    folder, empty, closed = files[0].parent, files[0].parent / "empty", files[0].parent / "closed"
+    empty.mkdir()
+    closed.mkdir()
+    (folder / "notes.txt").write_text("no image")
+    at.viewer.open(files[1])
+    monkeypatch.setattr(Path, "iterdir", slowly)
+    at.dock.study.add_files([files[2], folder, empty, closed])
+    assert rows(at)[1] == f"… {folder.name}: being read"
+    go_on.set()
+    at.dock.study.wait()
+    assert sorted(rows(at)) == ["○ a.tif", "○ b", "○ c.tif"]
+    assert at.status.startswith("Image 'c.tif' is in the list already.") or "There are no images" in at.status
+    at.dock.study.add_files([closed])
+    at.dock.study.wait()
+    assert at.status == f"Folder '{closed}' cannot be listed (Permission denied); choose another one."
+    at.dock.study.add_files([empty])
+    at.dock.study.wait()
+    assert at.status == "There are no images in 'empty'; choose another folder."
+
+
 def test_files_are_read_beside_the_window_and_may_be_taken_out_meanwhile(
     desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,18 +118,21 @@ class BatchDesk(QObject):
     # -- choosing -------------------------------------------------------------------------------------------
 
     def add_files(self, paths: list[Path]) -> None:
-        """Add files, and the images in folders."""
+        """Add files, and the images in folders, once these have been listed beside the window."""
+        if paths and not self._run.running:
+            find = partial(items_of_files, tuple(paths))
+            self._dock.projects.worker.run(find, self._on_files, partial(self._say, failed=True))
+
+    def _on_files(self, found: tuple[list[BatchItem], int]) -> None:
         if self._run.running:
             return
-        try:
-            found, results = items_of_files(paths, self._items)
-        except OSError as error:
-            self._say(f"{error.filename}: {error.strerror}.", failed=True)
-            return
-        self._add(found)
+        items, results = found
+        known = {item.path for item in self._items}
+        items = [item for item in items if item.path not in known]
+        self._add(items)
         if results:
-            self._say(f"{_images(len(found))} added; {results} results of former runs left out.")
-        elif paths and not found:
+            self._say(f"{_images(len(items))} added; {results} results of former runs left out.")
+        elif not items:
             self._say("There are no images that are not in the table already.")
 
     def _add_files(self) -> None:

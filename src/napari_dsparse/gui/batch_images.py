@@ -13,7 +13,7 @@ from napari_dsparse.batch.outputs import stem_of
 from napari_dsparse.gui.layers.exporting import file_name, image_of
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, frame_of
 from napari_dsparse.gui.study import StudyImage
-from napari_dsparse.gui.study_files import image_files
+from napari_dsparse.gui.study_files import images_in
 from napari_dsparse.images.reading import Expected
 
 #: Names of results, which are no images to segment where they lie in a folder with them.
@@ -43,23 +43,24 @@ class BatchItem:
         return str(self.path or "an open layer")
 
 
-def items_of_files(paths: Iterable[Path], present: Sequence[BatchItem]) -> tuple[list[BatchItem], int]:
-    """Files, and the images in folders, that are not there yet; and the number of results left out.
+def items_of_files(paths: Iterable[Path]) -> tuple[list[BatchItem], int]:
+    """Files, and the images in folders; and the number of results left out.
 
     Results of ours that lie in a folder with the images are no images to segment.
+
+    Raises
+    ------
+    ImageError
+        If a folder cannot be listed.
     """
-    known = {item.path for item in present}
-    found: list[BatchItem] = []
+    found: dict[Path, BatchItem] = {}
     results = 0
     for path in paths:
-        inside = image_files([path])
-        images = inside if inside == [path] else [each for each in inside if not _RESULT.search(each.name)]
-        results += len(inside) - len(images)
-        for each in map(Path.absolute, images):
-            if each not in known:
-                known.add(each)
-                found.append(BatchItem(each.name, each))
-    return found, results
+        inside = images_in(path)
+        images = [path] if inside is None else [each for each in inside if not _RESULT.search(each.name)]
+        results += 0 if inside is None else len(inside) - len(images)
+        found |= {each: BatchItem(each.name, each) for each in map(Path.absolute, images)}
+    return list(found.values()), results
 
 
 def items_of_list(images: Sequence[StudyImage], present: Sequence[BatchItem]) -> list[BatchItem]:

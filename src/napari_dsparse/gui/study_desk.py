@@ -16,14 +16,14 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QMenu
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
-from napari_dsparse.errors import DsparseError
+from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study, StudyImage
-from napari_dsparse.gui.study_files import image_files, load_pixels, read_file, takes_long
+from napari_dsparse.gui.study_files import images_in, load_pixels, read_file, takes_long
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series
@@ -95,10 +95,7 @@ class StudyDesk(QObject):
 
     def add_files(self, paths: Sequence[Path]) -> None:
         """Add images of files and folders, which are opened when they are chosen."""
-        files = image_files(paths)
-        if paths and not files:
-            self._complain(f"There are no images in {paths[0].name!r}; choose another folder.")
-        self._add(files, self._add_file)
+        self._add(paths, self._add_file)
 
     def add_entries(self, images: Sequence[StudyImage]) -> None:
         """Add images with their strokes."""
@@ -148,14 +145,17 @@ class StudyDesk(QObject):
         """Read one file after the other: they are listed, and their images asked for, in their order."""
         if self._read_now is None and self._reading:
             self._read_now = place = self._reading[0]
-            self._reader.run(partial(read_file, *place), self._on_read, self._on_unread)
+            self._reader.run(partial(_read, place), self._on_read, self._on_unread)
 
-    def _on_read(self, read: tuple[ImageFile, ImageSource]) -> None:
-        file, source = read
+    def _on_read(self, read: tuple[ImageFile, ImageSource] | list[Path]) -> None:
         place = self._read_now
         try:
             if place is None or place not in self._reading:  # it was taken out meanwhile
                 return
+            if isinstance(read, list):
+                self._go_into(place, read)
+                return
+            file, source = read
             if place[1] is None and file.choices:
                 self._choose(place, file)
             else:
@@ -164,6 +164,14 @@ class StudyDesk(QObject):
             self._unread.append(str(error))
         finally:
             self._end_reading()
+
+    def _go_into(self, folder: Place, files: Sequence[Path]) -> None:
+        """Read the images in a folder in its place."""
+        row = self._reading.index(folder)
+        new = [(path, None) for path in files if self._open_layer(path) is None]
+        self._reading[row : row + 1] = [each for each in new if each not in self._reading]
+        layers = [self._open_layer(path) for path in files]
+        self.add_layers([layer for layer in layers if layer is not None])
 
     def _choose(self, place: Place, file: ImageFile) -> None:
         """Read those images of a file with several that the user chooses."""
@@ -373,6 +381,17 @@ def _renumber_others(
 ) -> tuple[LabelledImage, ...] | None:
     present = desk()
     return None if present is None else present.renumber(edit, step, made)
+
+
+def _read(place: Place) -> tuple[ImageFile, ImageSource] | list[Path]:
+    """The image in a file; of a folder, the files with images."""
+    path, series = place
+    files = images_in(path) if series is None else None
+    if files is None:
+        return read_file(path, series)
+    if not files:
+        raise ImageError(f"There are no images in {path.name!r}; choose another folder.")
+    return files
 
 
 def _name_of(place: Place) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,20 +27,23 @@ _LOADED_SHARE = 0.25
 _MOST_LOADED = 2**29
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths` and, of folders that are no image themselves, the images in them, by name."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir() and path.suffix.lower() != ".zarr":
-            inside = sorted(path.iterdir(), key=lambda each: each.name)
-            found += [
-                each
-                for each in inside
-                if each.suffix.lower() in IMAGE_SUFFIXES and not each.name.startswith(".")
-            ]
-        else:
-            found.append(path)
-    return found
+def images_in(path: Path) -> list[Path] | None:
+    """The images in a folder, by name; None if it is a file, or a folder that is an image itself.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be listed.
+    """
+    if path.suffix.lower() == ".zarr" or not path.is_dir():
+        return None
+    try:
+        inside = sorted(path.iterdir(), key=lambda each: each.name)
+    except OSError as error:
+        raise ImageError(
+            f"Folder {str(path)!r} cannot be listed ({error.strerror or error}); choose another one."
+        ) from error
+    return [e for e in inside if e.suffix.lower() in IMAGE_SUFFIXES and not e.name.startswith(".")]
 
 
 def likely_source(file: ImageFile) -> ImageSource:
