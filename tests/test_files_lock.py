@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from napari_dsparse.errors import ProjectError
-from napari_dsparse.files.lock import LOCK, FolderLock
+from napari_dsparse.files.lock import LOCK, FolderLock, held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.unfinished import owner
 
 #: Locks a folder, says so, and waits.
@@ -114,8 +114,14 @@ def test_a_number_that_a_later_process_has_again_is_no_owner(tmp_path: Path) -> 
 def test_a_program_of_another_computer_may_be_alive(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     change_lock(tmp_path, owner="aaaaaaaa-1-1000", computer="microscope-3")
-    with pytest.raises(ProjectError, match=r"on the computer 'microscope-3' .* remove lock.json"):
+    with pytest.raises(ProjectError, match=r"on the computer 'microscope-3' .* remove the file .*lock.json'"):
         FolderLock(tmp_path)
+    held = held_elsewhere(tmp_path)
+    assert held is not None
+    remove_held_elsewhere(tmp_path, held.replace("microscope-3", "microscope-4"))
+    assert held_elsewhere(tmp_path) == held  # another one has it than was told of
+    remove_held_elsewhere(tmp_path, held)
+    FolderLock(tmp_path).check()
     lock.release()
 
 

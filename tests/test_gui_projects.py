@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -354,6 +355,33 @@ def test_files_that_are_being_read_are_listed_in_the_project_they_were_added_to(
     assert at.dock.unsaved.may_close()  # once it has been read
     with nd.Project.open(folders[1], read_only=True) as project:
         assert [each.name for each in project.images] == ["b.tif"]
+
+
+def test_a_lock_of_another_computer_is_taken_over_only_when_the_user_says_so(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked, answers = tmp_path / "study.dsparse", list[str](), [False, True]
+    project = nd.Project.create(folder)
+    project.add(files[0])
+    project.save()
+    lock = json.loads((folder / "lock.json").read_text())
+    (folder / "lock.json").write_text(json.dumps({**lock, "owner": "0abc-7-8", "computer": "former"}))
+    at = desk()
+
+    def answer(parent: object, title: str, question: str) -> bool:
+        asked.append(question)
+        return answers.pop(0)
+
+    monkeypatch.setattr(project_desk, "confirm", answer)
+    at.dock.projects.open(folder)
+    at.wait(lambda: len(asked) == 1)
+    assert "on the computer 'former'" in at.status
+    assert f"remove the file {str(folder / 'lock.json')!r}" in at.status
+    assert at.dock.projects.folder is None
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder == folder)
+    assert len(asked) == 2
+    assert [each.name for each in at.dock.study.study.images] == ["a.tif"]
 
 
 def test_a_mistake_of_the_program_is_said(qtbot: Any) -> None:

@@ -193,7 +193,7 @@ def test_strokes_that_another_computer_holds_are_said_after_a_day_and_never_take
     os.utime(folder / "project.json", (a_day_ago, a_day_ago))
     (found,) = find_unsaved(tmp_path)
     assert "on the computer 'former'" in found.sentence
-    assert "remove lock.json" in found.sentence
+    assert f"remove the file {str(folder / LOCK)!r}" in found.sentence
     with pytest.raises(nd.DsparseError, match="former"):
         discard_unsaved(folder)
     nd.Project.create(tmp_path / "older.dsparse").close()

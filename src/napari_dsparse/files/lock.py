@@ -123,6 +123,21 @@ def held_elsewhere(folder: Path) -> str | None:
     return None if held is None or _is_of_this_computer(_owner_of(held, path)) else _who_has_it(held, path)
 
 
+def remove_held_elsewhere(folder: Path, held: str) -> None:
+    """Remove the lock of another computer's program, if it is still the one that `held` tells of.
+
+    For a user who knows that this program is no more.
+
+    Raises
+    ------
+    ProjectError
+        If there is a lock that does not say whose it is.
+    """
+    content = _read(folder / LOCK)
+    if content is not None and held_elsewhere(folder) == held:
+        _set_aside(folder / LOCK, content)
+
+
 def _is_of_this_computer(named: str) -> bool:
     return named.split("-")[0] == owner().split("-")[0]
 
@@ -170,7 +185,7 @@ def _who_has_it(held: str, path: Path) -> str:
     if not _is_of_this_computer(named):
         return (
             f"{title} is open in {program} on the computer {fields.text('computer')!r} {since}; close it "
-            f"there, or remove {path.name} from the project if that computer no longer has it open."
+            f"there, or remove the file {str(path)!r} if that computer no longer has it open."
         )
     return f"{title} is open in {program} {since}; close it there first."
 

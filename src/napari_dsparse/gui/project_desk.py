@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dsparse.files.lock import held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
@@ -125,14 +126,17 @@ class ProjectDesk(QObject):
         if self._begin():
             layers = open_layers(self._dock)
             read = partial(self._keeper.read, folder, image_folders, pixels_of(layers))
-            self._save_before(partial(self._read, read, partial(self._on_read, layers, self._keeper)))
+            then = partial(self._on_read, layers, self._keeper)
+            failed = partial(self._on_not_opened, folder, image_folders)
+            self._save_before(partial(self.worker.run, read, then, failed))
 
     def open_unsaved(self, folder: Path, keeper: UnsavedKeeper, image_folders: tuple[Path, ...] = ()) -> None:
         """The same with strokes that were kept aside; they are in no project afterwards either."""
         if self._begin():
             layers = open_layers(self._dock)
             read = partial(keeper.read, folder, image_folders, pixels_of(layers))
-            self._save_before(partial(self._read, read, partial(self._on_read, layers, keeper)))
+            then = partial(self._on_read, layers, keeper)
+            self._save_before(partial(self.worker.run, read, then, self._on_failure))
 
     def _begin(self) -> bool:
         if self._busy:
@@ -141,8 +145,17 @@ class ProjectDesk(QObject):
         self._draw()
         return True
 
-    def _read(self, read: Callable[[], OpenedProject], then: Callable[[OpenedProject], None]) -> None:
-        self.worker.run(read, then, self._on_failure)
+    def _on_not_opened(self, folder: Path, image_folders: tuple[Path, ...], sentence: str) -> None:
+        self._on_failure(sentence)
+        held = partial(held_elsewhere, folder)
+        self.worker.run(held, partial(self._offer_to_take_over, folder, image_folders))
+
+    def _offer_to_take_over(self, folder: Path, image_folders: tuple[Path, ...], held: str | None) -> None:
+        """Ask whether to remove the lock of another computer, of which nothing can be told from here."""
+        question = "Remove the lock and open it here? Two programs that change one project lose work."
+        if held is not None and confirm(self._dock, "Open project", f"{held} {question}"):
+            self.worker.run(partial(remove_held_elsewhere, folder, held), failed=self._refuse)
+            self.open(folder, image_folders)
 
     def _save_before(self, then: Callable[[], None]) -> None:
         """Go on with `then` once the present project holds everything; not at all if that fails."""
