@@ -14,7 +14,10 @@ from exports import CLASSES, OME, STACKS, ome_of, random_labels, sizes
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files import ome_tiff
 from napari_dsparse.files.export import export_labels
+from napari_dsparse.files.pixel_copy import copy_pixels
+from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.reading import read_image, read_labels
+from napari_dsparse.images.source import ImageSource
 
 
 @pytest.mark.parametrize("axes", STACKS)
@@ -189,3 +192,17 @@ def test_a_tiff_beyond_four_gigabytes_has_offsets_for_it(
         path = export_labels(tmp_path / f"{edge}.ome.tif", Blank(edge, edge), classes=CLASSES)
         with tifffile.TiffFile(path) as tiff:
             assert tiff.is_bigtiff == is_big
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "masked", "masked stack", "RGB floats"])
+def test_copied_pixels_are_known_again(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).normal(90, 30, (3, 30, 4)).clip(0, 255)
+    data: Any = {
+        "RGBA": pixels.astype(np.uint8),
+        "masked": np.ma.masked_less(pixels[0], 90),
+        "masked stack": np.ma.masked_less(np.stack([pixels] * 4).astype(np.float32), 90)[..., None, :, :],
+        "RGB floats": pixels[..., :3].astype(np.float32),
+    }[kind]
+    source = ImageSource(data, 2 if kind.startswith("RGB") else None, "cells")
+    copy = read_image(copy_pixels(tmp_path, source))
+    assert fingerprint(ImageSource(copy.data, source.channel_axis)) == fingerprint(source)

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 
 from gui_session import Desk, two_textures
 from napari_dsparse.errors import ImageError
-from napari_dsparse.gui.layers.image_frame import channel_choices, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.image_frame import channel_choices, check_strokes, frame_of
 from napari_dsparse.live.state import Training
 
 
@@ -92,7 +92,7 @@ def test_multiscale_images_are_read_at_full_resolution() -> None:
 def test_labels_of_another_shape_are_refused_in_a_sentence() -> None:
     seen = frame(Image(np.zeros((8, 9)), name="cells"), None)
     with pytest.raises(ImageError, match=r"'old' has shape \(4, 9\), image 'cells' needs \(8, 9\)"):
-        check_labels_fit(seen, (4, 9), "old")
+        check_strokes(seen, Labels(np.zeros((4, 9), int), name="old"))
 
 
 def test_a_stack_is_segmented_slice_by_slice(desk: Callable[..., Desk]) -> None:

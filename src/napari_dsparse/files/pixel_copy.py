@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 
 from napari_dsparse.errors import ExportError
@@ -59,7 +60,7 @@ def copy_pixels(
         with complete_or_absent(path) as partial:
             stored = np.lib.format.open_memmap(partial, "w+", np.dtype(data.dtype), tuple(data.shape))
             for index in np.ndindex(*data.shape[:-2]):
-                stored[index] = np.asarray(data[index])
+                stored[index] = _plain(data[index])
             stored.flush()
             del stored
         return path
@@ -73,6 +74,8 @@ def copy_pixels(
             shape=shape,
             dtype=data.dtype,
             photometric="rgb" if colour else "minisblack",
+            # (readers leave transparency out, and a fourth value of a pixel would be taken for it)
+            extrasamples=["unspecified"] if colour and source.channels == 4 else None,
             compression="zlib",
             metadata={"axes": letters, "Name": printable(source.name), **_sizes(source, scale, units)},
         )
@@ -83,12 +86,20 @@ def _planes(source: ImageSource, *, colour: bool) -> Iterator[Any]:
     """Every plane in the order of the file, as it is."""
     for plane in source.planes():
         if colour or source.channel_axis is None:
-            yield np.ascontiguousarray(source.data[(*plane, slice(None), slice(None))])
+            yield _plain(source.data[(*plane, slice(None), slice(None))])
             continue
         for channel in range(source.channels):
             index: list[int | slice] = [*plane, slice(None), slice(None)]
             index.insert(source.channel_axis, channel)
-            yield np.ascontiguousarray(source.data[tuple(index)])
+            yield _plain(source.data[tuple(index)])
+
+
+def _plain(block: Any) -> npt.NDArray[Any]:
+    """Pixels without a mask; what is under one is not a number, where the type has that."""
+    pixels = np.asanyarray(block)
+    if isinstance(pixels, np.ma.MaskedArray) and pixels.dtype.kind == "f":
+        return np.ascontiguousarray(pixels.filled(np.nan))
+    return np.ascontiguousarray(pixels)
 
 
 def _sizes(

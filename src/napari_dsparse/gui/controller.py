@@ -18,7 +18,7 @@ from napari_dsparse.gui.garbage import CollectorHold
 from napari_dsparse.gui.layers.brush import BrushSize
 from napari_dsparse.gui.layers.corrections_behind import CorrectionsBehind
 from napari_dsparse.gui.layers.exporting import labels_to_export
-from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_labels_fit, frame_of
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_strokes, frame_of
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.paint_history import paint_step
 from napari_dsparse.gui.layers.result_layers import ResultLayers
@@ -157,7 +157,7 @@ class Controller(QObject):
             self.send(ev.StrokesLeft())
             return
         try:
-            check_labels_fit(frame, layer.data.shape, layer.name)
+            check_strokes(frame, layer)
         except DsparseError as error:
             self.send(ev.StrokesLeft(str(error)))
             return

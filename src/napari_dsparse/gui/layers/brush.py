@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Pixels of the screen that a brush covers at least.
 LEAST_ON_SCREEN = 8
+#: And pixels of the image at most, where one of them is far smaller than the screen tells.
+MOST_PIXELS = 2**16
 #: Size that napari gives every layer: nobody has chosen it.
 NAPARI_SIZE = 10
 
@@ -64,7 +66,8 @@ class BrushSize(QObject):
         if layer is None or layer in self._by_user or self._viewer.dims.ndisplay != 2:
             return
         on_screen = float(camera_of(self._viewer).zoom) * float(np.min(np.abs(layer.scale[-2:])))
-        size = max(self._usual, int(np.ceil(LEAST_ON_SCREEN / on_screen))) if on_screen > 0 else self._usual
+        least = min(LEAST_ON_SCREEN / on_screen, MOST_PIXELS) if on_screen > 0 else 0
+        size = max(self._usual, int(np.ceil(least)))
         self._by_us.add(layer)
         if layer.brush_size != size:
             self._choosing = True

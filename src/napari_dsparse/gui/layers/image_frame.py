@@ -230,16 +230,22 @@ def _shear_matrix(shear: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
     return matrix
 
 
-def check_labels_fit(frame: ImageFrame, shape: Sequence[int], name: str) -> None:
-    """Refuse a labels layer that is not on the image's pixels.
+def check_strokes(frame: ImageFrame, layer: Labels) -> None:
+    """Refuse a labels layer that cannot hold strokes on the image's pixels.
 
     Raises
     ------
     ImageError
-        If the shapes differ.
+        If it is a pyramid, or the shapes differ.
     """
-    if tuple(shape) != frame.layer_shape:
+    if layer.multiscale:
         raise ImageError(
-            f"Labels layer {name!r} has shape {tuple(shape)}, image {frame.source.name!r} needs "
+            f"Labels layer {layer.name!r} is a pyramid, which napari cannot paint on; choose another one or "
+            "press New."
+        )
+    shape = tuple(layer.data.shape)
+    if shape != frame.layer_shape:
+        raise ImageError(
+            f"Labels layer {layer.name!r} has shape {shape}, image {frame.source.name!r} needs "
             f"{frame.layer_shape}; choose another one or press New."
         )

@@ -38,7 +38,7 @@ def looks_like_instances(layer: Labels) -> bool:
 
 def fit_as_classes(layer: Labels) -> bool:
     """True if there are so few numbers that each could be a class."""
-    return int(np.max(layer.data, initial=0)) <= MOST_CLASSES
+    return int(np.max(np.asarray(layer.data), initial=0)) <= MOST_CLASSES
 
 
 def as_one_class(viewer: Viewer, layer: Labels, frame: ImageFrame) -> Labels:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
@@ -111,6 +112,6 @@ class StrokesBinding(QObject):
 
 def copy_of(frame: ImageFrame, layer: Labels) -> npt.NDArray[Any]:
     """A read-only copy of the layer's labels in the shape that the engine uses."""
-    labels = frame.engine_view(layer.data).copy()
+    labels = np.array(frame.engine_view(layer.data))  # of dask and zarr, too
     labels.flags.writeable = False
     return labels

@@ -158,8 +158,10 @@ class ClassTable(QTableWidget):
     def _on_item_changed(self, item: QTableWidgetItem) -> None:
         if item.column() != NAME:
             return
-        row, name = item.row(), item.text().strip()
-        if not name:  # a class without a name would be lost in files
+        row = item.row()
+        # (text that is pasted may hold what no file, terminal or page is to get)
+        name = "".join(c for c in item.text() if c.isprintable()).strip()
+        if not name or name == self._classes[row].name != item.text():  # one without would be lost in files
             self.blockSignals(True)
             item.setText(self._classes[row].name)
             self.blockSignals(False)
