@@ -607,3 +607,14 @@ def test_a_worker_that_cannot_load_the_package_is_named(
 
 def unloadable(job: object) -> None:
     raise ModuleNotFoundError("No module named 'gone'")
+
+
+def test_all_workers_are_restarted_by_somebody_else(
+    nannies: Any, classifier: TrainedClassifier, source: ImageSource, expected: Prediction
+) -> None:
+    def restart() -> None:
+        with distributed.Client(nannies.scheduler_address, set_as_default=False) as client:
+            client.restart(timeout=60)
+
+    with Cluster(nannies.scheduler_address) as opened:
+        predict_while(restart, ClusterPredictor(classifier, opened), source, expected)
