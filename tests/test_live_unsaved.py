@@ -171,6 +171,17 @@ def test_two_strokes_on_one_image_are_both_kept(tmp_path: Path) -> None:
     assert [each.labels.max() for each in opened.images] == [1, 2]
 
 
+def test_the_choices_that_strokes_were_learned_with_come_back_with_them(tmp_path: Path) -> None:
+    image = in_no_file(pixels())
+    keeper = UnsavedKeeper(tmp_path)
+    keeper.save([image], CLASSES)
+    keeper.save([image], CLASSES, "off", "image")  # nothing else has changed
+    keeper.close()
+    (found,) = find_unsaved(tmp_path)
+    opened = UnsavedKeeper(tmp_path).read(found.folder, (), [image.source.data])
+    assert (opened.depth, opened.normalise) == ("off", "image")
+
+
 def test_unreadable_strokes_are_kept_and_said_and_empty_ones_go(tmp_path: Path) -> None:
     folder = a_dead_window(tmp_path, in_no_file(pixels()))
     nd.Project.create(tmp_path / "empty.dsparse").close()

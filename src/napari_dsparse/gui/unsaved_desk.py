@@ -121,6 +121,8 @@ class UnsavedDesk(QObject):
                 _save_both,
                 (self._of_list, listed, self._study.classes(state)),
                 (self._of_others, others, self._classes),
+                depth=state.depth,
+                normalise="image" if state.match_exposure else "together",
             )
             self._worker.run(save, partial(self._on_kept, self._changes, then), failed)
         elif then is not None:
@@ -271,12 +273,14 @@ def _a_window_is_open() -> bool:
     return any(isinstance(each, QMainWindow) and each.isVisible() for each in QApplication.topLevelWidgets())
 
 
-def _save_both(*kept: tuple[UnsavedKeeper, Sequence[KeptImage], Sequence[ClassInfo]]) -> None:
+def _save_both(
+    *kept: tuple[UnsavedKeeper, Sequence[KeptImage], Sequence[ClassInfo]], depth: str, normalise: str
+) -> None:
     """Save each of several lists, also where another one fails."""
     failure: DsparseError | None = None
     for keeper, images, classes in kept:
         try:
-            keeper.save(images, classes)
+            keeper.save(images, classes, depth, normalise)
         except DsparseError as error:
             failure = error
     if failure is not None:

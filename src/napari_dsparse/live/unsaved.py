@@ -152,8 +152,16 @@ class UnsavedKeeper:
         self._other = self._reader = ProjectKeeper()
         self._last: tuple[Any, ...] = ()  # what was written last
 
-    def save(self, images: Sequence[KeptImage], classes: Sequence[ClassInfo]) -> None:
+    def save(
+        self,
+        images: Sequence[KeptImage],
+        classes: Sequence[ClassInfo],
+        depth: str = "off",
+        normalise: str = "together",
+    ) -> None:
         """Write what has changed; without images nothing is kept any more.
+
+        Parameters are those of `ProjectKeeper.save`.
 
         Raises
         ------
@@ -165,12 +173,12 @@ class UnsavedKeeper:
         if not images:
             self._empty()
             return
-        now = (tuple(classes), *((image.number, image.labels) for image in images))
+        now = ((*classes, depth, normalise), *((image.number, image.labels) for image in images))
         if _is_same(now, self._last):
             return
         folder = self._folder or self._new_folder()
         try:
-            self._keeper.save(folder, images, classes, None)
+            self._keeper.save(folder, images, classes, None, depth, normalise)
         finally:  # where one image fails, the others are in the folder
             self._folder = self._keeper.folder
         self._last = now
@@ -232,7 +240,7 @@ class UnsavedKeeper:
 
 
 def _is_same(now: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
-    """True if the classes are equal, and the images and their arrays of strokes are the same ones."""
+    """True if classes and choices are equal, and the images and their arrays of strokes are the same ones."""
     if len(now) != len(last) or now[0] != last[0]:
         return False
     return all(a[0] == b[0] and a[1] is b[1] for a, b in zip(now[1:], last[1:], strict=True))
