@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from bench import (
+    cost,
     depth,
     kernels,
     latency,
@@ -41,6 +42,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "memory": memory.measure,
     "scale": scale.measure,
+    "cost": cost.measure,
     "quality": quality.measure,
     "depth": depth.measure,
     "sessions": sessions.measure,

@@ -221,6 +221,11 @@ def few_channels_classifier() -> TrainedClassifier:
     return _classifier(FEW_CHANNELS)
 
 
+def default_classifier() -> TrainedClassifier:
+    """A classifier of the default network, with random weights."""
+    return _classifier(DEFAULT_NETWORK)
+
+
 def _classifier(network: str) -> TrainedClassifier:
     """A classifier with random weights, without the average over symmetries."""
     if network == FEW_CHANNELS:  # in this process alone

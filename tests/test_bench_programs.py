@@ -12,6 +12,7 @@ import pytest
 import torch
 from bench import __main__ as everything
 from bench import (
+    cost,
     depth,
     latency,
     loop,
@@ -47,6 +48,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "memory": memory.measure,
     "latency": latency.measure,
     "scale": scale.measure,
+    "cost": cost.measure,
 }
 
 
@@ -284,3 +286,26 @@ def test_uncertainty_that_ranks_errors_has_a_high_auroc() -> None:
     assert trust.error_auroc(wrong.astype(np.float32), wrong) == 1
     assert trust.error_auroc(np.zeros(100, np.float32), wrong) == 0.5
     assert np.isnan(trust.error_auroc(np.zeros(100, np.float32), np.zeros(100, bool)))
+
+
+def test_a_predicted_image_takes_as_long_as_the_busier_side() -> None:
+    rates = cost.Rates(
+        pixels=10**6,
+        read=0.1,
+        send=0.2,
+        compute=40.0,
+        keep=0.05,
+        write=0.1,
+        task=0.05,
+        sent=1,
+        returned=1,
+        operations=1.0,
+    )
+    assert cost.seconds(rates, 10_000, 1) == pytest.approx(100 * 40 + 100 * 0.1)
+    assert cost.seconds(rates, 10_000, 10) == pytest.approx(10 * 40 + 100 * 0.1)
+    assert cost.seconds(rates, 10_000, 30) == pytest.approx(4 * 40 + 100 * 0.1)  # the last round is not full
+    assert cost.most_workers(rates) == pytest.approx(100)
+    assert [cost.bound(rates, 100_000, n) for n in (10, 99, 101)] == ["workers", "workers", "client"]
+    times = [cost.seconds(rates, 100_000, n) for n in (1, 2, 5, 10, 50, 100, 500, 1000)]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] == times[-2] == pytest.approx(10_000 * 0.4 + 10_000 * 0.1)
