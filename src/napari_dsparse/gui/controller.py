@@ -127,6 +127,7 @@ class Controller(QObject):
         self._results.changed.connect(self.segmentation_changed)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
         self._results.replaced.connect(self._on_replaced)
+        self._results.failed.connect(self._on_result_failed)
         self._results.corrections.tool_taken.connect(self._on_tool)
         self._results.corrections.painted.connect(self._on_correction)
         key = self.number_of(layer), choice.axis
@@ -209,6 +210,10 @@ class Controller(QObject):
         if self.strokes.layer is None:
             self.strokes_missing.emit()
         return self.strokes.layer
+
+    def _on_result_failed(self, sentence: str) -> None:
+        self.send(ev.CancelPressed())
+        self.send(ev.Refused(sentence))
 
     def _on_tool(self, mode: str) -> None:
         """A painting tool taken on the segmentation is one for the strokes, of the class that is chosen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_dsparse.errors import DsparseError
@@ -173,6 +175,10 @@ def _report(work: weakref.ref[ObjectsWork], job: Job, future: Future[Any]) -> No
         present._ended.emit(job, future)
 
 
+#: Memory that finding objects takes: labels and their copy, numbers, distances and what they are cut with.
+BYTES_PER_PIXEL = 24
+
+
 def differ(labels: npt.NDArray[Any], found: FoundObjects) -> bool:
     """True if `labels` are others than those that the objects were made of."""
     return not np.array_equal(labels, found.labels)
@@ -184,9 +190,20 @@ def find(
     progress: Callable[[float], None],
     stop: Callable[[], bool],
 ) -> FoundObjects:
-    """Find the objects of a copy of `labels`."""
+    """Find the objects of a copy of `labels`.
+
+    Raises
+    ------
+    DsparseError
+        If that takes more memory than is free.
+    """
     from napari_dsparse.prediction.objects import find_objects
 
+    if math.prod(labels.shape) * BYTES_PER_PIXEL > psutil.virtual_memory().available:
+        size = " x ".join(map(str, labels.shape))
+        raise DsparseError(
+            f"Objects of all {size} pixels take more memory than is free; crop the image first."
+        )
     copied = np.array(labels)
     numbers = find_objects(copied, options, progress=progress, stop=stop)
     return FoundObjects(copied, options, numbers, int(numbers.max(initial=0)))

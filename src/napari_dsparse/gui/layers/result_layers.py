@@ -17,6 +17,7 @@ from napari_dsparse.gui.layers.class_look import probability_colormap, probabili
 from napari_dsparse.gui.layers.corrections import Corrections
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.overlay import Overlay
+from napari_dsparse.gui.layers.result_pixels import add, blank, chunk_store, fits, put, renumber, whole_of
 from napari_dsparse.gui.layers.viewer import (
     disown,
     in_viewer,
@@ -27,7 +28,6 @@ from napari_dsparse.gui.layers.viewer import (
     unwrapped,
 )
 from napari_dsparse.live.messages import TileDone
-from napari_dsparse.prediction.overview import in_pixels
 from napari_dsparse.prediction.predictor import label_dtype
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class ResultLayers(QObject):
     removed = Signal()
     #: The segmentation is another than before, or there is none any more.
     changed = Signal()
+    #: A tile could not be kept, and why, as a sentence.
+    failed = Signal(str)
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class ResultLayers(QObject):
         self._map_colors: dict[int, str] = {}  # of the classes whose maps are shown, as it was last set
         self._maps_shown = (False, False)
         self._classes: tuple[ClassInfo, ...] = ()
+        self._store = chunk_store()
         self._stale: dict[str, Layer] = {}
         #: Goes up with every change of the segmentation.
         self.revision = 0
@@ -99,10 +102,10 @@ class ResultLayers(QObject):
         return layer if layer is not None and in_viewer(self._viewer, layer) else None
 
     @property
-    def labels(self) -> npt.NDArray[Any] | None:
-        """The segmentation in the shape that the engine uses: (..., Y, X)."""
+    def labels(self) -> Any:
+        """The segmentation in the shape that the engine uses, (..., Y, X), an array or a chunked one."""
         layer = self.segmentation
-        return None if layer is None else self._frame.engine_view(layer.data)
+        return None if layer is None else whole_of(layer, self._frame)
 
     def show_tile(self, done: TileDone) -> None:
         """Put a tile where it belongs, making the layers it needs."""
@@ -110,19 +113,28 @@ class ResultLayers(QObject):
         layer = self._segmentation_for(done.classes)
         if len(done.classes) > len(self._classes):
             self.show_classes(done.classes)
-        index = self._frame.layer_index(done.tile.slices)
-        labels = _values(done, done.labels, layer.data[index])
-        if not np.array_equal(layer.data[index], labels):
-            layer.data[index] = labels
+        try:
+            self._put_tile(layer, done)
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            self.failed.emit(f"A large result could not be kept ({reason}); make room on the disk.")
+
+    def _put_tile(self, layer: Labels, done: TileDone) -> None:
+        if put(layer, self._frame, done, done.labels):
             self._note_change()
-        self._redraw_part(layer, index, labels.reshape(labels.shape[-2:]))
+        if layer.multiscale:
+            self._mark_stale("segmentation", layer)
+        else:
+            index = self._frame.layer_index(done.tile.slices)
+            shape = [stop - start for start, stop in (done.tile.rows, done.tile.columns)]
+            self._redraw_part(layer, index, layer.data[index].reshape(shape))
         if done.uncertainty is not None:
-            self._fill_map(UNCERTAINTY, None, index, done, done.uncertainty)
+            self._fill_map(UNCERTAINTY, None, done, done.uncertainty)
         if done.probabilities is not None:
             for number, (info, probability) in enumerate(
                 zip(done.classes, done.probabilities, strict=True), start=1
             ):
-                self._fill_map(number, info, index, done, probability)
+                self._fill_map(number, info, done, probability)
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Show new class names and colours on the segmentation and on the probabilities."""
@@ -143,7 +155,7 @@ class ResultLayers(QObject):
     def renumber(self, edit: ClassEdit) -> None:
         """Give what is shown the numbers that its classes have after `edit`; maps of lost classes go."""
         if (layer := self.segmentation) is not None:
-            layer.data[...] = edit.apply(layer.data)
+            renumber(layer, edit.apply)
             layer.refresh(extent=False, highlight=False)
             self._note_change()
         maps, self._maps, self._map_colors = self._maps, {}, {}
@@ -153,7 +165,7 @@ class ResultLayers(QObject):
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)
             elif new in self._maps:  # two classes became one, and so do their probabilities
-                self._maps[new].data[...] += shown.data
+                add(self._maps[new], shown)
                 self._mark_stale(f"map {new}", self._maps[new])
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)
@@ -200,12 +212,12 @@ class ResultLayers(QObject):
         self._let_go()
         name = f"{self.image.name} segmentation"
         found = self._ours(Labels, name, "segmentation")
-        if found is not None and found.data.dtype == dtype and isinstance(found.data, np.ndarray):
+        data = blank(self._frame, self.image, dtype, self._store)
+        if found is not None and fits(found, data):
             layer = found
         else:
             if found is not None:
                 disown(found)
-            data = np.zeros(self._frame.layer_shape, dtype)
             layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
             self._add(layer, "segmentation")
         self._segmentation = layer
@@ -254,12 +266,11 @@ class ResultLayers(QObject):
         self,
         number: int,
         info: ClassInfo | None,
-        index: tuple[int | slice, ...],
         done: TileDone,
         values: npt.NDArray[np.float32],
     ) -> None:
         layer = self._map_for(number, info)
-        layer.data[index] = _values(done, values, layer.data[index])
+        put(layer, self._frame, done, values)
         self._mark_stale(f"map {number}", layer)
 
     def _map_for(self, number: int, info: ClassInfo | None) -> Image:
@@ -273,7 +284,7 @@ class ResultLayers(QObject):
         look = UNCERTAINTY_LOOK if info is None else probability_look(info)
         layer = self._ours(Image, name, role)
         if layer is None:
-            data = np.zeros(self._frame.layer_shape, np.float32)
+            data = blank(self._frame, self.image, np.float32, self._store)
             layer = Image(data, name=name, **look, **self._frame.placement)
             self._add(layer, role)
         if info is not None:
@@ -314,19 +325,6 @@ class ResultLayers(QObject):
         cost = time.perf_counter() - started
         if cost > REDRAW_SECONDS * REDRAW_SHARE:  # a large layer: keep the window free in between
             self._redraw.start(int(cost / REDRAW_SHARE * 1000))
-
-
-def _values(done: TileDone, values: npt.NDArray[Any], before: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One map of a tile, pixel by pixel, in the shape of what was there before."""
-    if done.cell == 1:
-        return values.reshape(before.shape)
-    pixels = in_pixels(values, done.cell, done.tile)
-    (top, bottom), (left, right) = done.tile.rows, done.tile.columns
-    for tile in done.kept:
-        rows = slice(max(0, tile.rows[0] - top), min(bottom, tile.rows[1]) - top)
-        columns = slice(max(0, tile.columns[0] - left), min(right, tile.columns[1]) - left)
-        pixels[rows, columns] = before.reshape(pixels.shape)[rows, columns]
-    return pixels.reshape(before.shape)
 
 
 def _is_named(layer: Layer, name: str) -> bool:

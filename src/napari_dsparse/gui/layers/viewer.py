@@ -84,8 +84,8 @@ def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) ->
     viewer : Viewer
     frame : ImageFrame
     on_pixels : Layer or None
-        A single-scale layer on the frame's pixels, which knows its visible corners; without one, or in 3-D,
-        the whole plane counts as visible.
+        A layer on the frame's pixels, which knows its visible corners; without one, or in 3-D, the whole
+        plane counts as visible.
 
     Returns
     -------
@@ -104,6 +104,9 @@ def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) ->
     if viewer.dims.ndisplay != 2 or shown != set(axes[-2:]):
         return FieldOfView(plane, (0, shape[-2]), (0, shape[-1]))
     low, high = (np.asarray(corner) for corner in on_pixels.corner_pixels)
+    if on_pixels.multiscale:  # in pixels of the level that is shown
+        factors = np.asarray(on_pixels.downsample_factors[on_pixels.data_level])
+        low, high = np.floor(low * factors).astype(int), np.ceil((high + 1) * factors).astype(int) - 1
     ranges = [
         (int(np.clip(low[axis], 0, size - 1)), int(np.clip(high[axis] + 1, 1, size)))
         for axis, size in zip(axes[-2:], shape[-2:], strict=True)
