@@ -138,4 +138,6 @@ def all_gone(docks: Sequence[weakref.ref[Any]]) -> bool:
 
 def working_threads() -> list[str]:
     """Names of our threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name in ("trainer", "predictor")]
+    return [
+        thread.name for thread in threading.enumerate() if thread.name in ("trainer", "predictor", "batch")
+    ]

@@ -15,7 +15,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication, QFileDialog
 from tests.classifiers import classifier_for
 
-from gui_session import Desk, two_textures
+from gui_session import Desk, two_textures, working_threads
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.gui import batch_desk
 from napari_dsparse.gui.batch_images import items_of_list, wanted_images
@@ -188,6 +188,9 @@ def test_cancelling_leaves_whole_files_alone(
     monkeypatch.setattr(batch_desk, "ask_existing", lambda *given: Existing.SKIP)
     batch.at.click("batch_start_button")  # and the end of the window ends it
     batch.at.wait(lambda: batch.desk._run.running)
+    assert "batch" in working_threads()
+    batch.at.dock.shutdown()
+    assert not working_threads()
 
 
 def test_the_images_of_the_list_are_segmented_by_the_model_of_the_window(

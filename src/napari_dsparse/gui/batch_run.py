@@ -71,6 +71,8 @@ class BatchRun(QObject):
         """Stop and tell nothing more. The thread is waited for where all threads are."""
         self._relay.posted.disconnect(self._on_event)
         self.cancel()
+        if self._thread is not None:
+            self._thread.mute()
         self._thread = None
         self._activity.shutdown()
 

@@ -156,6 +156,10 @@ class BatchThread(threading.Thread):
         """Ask the thread to end: it leaves nothing half written."""
         self._stop_asked.set()
 
+    def mute(self) -> None:
+        """Post no more events: nobody is left to take them, and it may take a while to end."""
+        self._post = _ignore
+
     # -- listening to the segmenter -------------------------------------------------------------------------
 
     def say(self, line: str) -> None:
@@ -271,3 +275,7 @@ class BatchThread(threading.Thread):
                 self._post(ImageProgress(number, pace))
 
         return tell
+
+
+def _ignore(event: BatchEvent) -> None:
+    """Take an event that nobody waits for."""
