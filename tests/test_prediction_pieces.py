@@ -34,6 +34,19 @@ def test_pieces_hold_every_tile_once_and_are_bounded(leading, rows, columns, net
     assert [piece.pixels for piece in found] == sorted((piece.pixels for piece in found), reverse=True)
 
 
+@pytest.mark.parametrize("edge", [4096, 10_000])
+def test_two_workers_compute_few_surroundings_twice(edge: int) -> None:
+    spec = NetworkSpec("context", 1, 2)
+    plan = plan_tiles((edge, edge), spec)
+    grid = BlockGrid.over(plan, spec.block_halo)
+    found = share_out(plan_pieces(plan), 2, grid)
+    costs = {piece: len(piece.blocks(grid)) for piece in found}
+    assert sum(costs.values()) <= 1.35 * len({block for tile in plan for block in grid.of(tile)})
+    assert pieces._longest(found, 2, costs) <= 0.55 * sum(costs.values()), (
+        "both are done at about the same time"
+    )
+
+
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_halves_share_a_pieces_tiles_until_each_is_one(rows, columns):
     piece = Piece(
