@@ -12,7 +12,7 @@ from napari.layers import Image
 
 from gui_session import Desk, two_textures
 from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
-from napari_dsparse.gui.layers import result_pixels
+from napari_dsparse.gui.layers import result_pixels, strokes_layer
 from napari_dsparse.gui.layers.result_pixels import put
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
@@ -54,6 +54,17 @@ def test_a_large_segmentation_is_a_pyramid_filled_as_tiles_are_done(
     at.qtbot.wait(50)
     assert "No space left" in at.status
     assert "make room" in at.status
+
+
+def test_strokes_that_do_not_fit_into_memory_are_refused_in_words(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk(Image(two_textures(), name="textures"))
+    monkeypatch.setattr(strokes_layer, "COPIES", 10**12)
+    at.click("new_labels_button")
+    assert at.status.startswith("Strokes on 96 x 128 pixels take 1.23e+07 GB of memory and ")
+    assert at.status.endswith("paint on a part of the image, cropped, and segment the whole with that model.")
+    assert not at.has_layer("textures strokes")
 
 
 def _full(self: ChunkStore, chunk: object) -> None:

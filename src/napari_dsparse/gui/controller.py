@@ -23,7 +23,7 @@ from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.paint_history import paint_step
 from napari_dsparse.gui.layers.result_layers import ResultLayers
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
-from napari_dsparse.gui.layers.strokes_layer import ClassKeys, new_strokes_layer, take_brush
+from napari_dsparse.gui.layers.strokes_layer import ClassKeys, new_strokes_layer, strokes_problem, take_brush
 from napari_dsparse.gui.layers.view_watch import ViewWatch
 from napari_dsparse.gui.layers.viewer import center_on, field_of_view
 from napari_dsparse.gui.relay import EventRelay
@@ -167,7 +167,7 @@ class Controller(QObject):
         self._bind_keys()
 
     def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> Labels | None:
-        """Make a strokes layer for the image and choose it; None without an image.
+        """Make a strokes layer for the image and choose it; None without an image, or if it is too large.
 
         Parameters
         ----------
@@ -175,6 +175,9 @@ class Controller(QObject):
             What is painted on it already.
         """
         if self.frame is None:
+            return None
+        if (problem := strokes_problem(self.frame)) is not None:
+            self.send(ev.Refused(problem))
             return None
         state = self.state
         use_model = state.model is not None and state.applied and state.has_model

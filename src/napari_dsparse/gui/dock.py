@@ -194,6 +194,8 @@ class SegmentationDock(QWidget):
     def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> None:
         """Make a strokes layer for the image in front, with `labels` painted on it already."""
         layer = self.controller.new_strokes(labels)
+        if layer is None:
+            return
         layers = strokes_of(self.viewer)
         self.panel.labels_combo.offer([(one.name, one) for one in layers], layer)
         self._remember()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.brush import brush_size_for
@@ -32,8 +34,22 @@ TOOLS = {
     "pick": ("napari:activate_labels_picker_mode", "pick"),
     "pan_zoom": ("napari:activate_labels_pan_zoom_mode", "move"),
 }
+#: Copies of strokes in memory: the layer, what is learned from, what came before, and what napari draws.
+COPIES = 4
 #: Strokes stand out over the segmentation.
 STROKES_OPACITY = 0.9
+
+
+def strokes_problem(frame: ImageFrame) -> str | None:
+    """Reason why there can be no strokes on an image, as a sentence: its size; None if there can."""
+    needed, free = math.prod(frame.layer_shape) * COPIES, psutil.virtual_memory().available
+    if needed <= free:
+        return None
+    size = " x ".join(map(str, frame.layer_shape))
+    return (
+        f"Strokes on {size} pixels take {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are free; "
+        "paint on a part of the image, cropped, and segment the whole with that model."
+    )
 
 
 def new_strokes_layer(
