@@ -23,6 +23,8 @@ from napari_dsparse.batch.segmenter import file_state
 from napari_dsparse.cli import INTERRUPTED, main
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files import atomic
+from napari_dsparse.files.atomic import complete_or_absent
+from napari_dsparse.files.finished import Finished
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.prediction import Predictor
 
@@ -261,6 +263,42 @@ def test_one_table_holds_the_objects_of_all_images_and_replaces_nothing(
     assert not batch.computed
     clash = batch.run("--table", str(folder / "other" / "a_measurements.csv"), output="other")
     assert "give --table another name" in clash.err
+    spelled = batch.run(
+        "--table", str(folder / "other" / ".." / "other" / "a_measurements.csv"), output="other"
+    )
+    assert "give --table another name" in spelled.err
+
+
+def test_a_table_that_lacked_an_image_is_made_anew_by_resume(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    batch, table, good = (
+        Batch(folder, monkeypatch, capsys),
+        folder / "all.csv",
+        (folder / "b.tif").read_bytes(),
+    )
+    (folder / "b.tif").write_bytes(b"no image")
+    assert batch.run("--table", str(table)).code == 1
+    before = table.read_text()
+    (folder / "b.tif").write_bytes(good)
+    assert batch.run("--table", str(table), "--resume").code == 0
+    assert set(batch.computed) == {"b"}
+    assert "b.tif" in table.read_text()
+    assert "b.tif" not in before
+
+
+def test_a_batch_interrupted_twice_in_one_image_goes_on(tmp_path: Path) -> None:
+    key, labels, maps = {"model": "m"}, tmp_path / "a.tif", tmp_path / "a_maps.tif"
+    for written in ((labels, maps), (labels,)):
+        with Finished(tmp_path, resume=True).writing(key, {}):
+            for path in written:
+                with complete_or_absent(path, overwrite=True) as partial:
+                    partial.write_text(path.name)
+    assert Finished(tmp_path, resume=True).owns([labels, maps])
+    other = Finished(tmp_path, resume=True).writing({"model": "other"}, {})
+    with other, complete_or_absent(labels, overwrite=True) as partial:
+        partial.write_text("by another model")
+    assert not Finished(tmp_path, resume=True).owns([labels, maps])
 
 
 def test_tables_of_images_with_other_channels_are_joined_column_by_column(tmp_path: Path) -> None:

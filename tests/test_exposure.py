@@ -173,5 +173,11 @@ def test_the_two_of_several_images_that_differ_most_are_named():
         Normalisation.measure([blank])
 
 
+def test_images_with_other_channels_are_not_compared():
+    rng = np.random.default_rng(0)
+    grey, colour = rng.normal(10, 1, (40, 40)), rng.normal(100, 30, (40, 40, 3))
+    assert exposure_difference([ImageSource(grey), ImageSource(colour, 2)]) is None
+
+
 def test_the_command_line_offers_every_normalisation():
     assert arguments.NORMALISATIONS == NORMALISATIONS

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtWidgets import QFileDialog
@@ -17,6 +17,8 @@ from qtpy.QtWidgets import QFileDialog
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
 from napari_dsparse.gui import class_actions, study_desk
+from napari_dsparse.gui.layers.objects_layer import OBJECTS
+from napari_dsparse.gui.layers.viewer import mark_ours
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.live.state import Training
@@ -163,10 +165,16 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
     pick(at, 0)
     pick(at, 1)
     at.find("only_this_check").setChecked(True)
+    objects = Labels(np.zeros(at.layer("a.tif").data.shape, np.uint32), name="a.tif objects")
+    mark_ours(objects, OBJECTS)
+    at.viewer.add_layer(objects)
+    pick(at, 1)
+    assert not objects.visible
     shown = {layer.name for layer in at.viewer.layers if layer.visible}
     assert shown == {"b.tif", "b.tif strokes"}
     pick(at, 0)
-    assert {layer.name for layer in at.viewer.layers if layer.visible} == {"a.tif", "a.tif strokes"}
+    found = {layer.name for layer in at.viewer.layers if layer.visible}
+    assert found == {"a.tif", "a.tif strokes", "a.tif objects"}
     at.find("only_this_check").setChecked(False)
     assert all(layer.visible for layer in at.viewer.layers)
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,9 +52,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     held = {outputs.labels for outputs in planned if finished.owns(outputs.paths)}
     every = [path for outputs in planned if outputs.labels not in held for path in outputs.paths]
     table = None if arguments.table is None else Path(arguments.table)
-    if table is not None and table in every:
+    if table is not None and table.resolve() in {path.resolve() for each in planned for path in each.paths}:
         raise ExportError(f"The table of one image would be called {table} too; give --table another name.")
-    every += [] if table is None else [table]
+    is_ours = table is not None and finished.owns([table])  # of an interrupted run, made anew
+    every += [] if table is None or is_ours else [table]
     inputs = [*(one.path for one in wanted), model]
     check_writable(every, inputs, overwrite=arguments.overwrite, make_parents=True)
     classifier = read_model()
@@ -78,7 +79,10 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
         run_in_order(batch.segment, len(wanted), jobs, take, batch.stop)
     done = [outputs.measurements for outputs, fact in zip(planned, facts, strict=True) if fact["ok"]]
     if table is not None and done:
-        join_tables([each for each in done if each is not None], table, overwrite=arguments.overwrite)
+        with finished.writing({"table": table.name}, {}) if several else nullcontext():
+            join_tables(
+                [each for each in done if each is not None], table, overwrite=arguments.overwrite or is_ours
+            )
         report.wrote(table, "Objects of all images")
     if several and not failed:
         finished.clear()

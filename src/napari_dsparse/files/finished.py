@@ -65,8 +65,12 @@ class Finished:
             If the system refuses to write.
         """
         digests: dict[str, str | None] = {}
+        known = self._known
 
         def record(partial: Path, final: Path) -> None:
+            before = None if digests else known.get(final.name)
+            if before is not None and before["key"] == dict(key):
+                digests.update(before["digests"])  # of files that a former run wrote, perhaps still there
             digests[final.name] = _digest(partial)
             entry = {"key": dict(key), "digests": digests, "facts": dict(facts)}
             with self._lock:

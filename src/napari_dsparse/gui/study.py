@@ -290,7 +290,8 @@ class Study(QObject):
         layers: list[Layer] = [each for each in held if each is not None and in_viewer(self._viewer, each)]
         if layers:
             ours = re.compile(
-                re.escape(layers[0].name) + r" (segmentation|uncertainty|probability .*)( \[\d+\])?"
+                re.escape(layers[0].name)
+                + r" (segmentation|uncertainty|probability .*|objects( \(preview\))?)( \[\d+\])?"
             )
             layers += [each for each in self._viewer.layers if our_role(each) and ours.fullmatch(each.name)]
         return layers

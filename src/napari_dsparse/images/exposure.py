@@ -67,7 +67,7 @@ def exposure_difference(sources: Sequence[ImageSource]) -> ExposureDifference | 
     Parameters
     ----------
     sources : sequence of ImageSource
-        With equally many channels; at most about a million pixels are read in all.
+        At most about a million pixels are read in all; those with other numbers of channels are not compared.
     """
     known: list[tuple[str, Normalisation]] = []
     for source in sources:
@@ -77,6 +77,8 @@ def exposure_difference(sources: Sequence[ImageSource]) -> ExposureDifference | 
             continue
     found: list[tuple[float, ExposureDifference]] = []
     for (name, one), (other_name, other) in combinations(known, 2):
+        if len(one.scale) != len(other.scale):
+            continue
         ratio = spread_ratio(one, other)
         names = (name, other_name) if ratio >= 1 else (other_name, name)
         ratio = max(ratio, 1 / ratio)
