@@ -72,7 +72,7 @@ def two_processes() -> Iterator[Any]:
 @pytest.fixture
 def nannies(two_processes: Any) -> Any:
     """A cluster of two processes, each watched by one that starts it again when it ends."""
-    two_processes.wait_for_workers(2, timeout=60)
+    two_processes.wait_for_workers(2, timeout=180)
     return two_processes
 
 
@@ -614,7 +614,7 @@ def test_all_workers_are_restarted_by_somebody_else(
 ) -> None:
     def restart() -> None:
         with distributed.Client(nannies.scheduler_address, set_as_default=False) as client:
-            client.restart(timeout=60)
+            client.restart(timeout=180)
 
     with Cluster(nannies.scheduler_address) as opened:
         predict_while(restart, ClusterPredictor(classifier, opened), source, expected)
