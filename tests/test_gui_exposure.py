@@ -68,12 +68,20 @@ def test_one_tick_takes_exposure_out_of_all_images_of_the_list(
     at.click("predict_button")
     at.wait(lambda: at.session.complete)
     np.testing.assert_array_equal(at.layer("other segmentation").data, wanted.predict(other))
+    for name, normalise in (("plain", "together"), ("more", "image")):
+        with nd.Project.create(tmp_path / f"{name}.dsparse") as project:
+            project.normalise = normalise
+            project.save()
+    opened = tmp_path / "plain.dsparse"
+    at.dock.projects.open(opened)
+    at.wait(lambda: at.dock.projects.folder == opened)
+    assert check.isChecked()
+    assert not check.isEnabled()
+    assert not at.session.match_exposure
     at.click("reset_button")
     assert check.isEnabled()
-    check.click()
-    with nd.Project.create(tmp_path / "more.dsparse") as project:
-        project.normalise = "image"
-        project.save()
-    at.dock.projects.open(tmp_path / "more.dsparse")
-    at.wait(lambda: at.dock.projects.folder == tmp_path / "more.dsparse")
+    assert not check.isChecked()
+    opened = tmp_path / "more.dsparse"
+    at.dock.projects.open(opened)
+    at.wait(lambda: at.dock.projects.folder == opened)
     assert check.isChecked()

@@ -39,8 +39,8 @@ VIEW = FieldOfView((), (0, 8), (0, 8))
 
 
 @cache
-def classifier_of(channels: int, classes: int = 2) -> TrainedClassifier:
-    return classifier_for(channels, classes)
+def classifier_of(channels: int, classes: int = 2, *, per_image: bool = False) -> TrainedClassifier:
+    return replace(classifier_for(channels, classes), per_image=per_image)
 
 
 def chosen(name: str) -> ev.ImageChosen:
@@ -136,9 +136,9 @@ class World:
         yield msg.StrokesCounted(job.envelope, counts, learning, by_image)
         if learning and not stopped:
             yield msg.StepTaken(job.envelope, FIT)
-            yield msg.SnapshotTaken(
-                job.envelope, classifier_of(job.images[job.front].source.channels, highest), waits=True
-            )
+            channels, per_image = job.images[job.front].source.channels, job.normalise == "image"
+            classifier = classifier_of(channels, highest, per_image=per_image)
+            yield msg.SnapshotTaken(job.envelope, classifier, waits=True)
             yield msg.StepTaken(job.envelope, FIT, judged=True)
         if job.learn and named:
             yield msg.TrainingEnded(job.envelope, steady=learning and not stopped)
@@ -698,10 +698,14 @@ def test_matching_exposure_is_learned_and_a_difference_said_once_where_it_is_not
     assert world.asked(msg.TrainingJob)[-1].normalise == "together"
 
 
-def test_a_loaded_model_that_matches_exposure_says_so_and_stays_when_the_tick_is_set() -> None:
+def loaded(classifier: TrainedClassifier, name: str = "loaded") -> msg.ModelLoaded:
+    return msg.ModelLoaded(msg.Envelope(0, 1, 1), Path(f"{name}.safetensors"), classifier)
+
+
+def test_a_loaded_model_that_matches_exposure_does_so_alone_and_the_tick_is_the_users() -> None:
     plain, world = classifier_for(1, 2), trained()
-    world.tell(msg.ModelLoaded(msg.Envelope(0, 1, 1), Path("plain.safetensors"), plain))
-    assert not world.state.match_exposure
+    world.tell(loaded(plain))
+    assert not world.state.matches_exposure
     jobs = len(world.asked(msg.TrainingJob))
     world.tell(ev.ExposureMatched(True))
     assert len(world.asked(msg.TrainingJob)) == jobs  # the strokes would replace the model
@@ -709,15 +713,57 @@ def test_a_loaded_model_that_matches_exposure_says_so_and_stays_when_the_tick_is
     assert world.state.model is not None
     assert world.state.model.classifier is plain
     world.tell(ev.ExposureMatched(False))
+    assert not world.asked(msg.PredictionJob)[-1].match_exposure
     assert not world.state.exposure_fixed
     own = replace(plain, per_image=True)
-    world.tell(msg.ModelLoaded(msg.Envelope(0, 2, 1), Path("own.safetensors"), own))
-    assert world.state.match_exposure
+    world.tell(loaded(own))
+    assert world.asked(msg.PredictionJob)[-1].match_exposure
     assert world.state.exposure_fixed
-    world.tell(painted(world, 1, 2))
-    world.settle()
-    assert world.asked(msg.TrainingJob)[-1].normalise == "image"
+    assert not world.state.match_exposure
+    world.tell(loaded(plain))
+    assert not world.asked(msg.PredictionJob)[-1].match_exposure
     assert not world.state.exposure_fixed
+    world.tell(loaded(own), ev.ResetPressed())
+    assert not world.state.matches_exposure
+    assert not world.state.exposure_fixed
+    world.tell(loaded(own), painted(world, 1, 2))
+    world.settle()
+    assert world.asked(msg.TrainingJob)[-1].normalise == "together"
+    assert not world.state.matches_exposure
+
+
+def test_a_model_of_these_strokes_segments_as_it_learned_until_it_learns_anew() -> None:
+    world = trained()
+    world.tell(ev.LiveSwitched(False))
+    for matched in (True, False):
+        jobs = len(world.jobs)
+        world.tell(ev.ExposureMatched(matched))
+        assert len(world.jobs) == jobs
+        assert "takes effect with the next training (Train)" in describe(world.state)
+        world.tell(ev.WholePressed())
+        assert world.asked(msg.PredictionJob)[-1].match_exposure is not matched
+        world.settle()
+        world.tell(ev.TrainPressed())
+        assert world.asked(msg.TrainingJob)[-1].normalise == ("image" if matched else "together")
+        world.settle()
+        assert world.asked(msg.PredictionJob)[-1].match_exposure is matched
+    world.tell(ev.ExposureMatched(True), ev.ExposureMatched(False))
+    assert "match exposure" not in describe(world.state).lower()
+
+
+def test_the_tick_applies_to_a_model_of_another_image_and_not_once_that_is_in_one_list_with_it() -> None:
+    world = trained()
+    other = ev.ImageChosen("other", "other", GREY, VIEW)
+    world.tell(ev.LiveSwitched(False), other, ev.WholePressed())
+    world.settle()
+    assert not world.asked(msg.PredictionJob)[-1].match_exposure
+    world.tell(ev.ExposureMatched(True))
+    assert world.asked(msg.PredictionJob)[-1].match_exposure
+    world.settle()
+    both = (LabelledImage(key, key, GREY, None) for key in ("grey", "other"))
+    world.tell(ev.StudyChanged(tuple(both)))
+    assert not world.asked(msg.PredictionJob)[-1].match_exposure
+    assert not world.state.complete
 
 
 def test_states_differ_by_value_and_by_identity() -> None:

@@ -93,7 +93,7 @@ class BatchDesk(QObject):
         """Show the dialog, with the images of the list if it is empty."""
         new, dialog = self._dialog is None, self.dialog
         if new:
-            dialog.batch_exposure_check.setChecked(self._controller.state.match_exposure)
+            dialog.batch_exposure_check.setChecked(self._controller.state.matches_exposure)
         if not self._items and self._study.images:
             self._add_list()
         self._draw()

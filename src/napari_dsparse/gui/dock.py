@@ -285,7 +285,7 @@ class SegmentationDock(QWidget):
         panel.model_label.setText(describe_model(state))
         panel.model_label.setToolTip(plain(describe_model(state)))
         panel.show_depth(state.has_depth, state.depth)
-        panel.show_exposure(state.match_exposure, state.match_exposure and state.exposure_fixed)
+        panel.show_exposure(state.match_exposure or state.exposure_fixed, state.exposure_fixed)
         self._enable(state)
 
     def _enable(self, state: LiveState) -> None:

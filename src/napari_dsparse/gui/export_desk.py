@@ -188,7 +188,7 @@ class ExportDesk(QObject):
         outputs = Outputs(path, with_labels=False, **{kind: path})
         choices = Choices(
             device=state.device,
-            normalise="image" if state.match_exposure else "model",
+            normalise="image" if state.matches_exposure else "model",
             exposure_remedy="match exposure",
             resume=True,
             overwrite=overwrite,

@@ -95,7 +95,6 @@ def on_model_loaded(turn: Turn, event: msg.ModelLoaded) -> None:
         stopping=False,
         problem=None,
         note=f"Model {name} loaded.",
-        match_exposure=turn.state.match_exposure or classifier.per_image,
         exposure_said=frozenset(),
     )
     if len(classifier.classes) >= len(turn.state.classes):

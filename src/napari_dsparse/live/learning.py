@@ -14,6 +14,11 @@ from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
 from napari_dsparse.live.turn import Turn
 
+#: On 'match exposure', where the present model cannot change to it.
+MATCHED_LATER = (
+    "'Match exposure' takes effect with the next training (Train); until then, the model segments as before."
+)
+
 # -- strokes ------------------------------------------------------------------------------------------------
 
 
@@ -49,12 +54,14 @@ def shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
 
 def change_study(turn: Turn, images: tuple[LabelledImage, ...], classes: tuple[ClassInfo, ...]) -> None:
     """Learn from these images together; the strokes of the one in front are those of its layer."""
-    was_studied = turn.state.studied
+    was_studied, matched = turn.state.studied, turn.state.matches_exposure
     state = turn.state
     present = state.classes if was_studied else state.study_classes or state.classes
     turn.set(study=images, study_classes=classes or present, study_named=state.study_named or bool(classes))
     if was_studied or turn.state.studied:
         submit(turn, learn=turn.state.live)
+    if turn.state.matches_exposure != matched:
+        segmenting.predict_final(turn)
 
 
 def leave_strokes(turn: Turn, problem: str | None = None) -> None:
@@ -97,18 +104,22 @@ def choose_depth(turn: Turn, depth: str) -> None:
 def match_exposure(turn: Turn, matched: bool) -> None:
     """Normalise every image by its own grey values, in learning and segmenting, or all in one way.
 
-    A model from a file is applied so, too, and stays until there is new paint.
+    A model of these strokes segments as it learned until the next training. One from a file or another image
+    is applied as wanted, and stays until there is new paint.
     """
-    state = turn.state
-    if matched == state.match_exposure:
+    before = turn.state
+    if matched == before.match_exposure:
         return
-    turn.set(match_exposure=matched, problem=None, note=None, sketch_due=True)
-    from_strokes = state.model is None or bool(state.model.keys)
-    if from_strokes and state.live and state.painted_classes >= 2:
-        turn.set(training=Training.FITTING)
+    turn.set(match_exposure=matched, problem=None, note=None)
+    from_strokes = before.model is None or bool(before.model.keys)
+    if from_strokes and before.live and before.painted_classes >= 2:
+        turn.set(training=Training.FITTING, sketch_due=True)
         submit(turn, learn=True)
-    else:
+    elif turn.state.matches_exposure != before.matches_exposure:
+        turn.set(sketch_due=True)
         segmenting.predict_final(turn)
+    elif from_strokes and turn.state.matches_exposure != matched:
+        turn.set(note=MATCHED_LATER)
 
 
 # -- buttons ------------------------------------------------------------------------------------------------

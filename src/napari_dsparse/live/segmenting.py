@@ -173,7 +173,7 @@ def _submit(turn: Turn, *, whole: bool) -> None:
             quick=not whole and state.learning,
             sketch=state.sketch_due and not whole,
             foreign=state.foreign,
-            match_exposure=state.match_exposure,
+            match_exposure=state.matches_exposure,
             uncertainty=state.uncertainty,
             probabilities=state.probabilities,
         )

@@ -151,7 +151,7 @@ class LiveState:
     uncertainty, probabilities : bool
         Maps wanted besides labels.
     match_exposure : bool
-        Every image is normalised by its own grey values, in learning and segmenting.
+        Normalise every image by its own grey values, as the user wants it; see `matches_exposure`.
     exposure_said : frozenset of str
         Sentences on differences in exposure that were said already.
     training : Training
@@ -314,6 +314,13 @@ class LiveState:
     def exposure_fixed(self) -> bool:
         """True if the model is from a file, and learned by each image's own grey values: it segments so."""
         return self.model is not None and not self.model.keys and self.model.classifier.per_image
+
+    @property
+    def matches_exposure(self) -> bool:
+        """True if images are segmented by their own grey values: learned so, or wished of another's model."""
+        by_own = self.model is not None and self.model.classifier.per_image
+        learned_here = self.model is not None and (self.of_study or not self.foreign)
+        return by_own or (self.match_exposure and not learned_here)
 
     @property
     def foreign(self) -> bool:
