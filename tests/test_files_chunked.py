@@ -73,6 +73,57 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path, monkeypatch: pyte
     assert array[1505, 5] == 2
 
 
+def _full(chunk: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_stops_neither_reading_nor_the_rest_of_a_window(
+    small_chunks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ChunkStore(64, tmp_path)
+    array = ChunkedArray((8, 24), np.uint8, store)
+    array[:, :8] = 1
+    array[:, 8:16] = 2  # the first is in the file
+    snapshot = array.copy()
+    monkeypatch.setattr(store, "_write", _full)
+    np.testing.assert_array_equal(array[0], [1] * 8 + [2] * 8 + [0] * 8)
+    with pytest.raises(OSError, match="No space"):
+        array[2:4] = 3
+    assert (array[2:4] == 3).all()
+    np.testing.assert_array_equal(snapshot[2], [1] * 8 + [2] * 8 + [0] * 8)
+    with pytest.raises(OSError, match="No space"):
+        array.apply(lambda values: np.where(values > 0, values + 5, values).astype(np.uint8))
+    wanted = np.tile(np.repeat(np.uint8([6, 7, 0]), 8), (8, 1))
+    wanted[2:4] = 8
+    np.testing.assert_array_equal(array[...], wanted)
+    with pytest.raises(OSError, match="No space"):
+        array.add(snapshot)
+    np.testing.assert_array_equal(array[...], wanted + snapshot[...])
+    monkeypatch.undo()
+    monkeypatch.setattr(chunked, "CHUNK", 8)
+    array[0, 0] = 99
+    assert store._used == 64, "there is room again, and it is taken"
+    assert (array[0, 0], array[1, 1], array[2, 23]) == (99, 7, 8)
+
+
+def test_what_nobody_has_any_more_leaves_its_room(small_chunks: None, tmp_path: Path) -> None:
+    store = ChunkStore(128, tmp_path)
+    array = ChunkedArray((8, 32), np.uint8, store)
+    for number in range(1, 30):
+        snapshot = array.copy()
+        array[...] = number
+        assert (snapshot[...] == number - 1).all()
+    del snapshot
+    assert store.file_bytes <= 8 * 64, "four chunks, and four of a snapshot"
+    assert (array[...] == 29).all()
+    del array
+    other = ChunkedArray((8, 32), np.uint8, store)
+    other[...] = 5
+    assert store._used <= 128
+    assert store.file_bytes <= 8 * 64
+    assert (other[...] == 5).all()
+
+
 def test_a_large_one_is_exported_window_by_window(tmp_path: Path) -> None:
     tifffile = pytest.importorskip("tifffile")
     array = ChunkedArray((1300, 700), np.uint8, ChunkStore(2 * chunked.CHUNK**2, tmp_path))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from gui_session import Desk, two_textures
 from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
 from napari_dsparse.gui.layers import result_pixels, strokes_layer
+from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.result_pixels import put
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
@@ -50,7 +52,16 @@ def test_a_large_segmentation_is_a_pyramid_filled_as_tiles_are_done(
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "labels.tif"), maps.labels)
 
     monkeypatch.setattr(ChunkStore, "touch", _full)
-    at.dock.controller.results.show_tile(_sketch(Tile((), (0, 96), (0, 128)), np.ones((1, 1), np.uint8), 128))
+    done = _sketch(Tile((), (0, 96), (0, 128)), np.ones((1, 1), np.uint8), 128)
+    done = replace(done, uncertainty=np.full((1, 1), 0.5, np.float32))
+    monkeypatch.setattr(result_pixels, "LARGE_PLANE", 10**9)
+    results, count = at.dock.controller.results, len(at.viewer.layers)
+    results._let_go()
+    results.show_tile(done)
+    assert results.segmentation is layer, "a new layer would be a plain one; this one is a pyramid and stays"
+    assert len(at.viewer.layers) == count
+    assert all((np.asarray(level) == 1).all() for level in layer.data)
+    assert all((np.asarray(level) == 0.5).all() for level in uncertainty.data)
     at.qtbot.wait(50)
     assert "No space left" in at.status
     assert "make room" in at.status
@@ -77,14 +88,59 @@ def _sketch(tile: Tile, labels: np.ndarray, cell: int, kept: tuple[Tile, ...] = 
     )
 
 
+def test_every_level_is_written_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_pixels, "LARGE_PLANE", 1)
+    monkeypatch.setattr(result_pixels, "COARSEST", 20)
+    image = Image(np.zeros((50, 61), np.uint8))
+    frame = frame_of(image, channel_choices(image)[0])
+    store = ChunkStore(10**6, tmp_path)
+    layer = Labels(result_pixels.blank(frame, image, np.uint8, store))
+    whole = Tile((), (0, 50), (0, 61))
+    exact = _sketch(whole, np.ones((50, 61), np.uint8), 1)
+    assert put(layer, frame, exact, exact.labels)
+    assert not put(layer, frame, exact, exact.labels)
+    monkeypatch.setattr(result_pixels, "MOST_SKETCHED", 50 * 61 // 4 + 1)
+    sketch = _sketch(whole, np.full((5, 7), 2, np.uint8), 10)
+    assert put(layer, frame, sketch, sketch.labels)
+    assert [np.unique(np.asarray(level)).tolist() for level in layer.data] == [[1], [2], [2]]
+    assert put(layer, frame, exact, exact.labels)
+    assert [np.unique(np.asarray(level)).tolist() for level in layer.data] == [[1], [1], [1]]
+
+    monkeypatch.setattr(store, "touch", lambda chunk: _full(store, chunk))
+    done = _sketch(whole, np.full((50, 61), 3, np.uint8), 1)
+    with pytest.raises(OSError, match="No space"):
+        put(layer, frame, done, done.labels)
+    assert [np.unique(np.asarray(level)).tolist() for level in layer.data] == [[3], [3], [3]]
+    with pytest.raises(OSError, match="No space"):
+        result_pixels.renumber(layer, lambda values: np.where(values == 3, 4, values).astype(np.uint8))
+    assert [np.unique(np.asarray(level)).tolist() for level in layer.data] == [[4], [4], [4]]
+
+
+def test_a_result_of_either_kind_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image(np.zeros((50, 61), np.uint8))
+    frame = frame_of(image, channel_choices(image)[0])
+    store = ChunkStore(10**6, tmp_path)
+    layers = []
+    for free in (10**9, 0):  # what is free decides on new layers only
+        monkeypatch.setattr(result_pixels, "free_memory", lambda free=free: free)
+        layers.append(Image(result_pixels.blank(frame, image, np.float32, store)))
+    plain, pyramid = layers
+    assert (plain.multiscale, pyramid.multiscale) == (False, True)
+    assert all(result_pixels.fits(layer, frame, np.float32) for layer in layers)
+    assert not any(result_pixels.fits(layer, frame, np.uint8) for layer in layers)
+    plain.data[...] = np.arange(50 * 61).reshape(50, 61)
+    wanted = plain.data.copy()
+    result_pixels.add(pyramid, plain)
+    for number, level in enumerate(pyramid.data):
+        np.testing.assert_array_equal(np.asarray(level), wanted[:: 2**number, :: 2**number])
+    result_pixels.add(plain, pyramid)
+    np.testing.assert_array_equal(plain.data, 2 * wanted)
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_a_sketch_leaves_exact_tiles_as_they_are(
     large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari.layers import Labels
-
-    from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
-
     monkeypatch.setattr(result_pixels, "LARGE_PLANE", 1 if large else 10**9)
     monkeypatch.setattr(result_pixels, "COARSEST", 20)
     image = Image(np.zeros((50, 61), np.uint8))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import tempfile
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from itertools import product
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from itertools import count, islice, product
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -25,7 +27,8 @@ class ChunkStore:
     """Memory for the chunks of some arrays, and a file for those that do not fit into it.
 
     The file has no name, so that the system removes it with the process, however that ends. It is written and
-    read, never mapped: a mapped file on a disk that fills up would kill the process.
+    read, never mapped: a mapped file on a disk that fills up would kill the process. Chunks that nobody has
+    any more leave their place in memory and in the file to others.
 
     Parameters
     ----------
@@ -41,7 +44,10 @@ class ChunkStore:
         self._file: IO[bytes] | None = None
         self._end = 0
         self._used = 0
-        self._recent: OrderedDict[_Chunk, None] = OrderedDict()
+        self._recent: OrderedDict[int, weakref.ref[_Chunk]] = OrderedDict()
+        self._free: dict[int, list[int]] = {}  # offsets in the file, by size
+        #: Key, size and offset of chunks that are gone; appended to in any thread, without the lock.
+        self.gone: deque[tuple[int, int, int | None]] = deque()
         self.lock = threading.RLock()
 
     @property
@@ -55,19 +61,46 @@ class ChunkStore:
         Raises
         ------
         OSError
-            If the file cannot be written; the chunks stay in memory.
+            If too many stay in memory, as the file cannot be written.
         """
-        if chunk in self._recent:
-            self._recent.move_to_end(chunk)
-            return
-        self._recent[chunk] = None
-        self._used += chunk.size
-        while self._used > self._most_bytes and len(self._recent) > 1:
-            oldest = next(iter(self._recent))
-            self._write(oldest)
-            del self._recent[oldest]
-            self._used -= oldest.size
-            oldest.values = None
+        self._clear_gone()
+        if chunk.key not in self._recent:
+            self._recent[chunk.key] = weakref.ref(chunk)
+            self._used += chunk.size
+        self._recent.move_to_end(chunk.key)
+        if self._used > self._most_bytes:
+            self._make_room(chunk)
+
+    def _make_room(self, kept: _Chunk) -> None:
+        problem: OSError | None = None
+        for key in self._oldest():
+            chunk = self._recent[key]()
+            if chunk is kept or self._used <= self._most_bytes:
+                break
+            if chunk is None or (problem is not None and not chunk.written):
+                continue
+            try:
+                self._write(chunk)
+            except OSError as error:
+                problem = error
+                continue
+            del self._recent[key]
+            self._used -= chunk.size
+            chunk.values = None
+        if problem is not None and self._used > self._most_bytes:
+            raise problem
+
+    def _oldest(self) -> Iterator[int]:
+        yield from list(islice(self._recent, 8))  # mostly one is enough, of many thousands
+        yield from list(self._recent)
+
+    def _clear_gone(self) -> None:
+        while self.gone:
+            key, size, offset = self.gone.popleft()
+            if self._recent.pop(key, None) is not None:
+                self._used -= size
+            if offset is not None:
+                self._free.setdefault(size, []).append(offset)
 
     def read(self, chunk: _Chunk) -> npt.NDArray[Any]:
         """Values of a chunk that is in the file."""
@@ -87,28 +120,38 @@ class ChunkStore:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-        offset = self._end if chunk.offset is None else chunk.offset
+        free = self._free.get(chunk.size, [])
+        offset = chunk.offset if chunk.offset is not None else free[-1] if free else self._end
         self._file.seek(offset)
         assert chunk.values is not None
         data = memoryview(np.ascontiguousarray(chunk.values).tobytes())
         while data:
             data = data[self._file.write(data) :]
-        if chunk.offset is None:
+        if offset == self._end:
             self._end += chunk.size
+        elif chunk.offset is None:
+            free.pop()
         chunk.offset, chunk.written = offset, True
 
 
 class _Chunk:
     """One chunk: in memory, in the file, or both."""
 
-    __slots__ = ("__weakref__", "dtype", "frozen", "offset", "shape", "size", "values", "written")
+    __slots__ = (
+        "__weakref__", "dtype", "frozen", "gone", "key", "offset", "shape", "size", "values", "written"
+    )  # fmt: skip
+    _keys = count()
 
-    def __init__(self, values: npt.NDArray[Any]) -> None:
+    def __init__(self, values: npt.NDArray[Any], store: ChunkStore) -> None:
+        self.key, self.gone = next(self._keys), store.gone
         self.values: npt.NDArray[Any] | None = values
         self.shape, self.dtype, self.size = values.shape, values.dtype, values.nbytes
         self.offset: int | None = None
         self.written = False  # the file holds the same
-        self.frozen = False  # a snapshot reads it
+        self.frozen = False  # a snapshot reads it, or has
+
+    def __del__(self) -> None:
+        self.gone.append((self.key, self.size, self.offset))
 
 
 class ChunkedArray:
@@ -160,7 +203,8 @@ class ChunkedArray:
         Raises
         ------
         OSError
-            If chunks do not fit into memory and cannot be written to the file; the window is written.
+            If chunks do not fit into memory and cannot be written to the file; the window is written, all of
+            it that lies in chunks that can be read.
         """
         spans, dropped, steps = self._spans(index)
         if any(step != 1 for step in steps):
@@ -175,14 +219,13 @@ class ChunkedArray:
                 part = block[outer]
                 if chunk is None and not part.any():
                     continue
-                if chunk is None or chunk.frozen:
-                    edges = (1,) * (self.ndim - 2) + (CHUNK, CHUNK)
-                    old = np.zeros(edges, self.dtype) if chunk is None else self._values(chunk).copy()
-                    chunk = self._chunks[place] = _Chunk(old)
-                own = self._values(chunk)
-                own[inner] = part
-                chunk.written = False
                 try:
+                    if chunk is None or chunk.frozen:
+                        edges = (1,) * (self.ndim - 2) + (CHUNK, CHUNK)
+                        old = np.zeros(edges, self.dtype) if chunk is None else self._values(chunk).copy()
+                        chunk = self._chunks[place] = _Chunk(old, self._store)
+                    self._values(chunk)[inner] = part
+                    chunk.written = False
                     self._store.touch(chunk)
                 except OSError as error:
                     problem = error
@@ -194,18 +237,28 @@ class ChunkedArray:
         return whole if dtype is None else whole.astype(dtype)
 
     def apply(self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> None:
-        """Put every value through a function of values alone, which leaves 0 as it is."""
-        for place in list(self._chunks):
-            corner = place[-2] * CHUNK, place[-1] * CHUNK
-            window = (*place[:-2], *(slice(start, start + CHUNK) for start in corner))
-            self[window] = function(self[window])
+        """Put every value through a function of values alone, which leaves 0 as it is.
 
-    def add(self, other: ChunkedArray) -> None:
-        """Add the values of another array of the same shape."""
-        for place in set(self._chunks) | set(other._chunks):
-            corner = place[-2] * CHUNK, place[-1] * CHUNK
-            window = (*place[:-2], *(slice(start, start + CHUNK) for start in corner))
-            self[window] = self[window] + other[window]
+        Raises
+        ------
+        OSError
+            As on writing, after all chunks.
+        """
+        self._change(list(self._chunks), lambda values, window: function(values))
+
+    def add(self, other: ChunkedArray | npt.NDArray[Any]) -> None:
+        """Add the values of another array of the same shape.
+
+        Raises
+        ------
+        OSError
+            As on writing, after all chunks.
+        """
+        if isinstance(other, ChunkedArray):
+            places = set(self._chunks) | set(other._chunks)
+        else:
+            places = {place for place, _, _ in self._parts([(0, n) for n in self.shape])}
+        self._change(places, lambda values, window: values + other[window])
 
     def copy(self) -> ChunkedArray:
         """The array as it is now; what is written later does not change it."""
@@ -216,10 +269,23 @@ class ChunkedArray:
             other._chunks = dict(self._chunks)
         return other
 
+    def _change(
+        self, places: Iterable[_Place], function: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]]
+    ) -> None:
+        def change(place: _Place) -> None:
+            corner = place[-2] * CHUNK, place[-1] * CHUNK
+            window = (*place[:-2], *(slice(start, start + CHUNK) for start in corner))
+            self[window] = function(self[window], window)
+
+        with ExitStack() as all_of_them:  # a stack goes on though one fails, and raises in the end
+            for place in places:
+                all_of_them.callback(change, place)
+
     def _values(self, chunk: _Chunk) -> npt.NDArray[Any]:
         if chunk.values is None:
             chunk.values = self._store.read(chunk)
-            self._store.touch(chunk)
+            with suppress(OSError):  # of writing others: this one was read, and the next write says it
+                self._store.touch(chunk)
         return chunk.values
 
     def _spans(self, index: Any) -> tuple[list[tuple[int, int]], set[int], list[int]]:

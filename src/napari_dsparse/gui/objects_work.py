@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_dsparse.errors import DsparseError
+from napari_dsparse.machine.memory import free_memory
 from napari_dsparse.prediction.object_options import ObjectOptions
 
 
@@ -199,7 +199,7 @@ def find(
     """
     from napari_dsparse.prediction.objects import find_objects
 
-    if math.prod(labels.shape) * BYTES_PER_PIXEL > psutil.virtual_memory().available:
+    if math.prod(labels.shape) * BYTES_PER_PIXEL > free_memory():
         size = " x ".join(map(str, labels.shape))
         raise DsparseError(
             f"Objects of all {size} pixels take more memory than is free; crop the image first."

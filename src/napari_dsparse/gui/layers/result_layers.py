@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,25 +117,30 @@ class ResultLayers(QObject):
         try:
             self._put_tile(layer, done)
         except OSError as error:
-            reason = " ".join(str(error).split())
-            self.failed.emit(f"A large result could not be kept ({reason}); make room on the disk.")
+            self._note_change()  # it was put where there is room
+            self._mark_stale("segmentation", layer)
+            self._say(error)
+
+    def _say(self, error: OSError) -> None:
+        reason = " ".join(str(error).split())
+        self.failed.emit(f"A large result could not be kept ({reason}); make room on the disk.")
 
     def _put_tile(self, layer: Labels, done: TileDone) -> None:
-        if put(layer, self._frame, done, done.labels):
-            self._note_change()
-        if layer.multiscale:
-            self._mark_stale("segmentation", layer)
-        else:
-            index = self._frame.layer_index(done.tile.slices)
-            shape = [stop - start for start, stop in (done.tile.rows, done.tile.columns)]
-            self._redraw_part(layer, index, layer.data[index].reshape(shape))
-        if done.uncertainty is not None:
-            self._fill_map(UNCERTAINTY, None, done, done.uncertainty)
-        if done.probabilities is not None:
-            for number, (info, probability) in enumerate(
-                zip(done.classes, done.probabilities, strict=True), start=1
-            ):
-                self._fill_map(number, info, done, probability)
+        with ExitStack() as maps:  # they are filled in any case, the last callback first
+            if done.probabilities is not None:
+                shown = enumerate(zip(done.classes, done.probabilities, strict=True), start=1)
+                for number, (info, probability) in reversed(list(shown)):
+                    maps.callback(self._fill_map, number, info, done, probability)
+            if done.uncertainty is not None:
+                maps.callback(self._fill_map, UNCERTAINTY, None, done, done.uncertainty)
+            if put(layer, self._frame, done, done.labels):
+                self._note_change()
+            if layer.multiscale:
+                self._mark_stale("segmentation", layer)
+            else:
+                index = self._frame.layer_index(done.tile.slices)
+                shape = [stop - start for start, stop in (done.tile.rows, done.tile.columns)]
+                self._redraw_part(layer, index, layer.data[index].reshape(shape))
 
     def show_classes(self, classes: Sequence[ClassInfo]) -> None:
         """Show new class names and colours on the segmentation and on the probabilities."""
@@ -155,7 +161,10 @@ class ResultLayers(QObject):
     def renumber(self, edit: ClassEdit) -> None:
         """Give what is shown the numbers that its classes have after `edit`; maps of lost classes go."""
         if (layer := self.segmentation) is not None:
-            renumber(layer, edit.apply)
+            try:
+                renumber(layer, edit.apply)
+            except OSError as error:
+                self._say(error)
             layer.refresh(extent=False, highlight=False)
             self._note_change()
         maps, self._maps, self._map_colors = self._maps, {}, {}
@@ -165,7 +174,10 @@ class ResultLayers(QObject):
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)
             elif new in self._maps:  # two classes became one, and so do their probabilities
-                add(self._maps[new], shown)
+                try:
+                    add(self._maps[new], shown)
+                except OSError as error:
+                    self._say(error)
                 self._mark_stale(f"map {new}", self._maps[new])
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)
@@ -211,13 +223,9 @@ class ResultLayers(QObject):
             return layer
         self._let_go()
         name = f"{self.image.name} segmentation"
-        found = self._ours(Labels, name, "segmentation")
-        data = blank(self._frame, self.image, dtype, self._store)
-        if found is not None and fits(found, data):
-            layer = found
-        else:
-            if found is not None:
-                disown(found)
+        layer = self._ours(Labels, name, "segmentation", dtype)
+        if layer is None:
+            data = blank(self._frame, self.image, dtype, self._store)
             layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
             self._add(layer, "segmentation")
         self._segmentation = layer
@@ -270,8 +278,8 @@ class ResultLayers(QObject):
         values: npt.NDArray[np.float32],
     ) -> None:
         layer = self._map_for(number, info)
-        put(layer, self._frame, done, values)
         self._mark_stale(f"map {number}", layer)
+        put(layer, self._frame, done, values)
 
     def _map_for(self, number: int, info: ClassInfo | None) -> Image:
         """The layer of a class's probability, or of uncertainty where there is no class."""
@@ -282,7 +290,7 @@ class ResultLayers(QObject):
             return layer
         name, role = self._map_name(info), f"map {number}"
         look = UNCERTAINTY_LOOK if info is None else probability_look(info)
-        layer = self._ours(Image, name, role)
+        layer = self._ours(Image, name, role, np.float32)
         if layer is None:
             data = blank(self._frame, self.image, np.float32, self._store)
             layer = Image(data, name=name, **look, **self._frame.placement)
@@ -298,12 +306,17 @@ class ResultLayers(QObject):
 
     # -- both -----------------------------------------------------------------------------------------------
 
-    def _ours(self, kind: type[Any], name: str, role: str) -> Any:
-        """A layer we made earlier for this image, perhaps before the dock was closed and opened again."""
-        for layer in layers_of(self._viewer, kind):
-            fits = tuple(layer.data.shape) == self._frame.layer_shape
-            if _is_named(layer, name) and our_role(layer) == role and fits:
-                return layer
+    def _ours(self, kind: type[Any], name: str, role: str, dtype: npt.DTypeLike) -> Any:
+        """A layer we made earlier for this image, perhaps before the dock was closed and opened again.
+
+        One that cannot hold such values is the user's from now on.
+        """
+        for layer in list(layers_of(self._viewer, kind)):
+            same_shape = tuple(layer.data.shape) == self._frame.layer_shape
+            if _is_named(layer, name) and our_role(layer) == role and same_shape:
+                if fits(layer, self._frame, dtype):
+                    return layer
+                disown(layer)
         return None
 
     def _add(self, layer: Layer, role: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.messages import TileDone
+from napari_dsparse.machine.memory import free_memory
 from napari_dsparse.machine.user_folder import user_folder
 from napari_dsparse.prediction.overview import in_pixels
 
@@ -32,7 +33,7 @@ MOST_SKETCHED = 1 << 20
 
 def chunk_store() -> ChunkStore:
     """A store for the results of an image, in this user's folder."""
-    return ChunkStore(int(psutil.virtual_memory().available * MEMORY_SHARE), user_folder() / "large results")
+    return ChunkStore(int(free_memory() * MEMORY_SHARE), user_folder() / "large results")
 
 
 def blank(frame: ImageFrame, image: Image, dtype: npt.DTypeLike, store: ChunkStore) -> Any:
@@ -40,7 +41,7 @@ def blank(frame: ImageFrame, image: Image, dtype: npt.DTypeLike, store: ChunkSto
     shape, kind = frame.layer_shape, np.dtype(dtype)
     plane = math.prod(shape[-2:])
     large = plane >= (LARGE_LEVEL if image.multiscale else LARGE_PLANE)
-    large = large or math.prod(shape) * kind.itemsize > psutil.virtual_memory().available * MEMORY_SHARE
+    large = large or math.prod(shape) * kind.itemsize > free_memory() * MEMORY_SHARE
     if not large or frame.kept_axis is not None:
         return np.zeros(shape, kind)
     count = 1 + max(1, math.ceil(math.log2(max(shape[-2:]) / COARSEST)))
@@ -52,15 +53,13 @@ def blank(frame: ImageFrame, image: Image, dtype: npt.DTypeLike, store: ChunkSto
     return levels
 
 
-def fits(layer: Labels | Image, pixels: Any) -> bool:
-    """True if a layer has pixels of that kind."""
-    if not isinstance(pixels, list):
-        return isinstance(layer.data, np.ndarray) and layer.data.dtype == pixels.dtype
-    return (
-        bool(layer.multiscale)
-        and isinstance(layer.data[0], ChunkedArray)
-        and layer.data[0].dtype == pixels[0].dtype
-    )
+def fits(layer: Labels | Image, frame: ImageFrame, dtype: npt.DTypeLike) -> bool:
+    """True if a layer of the right shape can hold such a result, as an array or as a pyramid of chunks."""
+    if layer.multiscale:
+        kind = isinstance(layer.data[0], ChunkedArray) and frame.kept_axis is None
+    else:
+        kind = isinstance(layer.data, np.ndarray)
+    return kind and layer.data.dtype == np.dtype(dtype)
 
 
 def whole_of(layer: Labels, frame: ImageFrame) -> Any:
@@ -74,14 +73,15 @@ def put(layer: Labels | Image, frame: ImageFrame, done: TileDone, values: npt.ND
     Raises
     ------
     OSError
-        If a large result does not fit into memory and cannot be written to its file.
+        If a large result does not fit into memory and cannot be written to its file; every level that can be
+        written is.
     """
     if layer.multiscale:
-        same = done.cell == 1 and np.array_equal(layer.data[0][done.tile.slices], values)
-        if not same:
+        changed: list[int] = []
+        with ExitStack() as levels:  # a stack goes on though one fails, and raises in the end
             for level, level_pixels in enumerate(layer.data):
-                _put_level(level_pixels, level, done, values)
-        return not same
+                levels.callback(_put_level, level_pixels, level, done, values, changed)
+        return bool(changed)
     index = frame.layer_index(done.tile.slices)
     before = layer.data[index]
     pixels = values if done.cell == 1 else in_pixels(values, done.cell, done.tile)
@@ -95,27 +95,42 @@ def put(layer: Labels | Image, frame: ImageFrame, done: TileDone, values: npt.ND
 
 def renumber(layer: Labels, apply: Any) -> None:
     """Put every label of a layer through a function of arrays, which leaves 0 as it is."""
-    for pixels in layer.data if layer.multiscale else (layer.data,):
-        if isinstance(pixels, ChunkedArray):
-            pixels.apply(apply)
-        else:
-            pixels[...] = apply(pixels)
+    with ExitStack() as levels:
+        for pixels in layer.data if layer.multiscale else (layer.data,):
+            levels.callback(_renumber_level, pixels, apply)
+
+
+def _renumber_level(pixels: Any, apply: Any) -> None:
+    if isinstance(pixels, ChunkedArray):
+        pixels.apply(apply)
+    else:
+        pixels[...] = apply(pixels)
 
 
 def add(layer: Image, other: Image) -> None:
-    """Add the values of another layer of the same kind."""
+    """Add the values of another layer of the same shape, be either a plain one or a pyramid."""
     if not layer.multiscale:
-        layer.data[...] += other.data
+        layer.data[...] += np.asarray(other.data[0] if other.multiscale else other.data)
         return
-    for pixels, more in zip(layer.data, other.data, strict=True):
-        if isinstance(pixels, ChunkedArray):
-            pixels.add(more)
-        else:
-            pixels += more
+    with ExitStack() as levels:
+        for level, pixels in enumerate(layer.data):
+            step = 2**level
+            more = other.data[level] if other.multiscale else other.data[..., ::step, ::step]
+            levels.callback(_add_level, pixels, more)
 
 
-def _put_level(pixels: Any, level: int, done: TileDone, values: npt.NDArray[Any]) -> None:
-    """Every 2**level-th row and column of a tile, counted from the image's corner, as files do it."""
+def _add_level(pixels: Any, more: Any) -> None:
+    if isinstance(pixels, ChunkedArray):
+        pixels.add(more)
+    else:
+        pixels += more
+
+
+def _put_level(pixels: Any, level: int, done: TileDone, values: npt.NDArray[Any], changed: list[int]) -> None:
+    """Every 2**level-th row and column of a tile, counted from the image's corner, as files do it.
+
+    The level goes to `changed` if that changes it.
+    """
     step = 2**level
     if done.cell > 1 and done.tile.pixels > MOST_SKETCHED * step**2:
         return
@@ -129,9 +144,12 @@ def _put_level(pixels: Any, level: int, done: TileDone, values: npt.NDArray[Any]
         cells = (rows * step - top) // done.cell, (columns * step - left) // done.cell
         picked = values[cells[0][:, None], cells[1]]
     index = (*done.tile.plane, slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    before = pixels[index]
     if done.kept:
-        _spare(picked, pixels[index], done, int(rows[0]), int(columns[0]), step)
-    pixels[index] = picked
+        _spare(picked, before, done, int(rows[0]), int(columns[0]), step)
+    if not np.array_equal(before, picked):
+        changed.append(level)
+        pixels[index] = picked
 
 
 def _spare(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.brush import brush_size_for
 from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
+from napari_dsparse.machine.memory import free_memory
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,7 +42,7 @@ STROKES_OPACITY = 0.9
 
 def strokes_problem(frame: ImageFrame) -> str | None:
     """Reason why there can be no strokes on an image, as a sentence: its size; None if there can."""
-    needed, free = math.prod(frame.layer_shape) * COPIES, psutil.virtual_memory().available
+    needed, free = math.prod(frame.layer_shape) * COPIES, free_memory()
     if needed <= free:
         return None
     size = " x ".join(map(str, frame.layer_shape))
