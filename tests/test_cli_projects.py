@@ -229,3 +229,27 @@ def test_a_project_without_images_or_strokes_says_so(run: Any, tmp_path: Path) -
         project.add(tmp_path / "a.npy", (STROKES == 1).astype(np.uint8))
         project.save()
     assert "at least two" in run("train", "-p", tmp_path / "empty.dsparse").err
+
+
+def test_an_image_of_several_files_is_learned_and_segmented(run: Any, tmp_path: Path) -> None:
+    both = [make_image(0), make_image(1)]
+    for name, pixels in zip(("DAPI", "GFP"), both, strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels, resolution=(4e4, 2e4), resolutionunit="CENTIMETER")
+    with nd.Project.create(tmp_path / "cells.dsparse") as project:
+        project.add([tmp_path / "GFP.tif", tmp_path / "DAPI.tif"], STROKES)
+        project.save()
+    ran = run("train", "--project", project.folder, "--steps", 2, "--seed", 3)
+    assert ran.code == 0, ran.err
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "GFP.tif").rename(tmp_path / "elsewhere" / "GFP.tif")
+    ran = run("predict", "--project", project.folder, "--output", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert "GFP.tif was moved and found at" in ran.out
+    (written,) = (tmp_path / "out").iterdir()
+    assert written.name == "GFP + DAPI_segmentation.ome.tif"
+    expected = nd.train(np.stack(both[::-1]), STROKES, channel_axis=0, steps=2, seed=3)
+    np.testing.assert_array_equal(
+        tifffile.imread(written), expected.predict(np.stack(both[::-1]), channel_axis=0)
+    )
+    with tifffile.TiffFile(written) as tiff:
+        assert 'PhysicalSizeX="0.25"' in tiff.ome_metadata

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +306,24 @@ def other_strokes(write: Callable[[Path], Any]) -> Callable[[Path], None]:
     return damage
 
 
+def channels(
+    channel_axis: int | None = 0, shape: Sequence[int] = (1, 20, 30), *, within: bool = False
+) -> Callable[[Path], None]:
+    """A damage: the first image is said to be combined of itself."""
+
+    def change(described: dict[str, Any]) -> None:
+        first = described["images"][0]
+        channel = {**first, "strokes": None}
+        if within:
+            channel["channels"] = [{**channel}]
+        sized = {**first["fingerprint"], "shape": list(shape)}
+        first.update(
+            channels=[channel], channel_axis=channel_axis, fingerprint=sized, letters="?" * len(shape)
+        )
+
+    return edit(change)
+
+
 def link_out(folder: Path) -> None:
     path, outside = strokes_of(folder), folder.parent / "outside.ome.tif"
     path.rename(outside)
@@ -332,7 +350,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: ((folder / "project.json").unlink(), (folder / "project.json").mkdir()),
         "cannot be read",
     ),
-    "newer": (edit(lambda d: d.update(schema_version=3)), "schema version 3 .* update napari-dsparse"),
+    "newer": (edit(lambda d: d.update(schema_version=4)), "schema version 4 .* update napari-dsparse"),
     "no version": (edit(lambda d: d.pop("schema_version")), "schema_version"),
     "version as text": (edit(lambda d: d.update(schema_version="1")), "schema_version"),
     "version true": (edit(lambda d: d.update(schema_version=True)), "schema_version"),
@@ -365,6 +383,11 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "type of another kind": (edit_fingerprint(dtype="; rm"), r"dtype"),
     "sample of another kind": (edit_fingerprint(sample="00"), r"sample"),
     "series as a float": (edit_fingerprint(series=1.5), r"series"),
+    "channels of another kind": (edit_image(channels=3), r"images\[0\].channels"),
+    "channels of nothing": (edit_image(channels=[{}]), r"channels\[0\].fingerprint"),
+    "a channel that is no axis": (channels(channel_axis=None), "which are the first axis"),
+    "a channel of another shape": (channels(shape=[1, 30, 30]), "of one shape, one for each"),
+    "channels of channels": (channels(within=True), r"channels\[0\].channels"),
     "strokes elsewhere": (edit_image(strokes="/etc/passwd"), "strokes"),
     "strokes above": (edit_image(strokes=f"strokes/../../{'0' * 32}.ome.tif"), "strokes"),
     "strokes above, on Windows": (edit_image(strokes=f"strokes\\..\\{'0' * 32}.ome.tif"), "strokes"),

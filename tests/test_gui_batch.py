@@ -19,7 +19,7 @@ from gui_session import Desk, two_textures, working_threads
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.gui import batch_desk
 from napari_dsparse.gui.batch_images import items_of_list, wanted_images
-from napari_dsparse.gui.study import StudyImage
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets import dialogs
 from napari_dsparse.gui.widgets.batch_dialog import Existing
 from napari_dsparse.gui.widgets.batch_table import Stage

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDialog
 
 from gui_session import Desk, two_textures
 from napari_dsparse.errors import ImageError
+from napari_dsparse.gui import project_desk
 from napari_dsparse.gui.layers.combining import check_combination, combined_layer
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of, placement_of
 from napari_dsparse.gui.widgets.combine_dialog import CombineDialog
 from napari_dsparse.images.channel_stack import ChannelStack
+from napari_dsparse.live.state import Training
 
 PLACE = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 30, "shear": [0.1], "units": ("um", "um")}
 
@@ -110,6 +114,35 @@ def test_the_dialog_orders_and_the_dock_trains_on_the_combination(
     at.dock.study.pick(0)
     assert not at.layer("GFP + DAPI").visible
     assert at.session.studied
+
+
+def test_a_combination_is_kept_in_a_project_by_its_files(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, name in enumerate(("DAPI", "GFP")):
+        tifffile.imwrite(tmp_path / f"{name}.tif", two_textures(seed=seed))
+    at, folder = desk(), tmp_path / "study.dsparse"
+    at.dock.viewer.open([str(tmp_path / "DAPI.tif"), str(tmp_path / "GFP.tif")], plugin="napari")
+    layer = at.dock.combining.combine([at.layer("GFP"), at.layer("DAPI")])
+    at.dock.study.add_layers([layer])
+    at.dock.study.pick(0)
+    strokes = at.layer("GFP + DAPI strokes")
+    at.paint_two_classes(strokes)
+    at.wait(lambda: at.session.training is Training.STEADY)
+    asked: list[str] = []
+    monkeypatch.setattr(project_desk, "confirm", lambda *about: asked.append(about[-1]) or True)
+    monkeypatch.setattr(project_desk, "ask_project_path", lambda *about: folder)
+    at.click("project_save_button")
+    at.wait(lambda: at.find("project_label").text() == "study.dsparse: all saved")
+    at.dock.shutdown()
+    assert not asked  # no copy of the pixels is needed
+    other = desk()
+    other.dock.projects.open(folder)
+    other.wait(lambda: other.has_layer("GFP + DAPI.tif segmentation"))
+    np.testing.assert_array_equal(other.layer("GFP + DAPI.tif strokes").data, strokes.data)
+    source = other.dock.study.study.images[0].source
+    np.testing.assert_array_equal(source.data[...], np.stack([two_textures(seed=1), two_textures()]))
+    assert other.session.model.classifier.spec.channels == 2
 
 
 def test_masks_of_channels_are_kept() -> None:

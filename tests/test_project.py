@@ -480,3 +480,66 @@ def test_a_project_of_the_first_version_opens(tmp_path: Path) -> None:
         retrained = project.train(network="compact")
         assert retrained.classes == project.classes
         project.save()
+
+
+@pytest.fixture
+def combined(folder: Path) -> Path:
+    """A project of an image whose channels are in two files."""
+    with nd.Project.create(folder / "both.dsparse", classes=["a", "b", "c"]) as project:
+        project.add([folder / "other.npy", folder / "day1" / "cells.tif"], make_strokes(5))
+        project.save()
+    return project.folder
+
+
+def test_files_of_one_channel_each_are_one_image(combined: Path, folder: Path) -> None:
+    both = np.stack([make_image(2), make_image(0)])
+    with nd.Project.open(combined) as project:
+        (image,) = project.images
+        assert (image.name, image.path, image.shape) == ("other + cells.tif", None, SHAPE)
+        assert [channel.path for channel in image.channels] == ["../other.npy", "../day1/cells.tif"]
+        np.testing.assert_array_equal(project.find(image).source.data[...], both)
+        model = project.train(steps=2, seed=3)
+        expected = nd.train(both, make_strokes(5), classes=["a", "b", "c"], channel_axis=0, steps=2, seed=3)
+        assert weights(model) == weights(expected)
+        np.testing.assert_array_equal(project.predict(image), expected.predict(both, channel_axis=0))
+        with pytest.raises(ProjectError, match="in the project already"):
+            project.add([folder / "other.npy", folder / "day1" / "cells.tif"])
+        other = project.add([folder / "day1" / "cells.tif", folder / "other.npy"])  # in another order
+        project.save()
+        assert other.fingerprint.sample != image.fingerprint.sample
+    with nd.Project.open(combined) as project:
+        assert len(project.images) == 2
+
+
+def test_channels_that_were_moved_are_found_and_others_refused(combined: Path, folder: Path) -> None:
+    (folder / "far").mkdir()
+    (folder / "other.npy").rename(folder / "far" / "other.npy")
+    with nd.Project.open(combined) as project:
+        found = project.find(project.images[0])  # beneath the folder of the project
+        assert [channel.path for channel in found.image.channels] == ["../far/other.npy", "../day1/cells.tif"]
+        project.save()
+    np.save(folder / "far" / "other.npy", make_image(7))
+    with nd.Project.open(combined) as project:
+        with pytest.raises(ImageError, match=r"'other\.npy' that the project's strokes are on: its pixels"):
+            project.find(project.images[0])
+        (folder / "else").mkdir()
+        np.save(folder / "else" / "other.npy", make_image(2))
+        moved = project.locate("other + cells.tif", folder / "else")
+        assert moved.channels[0].path == "../else/other.npy"
+        np.testing.assert_array_equal(project.find(moved).source.data[0], make_image(2))
+
+
+def test_files_that_are_no_channels_of_one_image_are_refused(folder: Path) -> None:
+    np.save(folder / "wide.npy", make_image(0)[:, :40])
+    tifffile.imwrite(folder / "colour.tif", np.zeros((*SHAPE, 3), np.uint8), photometric="rgb")
+    with nd.Project.create(folder / "none.dsparse") as project:
+        for names, options, words in (
+            (["other.npy", "wide.npy"], {}, r"wide\.npy' has shape \(40, 40\).* combine images of one shape"),
+            (["other.npy", "colour.tif"], {}, r"colour\.tif' has channels of its own"),
+            (["other.npy", "day1/cells.tif"], {"channel_axis": 2}, "leave it out"),
+            (["other.npy", "day1/cells.tif"], {"series": [0, 0, 0]}, "give one number, or 2"),
+            ([], {}, "at least two files; got 0"),
+        ):
+            with pytest.raises(nd.DsparseError, match=words):
+                project.add([folder / name for name in names], **options)
+        assert project.images == ()

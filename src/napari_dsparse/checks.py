@@ -28,6 +28,21 @@ def whole_number(name: str, value: Any, least: int = 0, most: int = LARGEST_SEED
     raise DsparseError(f"{name} is {_shown(value)}; give a whole number from {least} to {_power(most)}.")
 
 
+def whole_number_each(name: str, value: Any, count: int) -> list[int | None]:
+    """`value`, one whole number for all or one for each of `count` things; None where none is given.
+
+    Raises
+    ------
+    DsparseError
+        If it is another number of them, or one is no whole number.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        value = [value] * count
+    if len(value) != count:
+        raise DsparseError(f"{name} is {_shown(value)}; give one number, or {count}.")
+    return [None if each is None else whole_number(name, each) for each in value]
+
+
 def duration(name: str, value: Any) -> float:
     """`value`, in seconds, as a float.
 

@@ -150,24 +150,26 @@ class Project:
 
     def add(
         self,
-        image: str | PathLike[str] | ImageSource,
+        image: str | PathLike[str] | Sequence[str | PathLike[str]] | ImageSource,
         labels: Any = None,
         *,
         channel_axis: ChannelAxis = "auto",
-        series: int | None = None,
+        series: int | Sequence[int | None] | None = None,
     ) -> ProjectImage:
         """Add an image, which stays where it is.
 
         Parameters
         ----------
-        image : path-like or ImageSource
-            A file that can be read as an image; or pixels in no file, which `locate` may find in one.
+        image : path-like, sequence of path-like, or ImageSource
+            A file that can be read as an image; several, each of which holds one channel of it, in that
+            order; or pixels in no file, which `locate` may find in one.
         labels : integer array, optional
             Strokes on it: 0 = not painted, 1..K = classes, of the image's shape without the channel axis.
         channel_axis : int, None or "auto"
-            Axis that holds the channels; by default what the labels, or else the file, say.
-        series : int, optional
-            Which image of a file with several; the largest by default.
+            Axis that holds the channels; by default what the labels, or else the file, say, and of several
+            files a new first one.
+        series : int, or sequence of int, optional
+            Which image of a file with several; the largest by default. One for each of several files.
 
         Returns
         -------
@@ -185,16 +187,13 @@ class Project:
         if isinstance(image, ImageSource):
             entry = entries.describe_pixels(image, self._highest + 1)
         else:
-            entry = entries.describe_image(
-                checks.path("image", image),
-                self.folder,
-                self._highest + 1,
-                labels_shape=getattr(labels, "shape", None),
-                channel_axis=channel_axis,
-                series=None if series is None else checks.whole_number("series", series),
+            files = checks.paths("image", image)
+            chosen = checks.whole_number_each("series", series, len(files))
+            shape = getattr(labels, "shape", None)
+            entry = entries.describe_files(
+                files, self.folder, self._highest + 1, chosen, labels_shape=shape, channel_axis=channel_axis
             )
-        place = entry.absolute_path, entry.fingerprint.series
-        if entry.has_file and place in [(e.absolute_path, e.fingerprint.series) for e in self.images]:
+        if entry.has_file and entry.places in [each.places for each in self.images]:
             raise ProjectError(f"Image {str(image)!r} is in the project already; give its strokes there.")
         classes = self.classes
         if labels is not None:

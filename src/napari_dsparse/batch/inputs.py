@@ -102,7 +102,7 @@ def read_input(
     """
     if channel_axis == "auto":
         file = read_image(path, labels_shape=labels_shape, expected=expected, series=series)
-        source, same = file.source(), True
+        source = file.source()
     else:
         file = read_image(path, series=series)
         source = resolve_image(
@@ -113,9 +113,14 @@ def read_input(
             name=path.name,
         )
         source = replace(source, letters=file.letters)
-        same = source.channel_axis == file.channel_axis
+    return input_of(file, source)
+
+
+def input_of(file: ImageFile, source: ImageSource) -> InputImage:
+    """An image that was read from a file, with its channels where `source` has them."""
+    same = source.channel_axis == file.channel_axis
     return InputImage(
-        path,
+        file.path,
         source,
         file.scale if same else _by_axis(file, file.scale, 1.0, source.channel_axis),
         file.units if same else _by_axis(file, file.units, "pixel", source.channel_axis),

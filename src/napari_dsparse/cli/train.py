@@ -74,7 +74,7 @@ def _learn_from_project(arguments: argparse.Namespace, report: Report) -> None:
     device = pick_device(arguments.device)
     with open_project(arguments) as project:
         if output is not None:
-            inputs = [Path(image.absolute_path) for image in project.images if image.absolute_path]
+            inputs = [Path(path) for image in project.images for path, _ in image.places]
             _check_output(output, inputs, overwrite=arguments.overwrite)
         before = project.images
         sources, labels = project.painted()

@@ -133,6 +133,10 @@ class Fields:
             Fields(value, self._document, f"{self._path(key)}[{i}]") for i, value in enumerate(values)
         )
 
+    def each_if_given(self, key: str) -> tuple[Fields, ...]:
+        """The same; none where the key is missing."""
+        return self.each(key) if key in self._values else ()
+
     def refuse(self, key: str, allowed: str) -> NoReturn:
         """Raise the error for a field whose value is not allowed."""
         shown = repr(self._get(key))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from napari_dsparse.classifier.classes import MOST_CLASSES, ClassInfo
 from napari_dsparse.classifier.spec import DEPTHS
@@ -16,9 +17,10 @@ from napari_dsparse.images.identity import Fingerprint
 from napari_dsparse.images.normalisation import NORMALISATIONS
 
 #: Version of the description. A reader takes its own and older versions and refuses newer ones.
-SCHEMA_VERSION = 2
-#: The version that is written where it can say everything: without images that are in no file.
-_FORMER_VERSION = 1
+SCHEMA_VERSION = 3
+# The least version that can say everything is written: the second has images that are in no file, the third
+# those that are combined of several.
+_WITHOUT_FILE, _ALL_IN_FILES = 2, 1
 
 #: Folder of the strokes within the project.
 STROKES = "strokes"
@@ -61,6 +63,9 @@ class ProjectImage:
         By which it is known again.
     strokes : str or None
         File of its strokes within the project; None where nothing is painted.
+    channels : tuple of ProjectImage
+        Images of one channel that it is combined of, in their order, numbered from 1; then it has no path
+        of its own. Empty for any other image.
     """
 
     number: int
@@ -71,11 +76,18 @@ class ProjectImage:
     letters: str
     fingerprint: Fingerprint
     strokes: str | None = None
+    channels: tuple[ProjectImage, ...] = ()
 
     @property
     def has_file(self) -> bool:
         """False for pixels that were only ever open in napari."""
-        return self.absolute_path is not None
+        return bool(self.places)
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Absolute path and series of its file, or of each of those that it is combined of."""
+        own = () if self.absolute_path is None else ((self.absolute_path, self.fingerprint.series),)
+        return own + tuple(place for channel in self.channels for place in channel.places)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,12 +156,10 @@ class ProjectDescription:
 def describe_project(project: ProjectDescription) -> bytes:
     """A project as JSON in UTF-8."""
     description = {
-        "schema_version": _FORMER_VERSION
-        if all(each.has_file for each in project.images)
-        else SCHEMA_VERSION,
+        "schema_version": _least_version(project.images),
         "name": project.name,
         "classes": [asdict(info) for info in project.classes],
-        "images": [asdict(image) for image in project.images],
+        "images": [_image_fields(image) for image in project.images],
         "model": project.model,
     }
     if project.depth != "off":  # unknown to the first versions, which leave it out
@@ -161,6 +171,19 @@ def describe_project(project: ProjectDescription) -> bytes:
         return f"{text}\n".encode()
     except UnicodeEncodeError:  # file names may hold bytes that are no text
         return f"{json.dumps(description, indent=1, allow_nan=False)}\n".encode()
+
+
+def _least_version(images: Sequence[ProjectImage]) -> int:
+    if any(image.channels for image in images):
+        return SCHEMA_VERSION
+    return _ALL_IN_FILES if all(image.has_file for image in images) else _WITHOUT_FILE
+
+
+def _image_fields(image: ProjectImage) -> dict[str, Any]:
+    fields = asdict(image)
+    channels = [_image_fields(channel) for channel in image.channels]
+    del fields["channels"]
+    return {**fields, "channels": channels} if channels else fields
 
 
 def read_project_description(text: str, file: str) -> ProjectDescription:
@@ -202,7 +225,10 @@ def _read_choice(fields: Fields, key: str, allowed: Sequence[str]) -> str:
     return choice
 
 
-def _read_image(fields: Fields) -> ProjectImage:
+def _read_image(fields: Fields, *, within: bool = False) -> ProjectImage:
+    """An image, or, `within` it, one that it is combined of."""
+    if within and fields.each_if_given("channels"):
+        fields.refuse("channels", "those of images that are not channels themselves")
     inner = fields.inner("fingerprint")
     fingerprint = Fingerprint(
         shape=inner.wholes("shape", 1, _LARGEST),
@@ -218,6 +244,11 @@ def _read_image(fields: Fields) -> ProjectImage:
     letters = fields.matching("letters", _LETTERS, "letters of axes such as 'YX'")
     if len(letters) != axes:
         fields.refuse("letters", f"one for each of {axes} axes")
+    channels = tuple(_read_image(each, within=True) for each in fields.each_if_given("channels"))
+    if channels and (channel_axis != 0 or not all(map(_is_channel, channels))):
+        fields.refuse("channels", "images of one channel in files, which are the first axis")
+    if channels and {(len(channels), *each.shape) for each in channels} != {fingerprint.shape}:
+        fields.refuse("channels", "images of one shape, one for each channel")
     return ProjectImage(
         number=fields.whole("number", 1, _LARGEST),
         name=fields.matching("name", _FILE_NAME, "the name of a file without a folder"),
@@ -227,4 +258,9 @@ def _read_image(fields: Fields) -> ProjectImage:
         letters=letters,
         fingerprint=fingerprint,
         strokes=fields.matching_or_none("strokes", STROKES_NAME, "the name of strokes in the project"),
+        channels=channels,
     )
+
+
+def _is_channel(image: ProjectImage) -> bool:
+    return image.channel_axis is None and image.absolute_path is not None and image.strokes is None

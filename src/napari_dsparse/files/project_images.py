@@ -12,6 +12,7 @@ from typing import Literal
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.images.combined import combine_files, combined_source, read_single_channel
 from napari_dsparse.images.identity import describe_difference, pixel_fingerprint, take_fingerprint
 from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
 from napari_dsparse.images.zarr_file import STORE_MARKS
@@ -31,13 +32,44 @@ class FoundImage:
     image : ProjectImage
         With the paths of that file.
     path : Path
+        Of an image that is combined of several, that of the first.
     source : ImageSource
         Its pixels, with the channels where they were when it was added.
+    file : ImageFile
+        The same as the file tells.
     """
 
     image: ProjectImage
     path: Path
     source: ImageSource
+    file: ImageFile
+
+
+def describe_files(
+    paths: Sequence[Path],
+    folder: Path,
+    number: int,
+    series: Sequence[int | None],
+    *,
+    labels_shape: Sequence[int] | None = None,
+    channel_axis: int | Literal["auto"] | None = "auto",
+) -> ProjectImage:
+    """An entry for an image in a file, or combined of several; parameters as of the two functions below.
+
+    Raises
+    ------
+    ImageError
+        As these do, and if several files are given with an axis for the channels other than the first.
+    """
+    if len(paths) == 1:
+        return describe_image(
+            paths[0], folder, number, labels_shape=labels_shape, channel_axis=channel_axis, series=series[0]
+        )
+    if channel_axis not in ("auto", 0):
+        raise ImageError(
+            f"channel_axis is {channel_axis}, and several files are channels of a first axis; leave it out."
+        )
+    return describe_combination(paths, folder, number, series=series)
 
 
 def describe_image(
@@ -89,6 +121,38 @@ def describe_image(
     return _placed(entry, path, folder)
 
 
+def describe_combination(
+    paths: Sequence[Path], folder: Path, number: int, *, series: Sequence[int | None]
+) -> ProjectImage:
+    """An entry for an image that is combined of several, one channel each.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Their files, in the order of the channels.
+    folder, number
+        As of `describe_image`.
+    series : sequence of int or None
+        Which image of each file; None for the largest.
+
+    Raises
+    ------
+    ImageError
+        If one cannot be read or has channels of its own, or they differ in shape.
+    """
+    pairs = list(zip(paths, series, strict=True))
+    file = combine_files([read_single_channel(path, each) for path, each in pairs])
+    channels = [
+        describe_image(path, folder, place, channel_axis=None, series=each)
+        for place, (path, each) in enumerate(pairs, 1)
+    ]
+    source = combined_source(file)
+    fingerprint = pixel_fingerprint(source)
+    return ProjectImage(
+        number, source.name, None, None, 0, file.letters, fingerprint, channels=tuple(channels)
+    )
+
+
 def describe_pixels(source: ImageSource, number: int) -> ProjectImage:
     """An entry for an image that is in no file, known by its pixels alone.
 
@@ -105,11 +169,15 @@ def describe_pixels(source: ImageSource, number: int) -> ProjectImage:
 def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
     """The image of a project from a file that may hold it.
 
+    An image that is combined of several is found in the folder of that file, or in the folder that is given.
+
     Raises
     ------
     ImageError
         If the file cannot be read or holds another image.
     """
+    if image.channels:
+        return _combine(image, folder, [path if path.is_dir() else path.parent])
     if not image.has_file:
         return _open_pixels(image, path, folder)
     file = read_image(path, series=image.fingerprint.series)
@@ -120,7 +188,15 @@ def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
             f"{difference}; {_ADVICE}."
         )
     source = ImageSource(file.data, image.channel_axis, path.name, image.letters)
-    return FoundImage(_placed(image, path, folder), path, source)
+    return FoundImage(_placed(image, path, folder), path, source, file)
+
+
+def _combine(image: ProjectImage, folder: Path, search: Sequence[Path]) -> FoundImage:
+    """The image that is combined of several, each of which is found by itself."""
+    found = [find_image(channel, folder, search) for channel in image.channels]
+    file = combine_files([replace(each.file, data=each.source.data) for each in found])
+    source = ImageSource(file.data, image.channel_axis, image.name, image.letters)
+    return FoundImage(replace(image, channels=tuple(each.image for each in found)), file.path, source, file)
 
 
 def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
@@ -133,7 +209,7 @@ def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
             continue  # channels cannot be there
         if found.shape == image.shape and found.fingerprint.sample == image.fingerprint.sample:
             source = ImageSource(file.data, axis, path.name, file.letters)
-            return FoundImage(replace(found, strokes=image.strokes), path, source)
+            return FoundImage(replace(found, strokes=image.strokes), path, source, file)
     raise ImageError(
         f"File {str(path)!r} does not hold the pixels of image {image.name!r} that the project's strokes are "
         f"on; {_ADVICE}."
@@ -161,6 +237,8 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
             f"Image {image.name!r} of the project is in no file, and known by its pixels alone; save them to "
             "a file, and say where it is with project.locate(image, path)."
         )
+    if image.channels:
+        return _combine(image, folder, search)
     refusal: ImageError | None = None
     for path in _candidates(image, folder, search):
         try:

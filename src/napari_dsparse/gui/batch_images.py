@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input, told_apart
+from napari_dsparse.batch.inputs import InputImage, WantedImage, input_of, read_input, told_apart
 from napari_dsparse.batch.outputs import stem_of
 from napari_dsparse.gui.layers.exporting import file_name, image_of
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, frame_of
-from napari_dsparse.gui.study import StudyImage
 from napari_dsparse.gui.study_files import images_in
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.reading import Expected
 
 #: Names of results, which are no images to segment where they lie in a folder with them.
@@ -110,6 +110,8 @@ def _open_image(entry: StudyImage) -> InputImage:
     layer = None if entry.layer is None else entry.layer()
     if layer is not None:
         return image_of(frame_of(layer, ChannelChoice(entry.source.channel_axis, "known")))
+    if entry.file is not None:
+        return input_of(entry.file, entry.source)
     axes = len(entry.source.shape)
     return InputImage(Path(entry.name), entry.source, (1.0,) * axes, ("pixel",) * axes, in_file=False)
 

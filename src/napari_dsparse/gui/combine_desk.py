@@ -46,6 +46,7 @@ class CombineDesk(QObject):
             If they cannot be combined.
         """
         layer = combined_layer(layers)
+        self._dock.study.study.note_channels(layer, layers)
         self._dock.viewer.add_layer(layer)
         self._dock.show_image(layer, 0, None)
         return layer

@@ -67,7 +67,7 @@ class SegmentationDock(QWidget):
         self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
-        self._combining = CombineDesk(self)
+        self.combining = CombineDesk(self)
         self._numbered = NumberedLayers(napari_viewer, self.panel)
 
         scroll = QScrollArea()
@@ -114,7 +114,7 @@ class SegmentationDock(QWidget):
             self._choose_image(image)
         else:
             self._offer_strokes()
-        panel.show_channels(len(self._choices) > 1, self._combining.possible)
+        panel.show_channels(len(self._choices) > 1, self.combining.possible)
 
     def _choose_image(self, image: Image | None) -> None:
         self._choices = () if image is None else channel_choices(image)
@@ -244,7 +244,7 @@ class SegmentationDock(QWidget):
 
     def _on_image_picked(self) -> None:
         self._choose_image(self.panel.image_combo.layer)
-        self.panel.show_channels(len(self._choices) > 1, self._combining.possible)
+        self.panel.show_channels(len(self._choices) > 1, self.combining.possible)
 
     def _on_strokes_picked(self) -> None:
         chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer

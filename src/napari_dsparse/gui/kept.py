@@ -12,7 +12,7 @@ import numpy as np
 from napari_dsparse.gui.layers.image_frame import data_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.viewer import in_viewer
-from napari_dsparse.gui.study import StudyImage
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage
 
@@ -32,6 +32,7 @@ def kept_image(entry: StudyImage) -> KeptImage:
         entry.source,
         entry.labels,
         from_file=entry.file is not None,
+        channel_files=entry.channel_files,
     )
     layer = None if entry.layer is None else entry.layer()
     if layer is None:
@@ -74,6 +75,7 @@ def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Im
         opened.source,
         file=opened.file,
         path=opened.path,
+        channel_files=() if opened.file is None else opened.file.channel_files,
         labels=opened.labels,
         strokes=opened.strokes,
         pixels=opened.pixels,

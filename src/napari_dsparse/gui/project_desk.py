@@ -15,7 +15,8 @@ from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
 from napari_dsparse.gui.recent_desk import RecentDesk
-from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.study import Study
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
@@ -271,7 +272,7 @@ class ProjectDesk(QObject):
 
     def _ask_to_copy(self) -> None:
         """Ask once whether the project may copy the pixels of images that are in no file."""
-        new = [each for each in self._study.images if each.path is None and each.number not in self._asked]
+        new = [e for e in self._study.images if not (e.path or e.channel_files or e.number in self._asked)]
         if not new:
             return
         size = sum(kept_image(each).bytes for each in new) / 1e6

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -22,6 +21,7 @@ from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
 from napari_dsparse.gui.study_files import layer_of
+from napari_dsparse.gui.study_image import ChannelFiles, StudyImage
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.labelled_image import LabelledImage
@@ -33,52 +33,6 @@ if TYPE_CHECKING:
 
 #: Edits of the table of classes that can be taken back on images behind.
 _MOST_STEPS = 20
-
-
-@dataclass(slots=True, eq=False)
-class StudyImage:
-    """An image of the list.
-
-    Parameters
-    ----------
-    number : int
-        Of its layer or, before it has one, of the layer it will get; see `Controller.number_of`.
-    name : str
-    source : ImageSource
-    file : ImageFile or None
-        Where it was read from; None for a layer that was open already.
-    path : Path or None
-        Its file, where that is known.
-    layer : weakref to Image, or None
-    labels : array of int, shape of the source, or None
-        Strokes as they were when it was in front last; None where nothing is painted.
-    strokes, pixels : int
-        Paint on it.
-    strokes_layer : weakref to Labels, or None
-        Where the strokes were painted last; it may have been removed since.
-    steps : list of (edit as it was made on the image in front, the same on this one)
-        Edits of the table of classes, for taking them back.
-    segmented : bool
-        The newest model has segmented all of it.
-    """
-
-    number: int
-    name: str
-    source: ImageSource
-    file: ImageFile | None = None
-    path: Path | None = None
-    layer: weakref.ref[Image] | None = None
-    labels: Any = None
-    strokes: int = 0
-    pixels: int = 0
-    segmented: bool = False
-    strokes_layer: weakref.ref[Labels] | None = None
-    steps: list[tuple[DoneEdit, DoneEdit]] = field(default_factory=list)
-
-    @property
-    def key(self) -> tuple[int, int | None]:
-        """Key of the image in the live loop."""
-        return self.number, self.source.channel_axis
 
 
 class Study(QObject):
@@ -108,6 +62,7 @@ class Study(QObject):
         self._classifier: Any = None
         self._kept: tuple[Any, ...] = ()
         self._files: WeakKeyDictionary[Image, ImageFile] = WeakKeyDictionary()
+        self._combined: WeakKeyDictionary[Image, ChannelFiles] = WeakKeyDictionary()
         #: The table of classes of a list that is being opened.
         self.opened_classes: tuple[ClassInfo, ...] = ()
         self._viewer = viewer
@@ -150,6 +105,7 @@ class Study(QObject):
             frame.source,
             file=self._files.get(layer),
             path=path,
+            channel_files=self.channel_files_of(layer),
             layer=weakref.ref(layer),
         )
         return self._append(entry)
@@ -193,7 +149,20 @@ class Study(QObject):
         """The file that a layer was opened from, by us or by napari, if that is known."""
         file = self._files.get(layer)
         path = layer.source.path if file is None else file.path
-        return None if path is None else Path(path).absolute()
+        combined = file is not None and bool(file.channel_files)
+        return None if path is None or combined else Path(path).absolute()
+
+    def channel_files_of(self, layer: Image) -> ChannelFiles:
+        """File and series of each image that a layer is combined of; empty where one is not known."""
+        file = self._files.get(layer)
+        return self._combined.get(layer, ()) if file is None else file.channel_files
+
+    def note_channels(self, layer: Image, channels: Sequence[Image]) -> None:
+        """Remember the files of the layers that `layer` is combined of, if each was opened from one."""
+        places = [(self.path_of(each), self._files.get(each)) for each in channels]
+        found = [(path, None if file is None else file.series) for path, file in places if path is not None]
+        if len(found) == len(places):
+            self._combined[layer] = tuple(found)
 
     def _check_new(self, name: str, path: Path | None, series: int | None = None) -> None:
         for each in self.images:

@@ -22,8 +22,9 @@ from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
-from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_files import images_in, load_pixels, read_file, takes_long
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_paths
 from napari_dsparse.gui.widgets.images_list import ImageRow
 from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series

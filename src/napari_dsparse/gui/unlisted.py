@@ -11,7 +11,8 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.viewer import our_role
-from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.study import Study
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.live.state import ChosenImage, LiveState
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class UnlistedStrokes(QObject):
             entry.number, entry.source, entry.name = number, chosen.source, chosen.source.name
             entry.layer = None if layer is None else weakref.ref(layer)
             entry.path = None if layer is None else self._study.path_of(layer)
+            entry.channel_files = () if layer is None else self._study.channel_files_of(layer)
 
     def _painted(self, strokes: Labels, labels: Any) -> bool:
         if our_role(strokes) == "strokes":

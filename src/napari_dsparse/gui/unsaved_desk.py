@@ -17,7 +17,8 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui import project_desk
 from napari_dsparse.gui.kept import kept_image
 from napari_dsparse.gui.project_desk import ProjectDesk
-from napari_dsparse.gui.study import Study, StudyImage
+from napari_dsparse.gui.study import Study
+from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.unlisted import UnlistedStrokes
 from napari_dsparse.gui.widgets.dialogs import confirm
 from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ask_at_the_end

@@ -93,6 +93,8 @@ class ImageFile:
         Number and shape of each image in the file, where there are several.
     files : tuple of Path
         Other files that the image is read from, where it is spread over a set.
+    channel_files : tuple of (Path, int)
+        Path and series of each channel, where it is combined of several images.
     """
 
     data: Any
@@ -106,6 +108,7 @@ class ImageFile:
     remarks: tuple[str, ...] = ()
     choices: Choices = ()
     files: tuple[Path, ...] = ()
+    channel_files: tuple[tuple[Path, int], ...] = ()
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""

@@ -15,7 +15,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.images.identity import shows
-from napari_dsparse.images.reading import ImageFile, read_image
+from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.project import Project
 from napari_dsparse.training.strokes import find_strokes
@@ -44,6 +44,8 @@ class KeptImage:
         If it is in no file, its pixels are written into the project.
     scale, units : tuple or None
         Size of a pixel, and its unit, along each axis of the labels, for that.
+    channel_files : tuple of (Path, int or None)
+        Path and series of each image that it is combined of, where all are known.
     """
 
     number: int
@@ -56,6 +58,7 @@ class KeptImage:
     copied: bool = False
     scale: tuple[float, ...] | None = None
     units: tuple[str, ...] | None = None
+    channel_files: tuple[tuple[Path, int | None], ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -146,12 +149,12 @@ def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
         if entry.has_file:
             try:
                 found = project.find(entry)
-                file = read_image(found.path, series=entry.fingerprint.series)
             except ImageError as error:
                 missing.append(str(error))
                 moved = True
                 continue
-            images.append(_opened(project, entry, found.source, found.path, file, layer))
+            path = None if entry.channels else found.path
+            images.append(_opened(project, entry, found.source, path, found.file, layer))
         elif layer is not None:
             source = ImageSource(layers[layer], entry.channel_axis, entry.name)
             images.append(_opened(project, entry, source, None, None, layer))

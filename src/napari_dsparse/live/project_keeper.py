@@ -14,6 +14,7 @@ from napari_dsparse.errors import DsparseError, ExportError, ImageError, LabelsE
 from napari_dsparse.files.pixel_copy import copy_pixels
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, file_within
+from napari_dsparse.images.identity import shows
 from napari_dsparse.live.kept_images import (
     KeptImage,
     OpenedImage,
@@ -235,7 +236,17 @@ class ProjectKeeper:
 
 
 def _added(project: Project, image: KeptImage) -> ProjectImage:
-    """The image's new entry: by its file or, where another program read that otherwise, by its pixels."""
+    """The image's new entry: by its files or, where another program read these otherwise, by its pixels."""
+    if image.channel_files:
+        paths, series = zip(*image.channel_files, strict=True)
+        try:
+            entry = project.add(paths, image.labels, series=series)
+            if shows(image.source.data, image.source.channel_axis, entry.fingerprint):
+                return entry
+            project.remove(entry)
+        except (ImageError, LabelsError, ProjectError):
+            if image.from_file:
+                raise
     if image.path is not None:
         axis = image.source.channel_axis
         try:
