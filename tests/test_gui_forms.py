@@ -145,6 +145,24 @@ def test_strokes_of_another_shape_are_refused(sample: Any, tmp_path: Path) -> No
         )
 
 
+def test_a_model_of_neighbouring_planes_takes_stacks_alone(tmp_path: Path) -> None:
+    stack = np.stack([two_textures(seed=seed) for seed in range(3)])
+    strokes = np.zeros_like(stack)
+    strokes[1, 20:40, 10:20], strokes[1, 20:40, 100:110] = 1, 2
+    layer, painted = Image(stack, name="stack", axis_labels=("z", "y", "x")), Labels(strokes)
+    file = layer_functions.train_on_layers(layer, painted, tmp_path / "depth.safetensors", neighbours=True)
+    assert file is not None
+    expected = nd.train(stack, strokes, depth="neighbours").predict(stack)
+    ((labels, *_),) = layer_functions.segment_layer(layer, file)
+    np.testing.assert_array_equal(labels, expected)
+    plane, film = Image(stack[0], name="plane"), Image(stack, name="film", axis_labels=("t", "y", "x"))
+    with pytest.raises(ImageError, match="single plane"):
+        layer_functions.train_on_layers(plane, Labels(strokes[1]), tmp_path / "no.tensors", neighbours=True)
+    for image, words in ((plane, "single plane"), (film, "follow one another in time")):
+        with pytest.raises(ImageError, match=words):
+            layer_functions.segment_layer(image, file)
+
+
 def test_a_form_without_a_file_says_so(open_form: Callable[..., Form], sample: Any) -> None:
     form = open_form("Train a model", nuclei_layer(sample), strokes_layer(sample))
     assert form.run() == "No file is named for the model; choose one."

@@ -101,6 +101,7 @@ train_form = background_form(
         "suggestion": "model.safetensors",
         "title": "Save model",
     },
+    neighbours={"text": "neighbouring planes too, of a stack in depth"},
 )
 
 segment_form = background_form(

@@ -7,32 +7,33 @@ values: it neither changes a layer nor adds one, so any thread may run it. No fi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from napari.layers import Image, Labels
 from napari.types import LayerDataTuple
-from numpy.typing import NDArray
 
-from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.errors import DsparseError, ExportError
-from napari_dsparse.files.atomic import check_target, complete_or_absent
+from napari_dsparse.errors import DsparseError, ImageError
+from napari_dsparse.files.atomic import complete_or_absent
+from napari_dsparse.gui.contributions.layer_parts import (
+    class_names,
+    labels_layer,
+    map_layer,
+    named,
+    new_file,
+    ours,
+    painted_classes,
+    snapshot,
+)
 from napari_dsparse.gui.contributions.writer import classes_of_attributes
 from napari_dsparse.gui.layers.class_look import (
-    CLASS_COLUMN,
     class_colormap,
     class_features,
-    classes_of,
-    more_classes,
     probability_look,
 )
 from napari_dsparse.gui.layers.exporting import MODEL_SUFFIX, axis_letters
 from napari_dsparse.gui.layers.image_frame import (
-    ImageFrame,
     data_of,
     frame_for_channels,
     frame_for_labels,
@@ -40,18 +41,14 @@ from napari_dsparse.gui.layers.image_frame import (
 )
 from napari_dsparse.gui.layers.overlay import SEGMENTATION_OPACITY
 from napari_dsparse.gui.layers.result_layers import UNCERTAINTY_LOOK
-from napari_dsparse.gui.layers.viewer import METADATA_KEY
 from napari_dsparse.prediction.object_options import SPLITTING, ObjectOptions
-
-#: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.
-ROLE = "result"
 
 Progress = Callable[[float], None]
 Stop = Callable[[], bool]
 
 
 def train_on_layers(
-    image: Image, strokes: Labels, model_file: Path, *, stop: Stop | None = None
+    image: Image, strokes: Labels, model_file: Path, neighbours: bool = False, *, stop: Stop | None = None
 ) -> Path | None:
     """Train a model on an image and the strokes painted on it, and save it.
 
@@ -63,6 +60,8 @@ def train_on_layers(
         A layer with a few strokes of two classes or more: 1, 2, ... by class, 0 where nothing is painted.
     model_file : Path
         New file for the model; .safetensors is added to a name without suffix.
+    neighbours : bool
+        Let the classes of a pixel depend on the planes before and behind too; for a stack in depth.
     stop : callable, optional
         Asked between steps; once it says yes, nothing is saved and None returned.
 
@@ -76,17 +75,17 @@ def train_on_layers(
     ExportError
         If the file exists or cannot be written.
     ImageError, LabelsError
-        If the strokes do not lie on the image's pixels, or fewer than two classes are painted.
+        If the strokes do not lie on the image's pixels, fewer than two classes are painted, or neighbouring
+        planes are asked for and the image is no stack in depth.
     """
     from napari_dsparse.model import train
 
     frame = frame_for_labels(image, data_of(strokes).shape, strokes.name)
-    labels = frame.engine_view(_snapshot(strokes))
-    classes = _painted_classes(strokes, labels)
-    file = _new_file(model_file, "the model", MODEL_SUFFIX)
-    model = train(
-        frame.source.data, labels, classes=classes, channel_axis=frame.source.channel_axis, stop=stop
-    )
+    labels = frame.engine_view(snapshot(strokes))
+    classes = painted_classes(strokes, labels)
+    file = new_file(model_file, "the model", MODEL_SUFFIX)
+    depth = "neighbours" if neighbours else "off"
+    model = train(frame.source, labels, classes=classes, depth=depth, stop=stop)
     return None if stop is not None and stop() else model.save(file)
 
 
@@ -138,7 +137,8 @@ def segment_layer(
     ModelFileError
         If the file is not a model.
     ImageError
-        If the image does not have the model's channels.
+        If the image does not have the model's channels, or the model looks at neighbouring planes and it has
+        none.
     DsparseError
         If nothing is asked for, or the smallest size is negative.
     """
@@ -147,8 +147,10 @@ def segment_layer(
 
     if not (segmentation or objects or probabilities or uncertainty):
         raise DsparseError("No result is chosen; tick at least one of segmentation, objects and maps.")
-    model = load_model(_named(model_file, "the model to use"))
+    model = load_model(named(model_file, "the model to use"))
     frame = frame_for_channels(image, model.classifier.spec.channels, model.classifier.channel_axis)
+    if model.classifier.spec.neighbours and frame.source.depth_problem is not None:
+        raise ImageError(f"This model looks at neighbouring planes. {frame.source.depth_problem}")
     maps = model.predict_maps(
         frame.source.data,
         channel_axis=frame.source.channel_axis,
@@ -161,10 +163,10 @@ def segment_layer(
         return []
     layers: list[LayerDataTuple] = []
     if maps.uncertainty is not None:
-        layers.append(_map_layer(frame, maps.uncertainty, "uncertainty", UNCERTAINTY_LOOK))
+        layers.append(map_layer(frame, maps.uncertainty, "uncertainty", UNCERTAINTY_LOOK))
     if maps.probabilities is not None:
         layers += [
-            _map_layer(frame, values, f"probability {info.name}", probability_look(info))
+            map_layer(frame, values, f"probability {info.name}", probability_look(info))
             for info, values in zip(model.classes, maps.probabilities, strict=True)
         ]
     if segmentation:
@@ -173,10 +175,10 @@ def segment_layer(
             "features": class_features(model.classes),
             "colormap": class_colormap(model.classes),
         }
-        layers.append(_labels_layer(frame, maps.labels, "segmentation", look))
+        layers.append(labels_layer(frame, maps.labels, "segmentation", look))
     if objects:
         numbered = find_objects(maps.labels, min_size=min_size, separate=separate)
-        layers.append(_labels_layer(frame, numbered, "objects", {}))
+        layers.append(labels_layer(frame, numbered, "objects", {}))
     return layers
 
 
@@ -240,10 +242,10 @@ def find_layer_objects(
         border_objects=border_objects,
         volume=volume,
     ).at_scale(layer.scale, [str(unit) for unit in layer.units])
-    numbered = find_objects(_snapshot(layer), options, progress=progress, stop=stop)
+    numbered = find_objects(snapshot(layer), options, progress=progress, stop=stop)
     if stop is not None and stop():
         return None
-    return LayerDataTuple((numbered, {"name": f"{name} objects", **_ours(), **placement}, "labels"))
+    return LayerDataTuple((numbered, {"name": f"{name} objects", **ours(), **placement}, "labels"))
 
 
 def measure_layer(
@@ -284,16 +286,16 @@ def measure_layer(
     """
     from napari_dsparse.prediction.measurement_table import measurement_table
 
-    numbers = _snapshot(objects)
-    known = None if classes is None else _snapshot(classes)
+    numbers = snapshot(objects)
+    known = None if classes is None else snapshot(classes)
     frame = None if image is None else frame_for_labels(image, numbers.shape, objects.name)
     axes = (range(numbers.ndim) if frame is None else frame.spatial_axes)[-3 if volume else -2 :]
-    file = None if table_file is None else _new_file(table_file, "the table", ".csv")
+    file = None if table_file is None else new_file(table_file, "the table", ".csv")
     table = measurement_table(
         numbers if frame is None else frame.engine_view(numbers),
         None if frame is None else frame.source.data,
         classes=known if frame is None or known is None else frame.engine_view(known),
-        names=() if classes is None else _names(classes),
+        names=() if classes is None else class_names(classes),
         scale=[float(objects.scale[axis]) for axis in axes],
         units=[str(objects.units[axis]) for axis in axes],
         image_name=objects.name if image is None else image.name,
@@ -331,8 +333,8 @@ def export_layer(layer: Labels, file: Path) -> Path:
     """
     from napari_dsparse.files.export import export_labels, takes_objects
 
-    new = _new_file(file, "the labels", ".ome.tif")
-    data = _snapshot(layer)
+    new = new_file(file, "the labels", ".ome.tif")
+    data = snapshot(layer)
     attributes = {"features": layer.features, "colormap": layer.colormap}
     return export_labels(
         new,
@@ -342,55 +344,3 @@ def export_layer(layer: Labels, file: Path) -> Path:
         units=tuple(str(unit) for unit in layer.units),
         axes=axis_letters([str(label) for label in layer.axis_labels]),
     )
-
-
-def _snapshot(layer: Labels) -> Any:
-    """The layer's labels as they are now; what is not in memory is read later."""
-    data = data_of(layer)
-    return data.copy() if isinstance(data, np.ndarray) else data
-
-
-def _painted_classes(strokes: Labels, labels: Any) -> Sequence[ClassInfo]:
-    """Every class that is named or painted."""
-    named = classes_of(strokes)
-    return more_classes(strokes, named, max(len(named), int(np.max(labels))))
-
-
-def _names(layer: Labels) -> list[str]:
-    """Names of classes 1, 2, ...; none where the layer does not name them."""
-    return [info.name for info in classes_of(layer)] if CLASS_COLUMN in layer.features else []
-
-
-def _named(path: Path, what: str) -> Path:
-    """`path`, refused where the field was left empty."""
-    if not Path(path).name:
-        raise ExportError(f"No file is named for {what}; choose one.")
-    return Path(path)
-
-
-def _new_file(path: Path, what: str, suffix: str) -> Path:
-    """`path` with a suffix; refused before any work is done if there is such a file, or no such folder."""
-    named = _named(path, what)
-    file = named if named.suffix else named.with_name(named.name + suffix)
-    if os.path.lexists(file):
-        raise ExportError(f"{str(file)!r} exists already and is left as it is; choose another name.")
-    check_target(file)
-    return file
-
-
-def _labels_layer(
-    frame: ImageFrame, labels: NDArray[Any], words: str, look: dict[str, Any]
-) -> LayerDataTuple:
-    attributes = {"name": f"{frame.source.name} {words}", **_ours(), **frame.placement, **look}
-    return LayerDataTuple((labels.reshape(frame.layer_shape), attributes, "labels"))
-
-
-def _map_layer(
-    frame: ImageFrame, values: NDArray[np.float32], words: str, look: Mapping[str, Any]
-) -> LayerDataTuple:
-    attributes = {"name": f"{frame.source.name} {words}", **look, **_ours(), **frame.placement}
-    return LayerDataTuple((values.reshape(frame.layer_shape), attributes, "image"))
-
-
-def _ours() -> dict[str, Any]:
-    return {"metadata": {METADATA_KEY: {"role": ROLE}}}
