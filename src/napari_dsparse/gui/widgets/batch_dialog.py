@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QLayout,
     QLineEdit,
@@ -25,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dsparse.gui.widgets.batch_table import BatchTable
+from napari_dsparse.gui.widgets.rows import row_of
 from napari_dsparse.gui.widgets.status_label import StatusLabel
 
 #: Formats of labels, as the user reads them.
@@ -68,14 +68,14 @@ class BatchDialog(QDialog):
         layout = QVBoxLayout(self)
         layout.setSpacing(6)
         add = (self.batch_files_button, self.batch_folder_button, self.batch_list_button)
-        layout.addLayout(row(*add, None, self.batch_remove_button))
+        layout.addLayout(row_of(*add, None, self.batch_remove_button))
         layout.addWidget(self.batch_table, 1)
         layout.addLayout(self._choices())
         layout.addWidget(self.batch_progress_bar)
         layout.addWidget(self.batch_status_label)
         summary = (self.batch_copy_button, self.batch_save_button, self.batch_measured_button)
         act = (self.batch_start_button, self.batch_cancel_button, self.batch_close_button)
-        layout.addLayout(row(*summary, None, *act))
+        layout.addLayout(row_of(*summary, None, *act))
         self.show_running(False)
         self.resize(620, 520)
 
@@ -154,10 +154,10 @@ class BatchDialog(QDialog):
 
     def _choices(self) -> QGridLayout:
         return form_grid(
-            ("Model", row(self.batch_model_combo, self.batch_exposure_check)),
-            ("Write", row(*self.checks, None)),
-            ("Format", row(self.batch_format_combo, None)),
-            ("Into", row(self.batch_output_edit, self.batch_output_button)),
+            ("Model", row_of(self.batch_model_combo, self.batch_exposure_check)),
+            ("Write", row_of(*self.checks, None)),
+            ("Format", row_of(self.batch_format_combo, None)),
+            ("Into", row_of(self.batch_output_edit, self.batch_output_button)),
         )
 
 
@@ -201,19 +201,6 @@ def check(text: str, tip: str, *, checked: bool = False) -> QCheckBox:
     made = QCheckBox(text)
     made.setToolTip(tip)
     made.setChecked(checked)
-    return made
-
-
-def row(*widgets: QWidget | None) -> QHBoxLayout:
-    """Widgets side by side; None is a gap that stretches."""
-    made = QHBoxLayout()
-    made.setContentsMargins(0, 0, 0, 0)
-    made.setSpacing(6)
-    for widget in widgets:
-        if widget is None:
-            made.addStretch(1)
-        else:
-            made.addWidget(widget, 1 if isinstance(widget, QLineEdit) else 0)
     return made
 
 
