@@ -6,9 +6,10 @@ For every 2-D set of the open data (`DSPARSE_DATA`, or ../shared/data beside the
 strokes of a pixel budget, drawn by the data's own `scribble.py`; ours with default settings against the
 data's `rf_baseline.py` (scikit-image multiscale filters + random forest, 100 trees), retrained in the same
 run. Measured on all pixels of known class that carry no stroke: mean over classes of intersection over
-union, on the painted image ("same") and on the next image of the set ("next"); on the painted image also the
-expected calibration error of our probabilities, and how well uncertainty ranks errors (AUROC; 0.5 is chance),
-and how far two seeds of training lie apart.
+union, on the painted image ("same") and on the next image of the set ("next"): as trained, and as the program
+suggests, normalised by the image's own grey values where it says that these differ ("exposure as suggested";
+elsewhere the two are one). On the painted image also the expected calibration error of our probabilities, and
+how well uncertainty ranks errors (AUROC; 0.5 is chance), and how far two seeds of training lie apart.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import open_data
 from bench.report import Curves, Report, program, say, several, verdict
 from bench.trust import calibration_error, error_auroc
-from napari_dsparse import train
+from napari_dsparse import Model, train
+from napari_dsparse.images import resolve_image
+from napari_dsparse.images.exposure import is_notable
+from napari_dsparse.prediction.exposure import range_ratio
 
 TITLE = "Quality of segmentation"
 #: Added to a seed of training for the second of two runs, which must differ by less than `STEADY`.
@@ -40,6 +45,7 @@ class QualityRow:
     ours: float
     forest: float
     ours_next: float | None
+    ours_next_suggested: float | None
     forest_next: float | None
     ours_train_seconds: float
     ours_predict_seconds: float
@@ -73,6 +79,7 @@ def report_of(rows: list[QualityRow]) -> Report:
         "ours": "ours",
         "forest": "forest",
         "ours, next image": "ours_next",
+        "ours, next image, exposure as suggested": "ours_next_suggested",
         "forest, next image": "forest_next",
     }
     budgets = sorted({row.budget for row in rows})
@@ -119,26 +126,32 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Qualit
     right = probabilities[:, known].argmax(0) + 1 == truth[known]
     other_seed = train(image, labels, seed=seed + OTHER_SEED).predict(image)
     found, seconds, apply = forest.rf(image, labels)
-    nexts: list[float | None] = [None, None]
+    nexts: list[float | None] = [None, None, None]
     if following is not None and set(np.unique(following[1])) <= set(np.unique(truth)) | {0}:
         other, other_truth = following
-        nexts = [
-            forest.miou(found, other_truth, other_truth > 0) for found in (model.predict(other), apply(other))
-        ]
+        predictions = (model.predict(other), as_suggested(model, other).predict(other), apply(other))
+        nexts = [forest.miou(found, other_truth, other_truth > 0) for found in predictions]
     return QualityRow(
-        name, number, budget, seed, ours, forest.miou(found, truth, known), nexts[0], nexts[1],
+        name, number, budget, seed, ours, forest.miou(found, truth, known), *nexts,
         trained - started, predicted - trained, seconds,
         calibration_error(first, right), error_auroc(1 - (first - second), ~right),
         forest.miou(other_seed, truth, known),
     )  # fmt: skip
 
 
+def as_suggested(model: Model, image: NDArray[np.generic]) -> Model:
+    """The model as the program says that it should be applied to an image, by the grey values of both."""
+    source = resolve_image(image, channel_axis=model.classifier.channel_axis)
+    notable = is_notable(range_ratio(model.classifier, source))
+    return model.normalised_to(image) if notable else model
+
+
 def table(rows: list[QualityRow]) -> str:
     """A Markdown table of means by set and budget, and their mean over sets."""
     lines = [
-        "| set | strokes (pixels) | ours | forest | next image: ours | forest "
+        "| set | strokes (pixels) | ours | forest | next image: ours | exposure as suggested | forest "
         "| train (s) | predict (s) | forest (s) | calibration error | AUROC of error |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, int], list[QualityRow]] = {}
     for row in rows:
@@ -161,17 +174,17 @@ def table(rows: list[QualityRow]) -> str:
 
 def _means(group: list[QualityRow]) -> list[float]:
     fields = (
-        "ours", "forest", "ours_next", "forest_next", "ours_train_seconds", "ours_predict_seconds",
-        "forest_seconds", "calibration_error", "error_auroc",
+        "ours", "forest", "ours_next", "ours_next_suggested", "forest_next", "ours_train_seconds",
+        "ours_predict_seconds", "forest_seconds", "calibration_error", "error_auroc",
     )  # fmt: skip
     values = [[getattr(row, field) for row in group] for field in fields]
     return [float(np.nanmean([v for v in own if v is not None] or [np.nan])) for own in values]
 
 
 def _line(name: str, budget: int, means: list[float]) -> str:
-    scores = [f"{value:.3f}" if np.isfinite(value) else "-" for value in means[:4]]
-    seconds = [f"{value:.1f}" for value in means[4:7]]
-    trust = [f"{value:.3f}" for value in means[7:]]
+    scores = [f"{value:.3f}" if np.isfinite(value) else "-" for value in means[:5]]
+    seconds = [f"{value:.1f}" for value in means[5:8]]
+    trust = [f"{value:.3f}" for value in means[8:]]
     return f"| {name} | {budget} | {' | '.join((*scores, *seconds, *trust))} |"
 
 
