@@ -3,20 +3,21 @@
     python -m bench.cost [--quick] [--threads N] [--json FILE] [--plots FOLDER]
 
 One piece is read, sent to a worker process of this machine, computed there with one thread, sent back and
-kept; each of these is timed by itself. The client does all but the computing, one piece after another, and
-workers compute meanwhile: so an image takes as long as the busier of the two, and then its writing. That
-prediction is compared with whole runs of sizes that fit, and carried on to sizes and numbers of workers that
-do not. Network and disk are this machine's own; a slower network makes sending slower, which has a row.
+kept; each of these is timed by itself, and computing once more with all surroundings known, which tells what
+a block of local scores takes and what a tile. How many blocks, tiles, pieces and bytes an image takes on so
+many workers is counted by sharing it out as the program does. The client does all but the computing, one
+piece after another, and workers compute meanwhile: so an image takes as long as the busiest of them, and then
+its writing. That prediction is compared with whole runs of sizes that fit, where all share this machine's
+cores, and carried on to sizes and numbers of workers that do not. Network and disk are this machine's own.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,21 @@ import torch
 from bench import work
 from bench.memory import default_classifier, write_image
 from bench.report import Curves, Report, program, say, table
-from napari_dsparse.classifier import TrainedClassifier
+from bench.shares import Counts, count, pixels_sent
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.files.parts import Parts
 from napari_dsparse.images.reading import read_image
+from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.network import densify
 from napari_dsparse.prediction import plan_tiles, predict_image
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
-from napari_dsparse.prediction.pieces import Setting, do_job, make_job, plan_pieces
+from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
 
-#: Sizes that are told beyond those that are measured, in pixels per side, and numbers of workers.
-TOLD, WORKERS = (10_000, 30_000, 100_000), (1, 10, 100)
+#: Numbers of workers that are told, and drawn.
+WORKERS, _DRAWN = (1, 10, 100), (1, 2, 5, 10, 20, 50, 100)
 
 #: Empty tasks by which the scheduler's overhead is measured.
 _TASKS = 200
@@ -46,74 +49,69 @@ _TASKS = 200
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Pixels per side of the piece that is timed and of whole runs, and workers of these."""
+    """Pixels per side of the piece that is timed, of whole runs and their workers, and of those told."""
 
     piece: int
     sizes: tuple[int, ...]
     workers: tuple[int, ...]
+    told: tuple[int, ...]
 
 
-PLAN = Plan(2048, (2048, 4096), (1, 2))
-QUICK = Plan(300, (300,), (1,))
+PLAN = Plan(1300, (2048, 4096), (1, 2), (10_000, 30_000, 100_000))
+QUICK = Plan(300, (300,), (1,), (1000,))
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Seconds that one piece takes, and its size.
+    """Seconds of the parts of a whole run.
 
     Parameters
     ----------
-    pixels : int
-        Of the piece.
-    read, send, compute, keep, write : float
-        Seconds: reading it, sending it and its results (both ways), computing it on one worker thread,
-        keeping its results, and writing them in the end.
+    block, tile : float
+        Seconds of one worker thread per block of local scores, and per tile beside its blocks.
+    read, send, keep, write : float
+        Seconds of the client per megapixel: read, sent with its results coming back, kept as a part of the
+        result, and written in the end.
     task : float
-        Seconds of scheduler and client per task, whatever it holds.
-    sent, returned : int
-        Bytes of the job and of its results.
+        Seconds of scheduler and client per piece, whatever it holds.
     operations : float
-        Floating-point operations, by the layers.
+        Floating-point operations per block, by the layers.
     """
 
-    pixels: int
+    block: float
+    tile: float
     read: float
     send: float
-    compute: float
     keep: float
     write: float
     task: float
-    sent: int
-    returned: int
     operations: float
 
-    @property
-    def client(self) -> float:
-        """Seconds that the client is busy with a piece while others compute."""
-        return self.read + self.send + self.keep + self.task
+
+def client_seconds(rates: Rates, counts: Counts) -> float:
+    """Seconds that the client is busy while others compute."""
+    return (
+        rates.task * counts.pieces + (rates.read + rates.send) * counts.sent + rates.keep * counts.megapixels
+    )
 
 
-def seconds(rates: Rates, size: int, workers: int) -> float:
-    """Predicted seconds of an image of `size` pixels per side on so many worker threads.
-
-    Workers take whole pieces: the last round of them may leave some without work.
-    """
-    pieces = size**2 / rates.pixels
-    busiest = max(pieces / workers, 1.0 if pieces >= 1 else pieces)
-    if pieces > workers:
-        busiest = math.ceil(pieces / workers - 1e-9)
-    return max(busiest * rates.compute, pieces * rates.client) + pieces * rates.write
+def worker_seconds(rates: Rates, counts: Counts) -> float:
+    """Seconds that the busiest worker computes."""
+    return rates.block * counts.busiest_blocks + rates.tile * counts.busiest_tiles
 
 
-def bound(rates: Rates, size: int, workers: int) -> str:
+def seconds(rates: Rates, counts: Counts, cores: int | None = None) -> float:
+    """Predicted seconds of an image; of `cores` that client and workers share, if it is not a cluster."""
+    client, worker = client_seconds(rates, counts), worker_seconds(rates, counts)
+    shared = 0.0
+    if cores is not None:
+        shared = (rates.block * counts.blocks + rates.tile * counts.tiles + client) / cores
+    return max(client, worker, shared) + rates.write * counts.megapixels
+
+
+def bound(rates: Rates, counts: Counts) -> str:
     """The busier side."""
-    pieces = size**2 / rates.pixels
-    return "workers" if pieces / workers * rates.compute >= pieces * rates.client else "client"
-
-
-def most_workers(rates: Rates) -> float:
-    """Worker threads beyond which the client is what an image waits for."""
-    return rates.compute / rates.client
+    return "workers" if worker_seconds(rates, counts) >= client_seconds(rates, counts) else "client"
 
 
 def measure(quick: bool = False) -> Report:
@@ -129,21 +127,28 @@ def measure(quick: bool = False) -> Report:
             for size in plan.sizes
             for workers in plan.workers
         ]
+    spec = classifier.spec
     numbers = {
         "rates": asdict(rates),
         "runs": [
-            {"size": size, "workers": workers, "seconds": took, "predicted": seconds(rates, size, workers)}
+            {
+                "size": size,
+                "workers": workers,
+                "seconds": took,
+                "predicted": seconds(rates, count(spec, size, workers), available_cores()),
+            }
             for size, workers, took in runs
         ],
     }
+    largest = plan.told[-1]
     curves = Curves(
         "cost",
-        "Predicted time of 100,000 x 100,000 pixels",
+        f"Predicted time of {largest:,} x {largest:,} pixels",
         "worker threads",
         "hours",
-        {"predicted": [(n, seconds(rates, 100_000, n) / 3600) for n in (1, 2, 5, 10, 20, 50, 100)]},
+        {"predicted": [(n, seconds(rates, count(spec, largest, n)) / 3600) for n in _DRAWN]},
     )
-    return Report("Cost on a cluster", _text(rates, runs), numbers, (curves,))
+    return Report("Cost on a cluster", _text(rates, runs, spec, plan), numbers, (curves,))
 
 
 def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
@@ -151,17 +156,21 @@ def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
     source = read_image(write_image(_made(folder / "piece"), size)).source()
     tiles = plan_tiles(source.shape, classifier.spec)
     grid = BlockGrid.over(tiles, classifier.spec.block_halo)
-    piece = plan_pieces(tiles)[0]
+    piece = Piece(tiles)
     setting = Setting.of(classifier, "cpu", "float32")
-    read, job = _timed(lambda: make_job(setting, source, piece, grid, classifier.spec.local_patch))
+    read, job = _timed(lambda: make_job(setting, source, piece, grid, image="piece", maps=()))
     with _workers(1) as cluster:
-        cluster.submit(do_job, job).result()  # sets the model up
-        found = cluster.submit(do_job, job).result()
-        returned = sum(int(one.labels.nbytes + one.painted.nbytes) for one in found)
-        compute = float(cluster.submit(_seconds_of_job, job).result())
-        send = min(_timed(lambda: cluster.submit(_echo, (job, returned)).result())[0] for _ in range(3))
+        (worker,) = cluster.threads()
+        cluster.submit(do_job, replace(job, image="other"), worker).result()  # sets the model up
+        compute = float(cluster.submit(_seconds_of_job, job, worker).result())
+        known = float(cluster.submit(_seconds_of_job, job, worker).result())
+        found = cluster.submit(do_job, job, worker).result()
+        returned = sum(int(one.labels.nbytes) for one in found)
+        send = min(
+            _timed(lambda: cluster.submit(_echo, (job, returned), worker).result())[0] for _ in range(3)
+        )
         started = time.perf_counter()
-        waiting = [cluster.submit(_nothing, number) for number in range(_TASKS)]
+        waiting = [cluster.submit(_nothing, number, worker) for number in range(_TASKS)]
         for future in waiting:
             future.result()
         task = (time.perf_counter() - started) / _TASKS
@@ -176,19 +185,18 @@ def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
 
     kept, _ = _timed(keep)
     written, _ = _timed(lambda: export_labels(folder / "labels.ome.tif", labels, classes=classifier.classes))
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in classifier.weights.values())
     network = densify(classifier.spec.build().eval())
+    blocks, sent = len(piece.blocks(grid)), pixels_sent(piece, grid, classifier.spec) / 1e6
+    edges = (n + network.patch[0] - 1 for n in source.shape)
     return Rates(
-        pixels=piece.pixels,
-        read=read,
-        send=max(0.0, send - task),
-        compute=compute,
-        keep=kept,
-        write=written,
+        block=max(0.0, compute - known) / blocks,
+        tile=known / len(tiles),
+        read=read / sent,
+        send=max(0.0, send - task) / sent,
+        keep=kept / piece.pixels * 1e6,
+        write=written / piece.pixels * 1e6,
         task=task,
-        sent=int(job.pixels.nbytes) + weights,
-        returned=returned,
-        operations=2 * work.on_map(network, *(n + network.patch[0] - 1 for n in source.shape)),
+        operations=2 * work.on_map(network, *edges) / blocks,
     )
 
 
@@ -252,41 +260,59 @@ def _nothing(number: int) -> int:
     return number
 
 
-def _text(rates: Rates, runs: Sequence[tuple[int, int, float]]) -> str:
+def _text(rates: Rates, runs: Sequence[tuple[int, int, float]], spec: NetworkSpec, plan: Plan) -> str:
     parts = [
-        ["reading, in the client", f"{rates.read:.3f}", f"{rates.sent / 1e6:.1f} MB sent"],
-        ["sending there and back", f"{rates.send:.3f}", f"{rates.returned / 1e6:.1f} MB returned"],
-        ["scheduler, per task", f"{rates.task:.4f}", ""],
-        ["computing, one worker thread", f"{rates.compute:.2f}", f"{rates.operations / 1e9:.1f} GFLOP"],
-        ["keeping parts, in the client", f"{rates.keep:.3f}", ""],
-        ["writing in the end, in the client", f"{rates.write:.3f}", ""],
-    ]
-    checked = [
         [
-            f"{size:,} x {size:,}",
-            workers,
-            f"{took:.1f}",
-            f"{seconds(rates, size, workers):.1f}",
-            f"{took / seconds(rates, size, workers):.2f}",
-        ]
-        for size, workers, took in runs
+            "a worker thread, per block of local scores",
+            f"{1e3 * rates.block:.0f}",
+            f"{rates.operations / 1e9:.1f} GFLOP",
+        ],
+        ["a worker thread, per tile beside its blocks", f"{1e3 * rates.tile:.0f}", ""],
+        ["client, reading, per megapixel", f"{1e3 * rates.read:.1f}", ""],
+        ["client, sending and taking results, per megapixel sent", f"{1e3 * rates.send:.1f}", ""],
+        ["client and scheduler, per piece", f"{1e3 * rates.task:.1f}", ""],
+        ["client, keeping parts, per megapixel", f"{1e3 * rates.keep:.1f}", ""],
+        ["client, writing in the end, per megapixel", f"{1e3 * rates.write:.1f}", ""],
     ]
-    told = [
-        [
+    cores = available_cores()
+    checked = []
+    for size, workers, took in runs:
+        predicted = seconds(rates, count(spec, size, workers), cores)
+        checked.append([
+            f"{size:,} x {size:,}", workers, f"{took:.1f}", f"{predicted:.1f}", f"{took / predicted:.2f}"
+        ])  # fmt: skip
+    told, counted = [], []
+    for size in plan.told:
+        found = [count(spec, size, number) for number in WORKERS]
+        told.append([
             f"{size:,} x {size:,}",
-            *(f"{_duration(seconds(rates, size, n))} ({bound(rates, size, n)})" for n in WORKERS),
+            *(f"{_duration(seconds(rates, one))} ({bound(rates, one)})" for one in found),
+        ])  # fmt: skip
+        counted += [
+            [
+                f"{size:,} x {size:,}",
+                workers,
+                f"{one.pieces:,}",
+                f"{one.sent / one.megapixels:.2f}",
+                f"{one.blocks / found[0].blocks:.2f}",
+                f"{found[0].blocks / workers / one.busiest_blocks:.2f}",
+                f"{one.blocks * rates.operations / 1e15:.2f}",
+                f"{one.pieces * rates.task:.1f}",
+            ]
+            for workers, one in zip(WORKERS, found, strict=True)
         ]
-        for size in TOLD
-    ]
     return "\n\n".join([
-        f"One piece of {rates.pixels / 1e6:.2f} megapixels, the default network:",
-        table(["what", "seconds", ""], parts),
-        "The prediction against whole runs on this machine (worker processes of one thread):",
+        f"The default network, {spec.classes} classes, one channel of one byte, labels alone:",
+        table(["work of", "ms", ""], parts),
+        f"The prediction against whole runs, client and worker processes of one thread on {cores} cores:",
         table(["image", "workers", "seconds", "predicted", "ratio"], checked),
-        "What it says of larger images, and which side is busier:",
+        "Predictions for workers on machines of their own, and which side is busier:",
         table(["image", *(f"{n} workers" for n in WORKERS)], told),
-        f"Beyond {most_workers(rates):.0f} worker threads an image waits for the client, which reads, sends "
-        "and keeps every piece.",
+        "Counted for these: pixels sent per pixel of the image, blocks over those of one worker, throughput "
+        "per worker by the blocks of the busiest, and seconds of the scheduler in all:",
+        table(
+            ["image", "workers", "pieces", "sent", "blocks", "per worker", "PFLOP", "scheduler (s)"], counted
+        ),
     ])  # fmt: skip
 
 

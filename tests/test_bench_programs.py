@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from bench import (
     scale,
     scenes,
     sessions,
+    shares,
     training,
     trust,
     users,
@@ -36,10 +38,11 @@ from bench.report import Curves, Report
 from torch import nn
 
 from napari_dsparse import prediction
+from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import resolve_image
 from napari_dsparse.network import densify
-from napari_dsparse.prediction import Predictor, predict_image
+from napari_dsparse.prediction import Predictor, plan_tiles, predict_image
 from napari_dsparse.training import find_strokes
 
 PROGRAMS: dict[str, Callable[[bool], Report]] = {
@@ -290,22 +293,25 @@ def test_uncertainty_that_ranks_errors_has_a_high_auroc() -> None:
 
 def test_a_predicted_image_takes_as_long_as_the_busier_side() -> None:
     rates = cost.Rates(
-        pixels=10**6,
-        read=0.1,
-        send=0.2,
-        compute=40.0,
-        keep=0.05,
-        write=0.1,
-        task=0.05,
-        sent=1,
-        returned=1,
-        operations=1.0,
+        block=0.5, tile=2.0, read=0.01, send=0.02, keep=0.1, write=0.2, task=0.1, operations=1.0
     )
-    assert cost.seconds(rates, 10_000, 1) == pytest.approx(100 * 40 + 100 * 0.1)
-    assert cost.seconds(rates, 10_000, 10) == pytest.approx(10 * 40 + 100 * 0.1)
-    assert cost.seconds(rates, 10_000, 30) == pytest.approx(4 * 40 + 100 * 0.1)  # the last round is not full
-    assert cost.most_workers(rates) == pytest.approx(100)
-    assert [cost.bound(rates, 100_000, n) for n in (10, 99, 101)] == ["workers", "workers", "client"]
-    times = [cost.seconds(rates, 100_000, n) for n in (1, 2, 5, 10, 50, 100, 500, 1000)]
-    assert times == sorted(times, reverse=True)
-    assert times[-1] == times[-2] == pytest.approx(10_000 * 0.4 + 10_000 * 0.1)
+    counts = shares.Counts(
+        pieces=40, sent=150.0, blocks=900, tiles=60, busiest_blocks=450, busiest_tiles=30, megapixels=100.0
+    )
+    client, worker = 0.1 * 40 + 0.03 * 150 + 0.1 * 100, 0.5 * 450 + 2 * 30
+    assert cost.seconds(rates, counts) == pytest.approx(worker + 20)
+    assert cost.bound(rates, counts) == "workers"
+    assert cost.seconds(rates, counts, cores=1) == pytest.approx(client + 0.5 * 900 + 2 * 60 + 20)
+    many = replace(counts, busiest_blocks=9, busiest_tiles=1)
+    assert cost.seconds(rates, many) == pytest.approx(client + 20)
+    assert cost.bound(rates, many) == "client"
+
+
+def test_shares_are_those_of_all_workers() -> None:
+    spec = NetworkSpec("context", 1, 2)
+    one, two, many = (shares.count(spec, 6000, workers) for workers in (1, 2, 50))
+    assert one.tiles == two.tiles == many.tiles == len(plan_tiles((6000, 6000), spec))
+    assert one.busiest_tiles == one.tiles
+    assert one.busiest_blocks == one.blocks < two.blocks < many.blocks
+    assert one.blocks / 2 < two.busiest_blocks < one.blocks / 1.8
+    assert one.sent > one.megapixels == 36

@@ -24,7 +24,8 @@ from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.network import densify
 from napari_dsparse.prediction import Predictor, plan_tiles, predict_image, tiles
 from napari_dsparse.prediction.blocks import BlockGrid
-from napari_dsparse.prediction.pieces import Setting, do_job, make_job, plan_pieces
+from napari_dsparse.prediction.pieces import Setting, do_job, make_job
+from napari_dsparse.prediction.runs import Runs
 from napari_dsparse.prediction.tiles import tiles_of_view
 from napari_dsparse.training import find_strokes
 from napari_dsparse.training.choice import choose_pixels
@@ -104,10 +105,12 @@ def test_the_same_bytes_whichever_planes_and_tiles_are_asked_for(monkeypatch):
     turned = predict_image(Predictor(classifier), ImageSource(source.data[::-1]), probabilities=True)
     assert_array_equal(turned.probabilities[:, ::-1], whole.probabilities)
     setting, grid = Setting.of(classifier, "cpu", "float32"), BlockGrid.over(plan, classifier.spec.block_halo)
-    for piece in plan_pieces(plan):
-        job = make_job(setting, source, piece, grid, classifier.spec.local_patch)
+    runs = Runs(plan)
+    while runs:
+        piece = runs.take("worker", {"worker": 1})
+        job = make_job(setting, source, piece, grid, image="stack")
         for tile, found in zip(piece.tiles, do_job(job), strict=True):
-            assert_array_equal(found.probabilities, whole.probabilities[(slice(None), *tile.slices)])
+            assert_array_equal(found.value("probabilities"), whole.probabilities[(slice(None), *tile.slices)])
 
 
 def test_a_whole_stack_computes_the_features_of_a_plane_once(monkeypatch):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from napari_dsparse.prediction import (
     pieces,
     plan_tiles,
     predict_image,
+    runs,
     tiles,
 )
 from napari_dsparse.prediction.cluster import Cluster
@@ -164,15 +166,15 @@ def test_tiles_that_travel_together_are_those_of_one_machine_too(
     monkeypatch.setattr(tiles, "TILE_OVER_HALO", 0)
     monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
     monkeypatch.setattr(blocks, "BLOCK", 100)
-    monkeypatch.setattr(pieces, "PIECE", 120)
+    monkeypatch.setattr(runs, "PER_THREAD", 1)
     image = resolve_image(samples.load("tissue").image[:170, :230], channels=3)
     here = predict_image(Predictor(classifier), image, probabilities=True, uncertainty=True)
     asked: list[int] = []
     submit = Cluster.submit
 
-    def counted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+    def counted(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
         asked.append(len(job.tiles))
-        return submit(opened, function, job)
+        return submit(opened, function, job, worker)
 
     monkeypatch.setattr(Cluster, "submit", counted)
     with Cluster(scheduler) as opened:
@@ -181,7 +183,7 @@ def test_tiles_that_travel_together_are_those_of_one_machine_too(
         )
     assert_same_bytes(there, here)
     assert sum(asked) == 12
-    assert max(asked) == 4
+    assert max(asked) == 6
 
 
 def test_part_of_an_image_has_the_bytes_that_the_whole_has(
@@ -196,9 +198,9 @@ def test_part_of_an_image_has_the_bytes_that_the_whole_has(
     grids = []
     submit = Cluster.submit
 
-    def noted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+    def noted(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
         grids.append(len(job.grid.columns))
-        return submit(opened, function, job)
+        return submit(opened, function, job, worker)
 
     monkeypatch.setattr(Cluster, "submit", noted)
     with Cluster(scheduler) as opened:
@@ -206,7 +208,8 @@ def test_part_of_an_image_has_the_bytes_that_the_whole_has(
         there.begin(image, plan)
         found = list(there.stream(image, plan[-1:]))
     assert [one.tile for one in found] == list(plan[-1:])
-    assert found[0].painted.tobytes() == here[plan[-1]].painted.tobytes()
+    for name in ("labels", "probabilities", "uncertainty"):
+        assert found[0].value(name).tobytes() == here[plan[-1]].value(name).tobytes()
     assert grids == [len(blocks.BlockGrid.over(plan, classifier.spec.block_halo).columns)]
 
 
@@ -217,16 +220,15 @@ def test_few_pieces_are_shared_out_to_all_workers(
     monkeypatch.setattr(tiles, "TILE_INPUT", classifier.spec.patch - 1 + 60)
     monkeypatch.setattr(blocks, "BLOCK", 40)
     image = resolve_image(samples.load("tissue").image[:240, :60], channels=3)
-    (piece,) = pieces.plan_pieces(plan_tiles(image.shape, classifier.spec))
-    assert len(piece.tiles) == 4
+    assert len(plan_tiles(image.shape, classifier.spec)) == 4
     with Cluster(scheduler) as opened:
-        submitted: list[int] = []
+        submitted: list[str] = []
         submit = opened.submit
         monkeypatch.setattr(
-            opened, "submit", lambda do, job: submitted.append(len(job.tiles)) or submit(do, job)
+            opened, "submit", lambda do, job, worker: submitted.append(worker) or submit(do, job, worker)
         )
         predict_image(ClusterPredictor(classifier, opened), image)
-    assert submitted == [2, 2]
+    assert sorted(Counter(submitted).values()) == [2, 2]
 
 
 def test_only_a_bounded_number_of_pieces_is_read_ahead_and_none_is_kept(
@@ -258,8 +260,8 @@ def test_only_a_bounded_number_of_pieces_is_read_ahead_and_none_is_kept(
         ):
             came += 1
     assert came == len(planes)
-    assert max(ahead) == window(2) < len(planes)
-    assert max(kept) <= window(2) + 1
+    assert max(ahead) == window({"one": 1, "other": 1}) < len(planes)
+    assert max(kept) <= window({"one": 1, "other": 1}) + 1
 
 
 def test_the_window_follows_the_workers(
@@ -274,11 +276,11 @@ def test_the_window_follows_the_workers(
     workers = 1
     submit = Cluster.submit
 
-    def counted(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+    def counted(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
         nonlocal asked
         asked += 1
         most[workers] = max(most[workers], asked - came)
-        return submit(opened, function, job)
+        return submit(opened, function, job, worker)
 
     monkeypatch.setattr(Cluster, "submit", counted)
     monkeypatch.setattr(cluster, "ASK_EVERY", 0.0)
@@ -298,8 +300,8 @@ def test_the_window_follows_the_workers(
                     yield prediction
 
         predict_while(join, Counting(classifier, opened), source, expected)
-    assert most[1] == window(1)
-    assert window(1) < most[3] <= window(3)
+    assert most[1] == window({"one": 1})
+    assert most[1] < most[3] <= window({"one": 1, "two": 1, "three": 1})
 
 
 def test_one_of_two_workers_is_killed(
@@ -325,9 +327,9 @@ def test_tasks_that_the_scheduler_forgets_are_sent_again(
 ) -> None:
     submit, sent = Cluster.submit, 0
 
-    def forgotten_at_first(opened: Cluster, function: Any, job: pieces.Job) -> Any:
+    def forgotten_at_first(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
         nonlocal sent
-        future = submit(opened, function, job)
+        future = submit(opened, function, job, worker)
         sent += 1
         if sent < cluster_predictor.MOST_LOSSES:
             future.cancel()
@@ -384,8 +386,8 @@ def test_tasks_that_are_cancelled_again_and_again_are_given_up(
 ) -> None:
     submit = Cluster.submit
 
-    def cancelled(opened: Cluster, function: Any, job: pieces.Job) -> Any:
-        future = submit(opened, function, job)
+    def cancelled(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
+        future = submit(opened, function, job, worker)
         future.cancel()
         return future
 

@@ -15,7 +15,7 @@ from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.export import export_array, export_labels, takes_objects
 from napari_dsparse.files.parts import Parts
 from napari_dsparse.machine.memory import MOST_BAND
-from napari_dsparse.prediction import Tile, TilePrediction, TilePredictor, label_dtype, predict_into
+from napari_dsparse.prediction import Tile, TilePredictor, TileResult, label_dtype, predict_into
 from napari_dsparse.prediction.object_options import ObjectOptions
 from napari_dsparse.stopping import never, stop_if
 
@@ -105,13 +105,14 @@ class _PartResults:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._numbers: dict[Tile, int] = {}
+        self.maps = [name for name in parts.arrays if name != "labels"]
 
     def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
         self._numbers = {tile: number for number, tile in enumerate(tiles)}
         return [tiles[number] for number in self._parts.missing([tile.slices for tile in tiles])]
 
-    def put(self, tile: TilePrediction) -> None:
-        values = {name: getattr(tile, name) for name in self._parts.arrays}
+    def put(self, tile: TileResult) -> None:
+        values = {name: tile.value(name) for name in self._parts.arrays}
         self._parts.put(self._numbers[tile.tile], tile.tile.slices, values)
 
 

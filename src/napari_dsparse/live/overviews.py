@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live.messages import PredictionJob
 from napari_dsparse.prediction.overview import STEPS, Lattice, SiteFeatures, Sketch, learn_sites, sketches
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction, check_fits
+from napari_dsparse.prediction.predictor import Predictor, check_fits
+from napari_dsparse.prediction.tile_prediction import TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, even_parts
 from napari_dsparse.prediction.view_memory import ViewMemory
 

@@ -32,7 +32,8 @@ from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
 from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
 from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction
+from napari_dsparse.prediction.predictor import Predictor
+from napari_dsparse.prediction.tile_prediction import TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, nearest_first, plan_tiles, tiles_of_view
 from napari_dsparse.prediction.view_memory import ViewMemory, default_view_bytes, warm_start_classifier
 

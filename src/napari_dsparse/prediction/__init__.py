@@ -1,6 +1,7 @@
 """Labels, probabilities and uncertainty from a trained classifier and an image, tile by tile."""
 
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction, label_dtype
+from napari_dsparse.prediction.predictor import Predictor
+from napari_dsparse.prediction.tile_prediction import TilePrediction, TileResult, label_dtype
 from napari_dsparse.prediction.tiles import Tile, nearest_first, plan_tiles, tiles_of_view
 from napari_dsparse.prediction.whole import Prediction, Results, TilePredictor, predict_image, predict_into
 
@@ -11,6 +12,7 @@ __all__ = [
     "Tile",
     "TilePrediction",
     "TilePredictor",
+    "TileResult",
     "label_dtype",
     "nearest_first",
     "plan_tiles",

@@ -8,9 +8,11 @@ blocks that hardly overlap, and kept while neighbouring tiles need it for means 
 from __future__ import annotations
 
 import mmap
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import torch
@@ -66,6 +68,56 @@ class BlockGrid:
         )
 
 
+class KeptScores:
+    """Local scores, kept up to a number of bytes: those used longest ago are let go first.
+
+    Several threads may ask for the same; one computes them, and the others wait for it.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Of what is kept; may be changed at any time.
+    """
+
+    def __init__(self, most_bytes: int = MOST_SCORES) -> None:
+        self.most_bytes = most_bytes
+        self._known: OrderedDict[Hashable, Tensor] = OrderedDict()
+        self._bytes = 0
+        self._underway: dict[Hashable, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: Hashable, compute: Callable[[], Tensor | None]) -> Tensor | None:
+        """The scores of that name; where they are not known, those that `compute` gives, or None with it."""
+        while True:
+            with self._lock:
+                scores = self._known.get(name)
+                if scores is not None:
+                    self._known.move_to_end(name)
+                    return scores
+                other = self._underway.get(name)
+                if other is None:
+                    mine = self._underway[name] = threading.Event()
+                    break
+            other.wait()
+        try:
+            scores = compute()
+            if scores is not None:
+                self._keep(name, scores)
+            return scores
+        finally:
+            with self._lock:
+                del self._underway[name]
+            mine.set()
+
+    def _keep(self, name: Hashable, scores: Tensor) -> None:
+        own = _apart(scores) if scores.device.type == "cpu" else scores
+        with self._lock:
+            self._known[name] = own
+            self._bytes += own.nbytes
+            while len(self._known) > 1 and self._bytes > self.most_bytes:
+                self._bytes -= self._known.popitem(last=False)[1].nbytes
+
+
 class Blocks:
     """Local scores of the surroundings of some tiles, block by block.
 
@@ -74,17 +126,23 @@ class Blocks:
     grid : BlockGrid
     compute : callable
         Local scores (1, L, h, w) of a block; None if there was no time for it.
-    most_bytes : int
-        Of local scores that are kept; what is needed again later is computed again.
+    kept : KeptScores
+        Where they are kept; what is needed again later is computed again.
+    name : callable, optional
+        Name of a block among all that are kept there; by default it is the only image's.
     """
 
     def __init__(
-        self, grid: BlockGrid, compute: Callable[[Tile], Tensor | None], most_bytes: int = MOST_SCORES
+        self,
+        grid: BlockGrid,
+        compute: Callable[[Tile], Tensor | None],
+        kept: KeptScores,
+        name: Callable[[Tile], Hashable] = lambda block: block,
     ) -> None:
         self.grid = grid
-        self._most_bytes = most_bytes
         self._compute = compute
-        self._known: OrderedDict[Tile, Tensor] = OrderedDict()
+        self._kept = kept
+        self._name = name
 
     def around(self, tile: Tile, halo: int | None = None, last: int = 0) -> Tensor | None:
         """Local scores of a tile and its halo on all sides, (1, L, h, w); None as `compute` gives it.
@@ -97,13 +155,9 @@ class Blocks:
         height, width = (b - a + 2 * halo for a, b in (tile.rows, tile.columns))
         whole: Tensor | None = None
         for block in self.grid.of(tile, halo):
-            scores = self._known.get(block)
+            scores = self._kept.get(self._name(block), partial(self._compute, block))
             if scores is None:
-                scores = self._compute(block)
-                if scores is None:
-                    return None
-                self._keep(block, scores)
-            self._known.move_to_end(block)
+                return None
             scores = scores[:, -last:]
             if whole is None:
                 whole = torch.empty(
@@ -114,11 +168,6 @@ class Blocks:
             part = scores[:, :, max(0, top - y0) :, max(0, left - x0) :]
             into.copy_(part[:, :, : into.shape[2], : into.shape[3]])
         return whole
-
-    def _keep(self, block: Tile, scores: Tensor) -> None:
-        self._known[block] = _apart(scores) if scores.device.type == "cpu" else scores
-        while len(self._known) > 1 and sum(s.nbytes for s in self._known.values()) > self._most_bytes:
-            self._known.popitem(last=False)
 
 
 def _apart(scores: Tensor) -> Tensor:

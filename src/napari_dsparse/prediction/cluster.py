@@ -11,7 +11,7 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,7 +67,7 @@ class Cluster:
         self._patience = max(PATIENCE, self._wait)
         self._say = say
         self._client: Any = None
-        self._threads = 0
+        self._threads: dict[str, int] = {}
         self._answers = True
         self._asked = 0.0
         self._without_since: float | None = None
@@ -95,15 +95,30 @@ class Cluster:
     ) -> None:
         self._open.close()
 
-    def submit(self, function: Callable[..., Any], argument: object) -> Any:
-        """A future of `function(argument)`, computed once by whichever worker is free."""
+    def submit(self, function: Callable[..., Any], argument: object, worker: str) -> Any:
+        """A future of `function(argument)`, computed by a worker, or another if that is lost or busy."""
         with warnings.catch_warnings():
             # Pixels travel with their task, so that it can be done again when a worker is lost.
             warnings.filterwarnings("ignore", "Sending large graph")
-            return self._client.submit(function, argument, pure=False)
+            return self._client.submit(
+                function, argument, workers=[worker], allow_other_workers=True, pure=False
+            )
 
-    def threads(self) -> int:
-        """Threads of all workers, asked once per second; 0 while there are none.
+    def in_hand(self, futures: Iterable[Any]) -> list[bool]:
+        """For each future, True if a worker has it, or it is done.
+
+        A task that was meant for a worker is left by the scheduler when all are lost, whoever comes later.
+        """
+        futures = list(futures)
+        try:
+            known = self._client.sync(self._client.scheduler.processing, callback_timeout=ANSWER_WITHIN)
+        except (OSError, TimeoutError):
+            return [True for _ in futures]  # so far as can be told
+        processing = {key for keys in known.values() for key in keys}
+        return [future.key in processing or future.done() for future in futures]
+
+    def threads(self) -> Mapping[str, int]:
+        """Threads of each worker by its address, asked once per second; none while there are no workers.
 
         Raises
         ------
@@ -129,10 +144,10 @@ class Cluster:
         return self._threads
 
     def _ask(self) -> None:
-        self._threads, self._answers = 0, self._client.status == "running"
+        self._threads, self._answers = {}, self._client.status == "running"
         if self._answers:
             try:
-                self._threads = sum(self._client.nthreads(callback_timeout=ANSWER_WITHIN).values())
+                self._threads = dict(self._client.nthreads(callback_timeout=ANSWER_WITHIN))
             except (OSError, TimeoutError):
                 self._answers = False
 

@@ -2,32 +2,39 @@
 
 The image is read here; every task carries the pixels of a piece with all it reads, and the model. So workers
 need neither the files nor shared storage, a task whose worker is lost can be done again by any other, and
-only as many pieces as keep workers busy are on their way at a time.
+only as many pieces as keep workers busy are on their way at a time. Each worker gets pieces beside those it
+had before, whose local scores it keeps, and sends back what is asked for: labels, mostly.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_dsparse.classifier import TrainedClassifier
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.machine.memory import MOST_BAND, MOST_SCORES, MemoryNeeds
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster, lacks_package
-from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job, plan_pieces, share_out
-from napari_dsparse.prediction.predictor import TilePrediction, check_fits
-from napari_dsparse.prediction.tiles import Tile
+from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
+from napari_dsparse.prediction.predictor import check_fits
+from napari_dsparse.prediction.runs import Runs
+from napari_dsparse.prediction.tile_prediction import MAPS, WantedResults
+from napari_dsparse.prediction.tiles import Tile, in_bands
 from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 #: Losses of a piece after which it is given up.
 MOST_LOSSES = 3
 #: Seconds between two looks at what is done, and for a result to arrive before it is asked for again.
 LOOK_EVERY, FETCH_WITHIN = 0.02, 30.0
+#: Seconds between two questions after pieces whose worker is gone.
+CHECK_EVERY = 1.0
 
 
 class ClusterPredictor:
@@ -54,12 +61,18 @@ class ClusterPredictor:
         self.classifier = classifier
         self._cluster = cluster
         self._setting = Setting.of(classifier, device, precision)
+        self._band = widest_band(classifier.spec)
+        self._checked = 0.0
         self._source: ImageSource | None = None
         self._tiles: frozenset[Tile] = frozenset()
+        self._maps: Collection[str] = MAPS
         self._grid = BlockGrid((), (), 0)
+        self._image = ""
 
-    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
+    def begin(self, source: ImageSource, tiles: Sequence[Tile], maps: Collection[str] = MAPS) -> None:
         """Say which tiles of an image may be asked for: their blocks are computed, whatever part is streamed.
+
+        Of the results, workers send labels and those of `maps`.
 
         Raises
         ------
@@ -68,15 +81,17 @@ class ClusterPredictor:
         """
         check_fits(self.classifier, source)
         self._source, self._tiles = source, frozenset(tiles)
+        self._maps = maps
         self._grid = BlockGrid.over(tiles, self.classifier.spec.block_halo)
+        self._image = uuid.uuid4().hex
 
     def stream(
         self,
         source: ImageSource,
         tiles: Iterable[Tile],
         stop: StopFlag | Callable[[], bool] | None = None,
-    ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` as they arrive, until `stop` is set: heard at any time.
+    ) -> Iterator[WantedResults]:
+        """Results of `tiles` as they arrive, until `stop` is set: heard at any time.
 
         Raises
         ------
@@ -89,27 +104,30 @@ class ClusterPredictor:
         tiles = tuple(tiles)
         if tiles and not (source is self._source and self._tiles.issuperset(tiles)):
             self.begin(source, tiles)
-        grid = self._grid
-        waiting = plan_pieces(tiles)
-        shared_among = 0
-        underway: dict[Piece, Any] = {}
+        runs = Runs(in_bands(tiles, self._band))
+        underway: dict[Piece, _Task] = {}
+        lost: list[Piece] = []
         losses: Counter[Piece] = Counter()
         try:
-            while (waiting or underway) and not stopped():
+            while (runs or lost or underway) and not stopped():
                 moved = False
                 threads = self._cluster.threads()
-                if waiting and len(underway) < window(threads):
-                    if threads != shared_among:
-                        waiting, shared_among = share_out(waiting, threads, grid), threads
-                    piece = waiting.pop(0)
-                    job = make_job(self._setting, source, piece, grid, self.classifier.spec.local_patch)
-                    underway[piece] = self._cluster.submit(do_job, job)
-                    moved = True
-                for piece in [piece for piece, future in underway.items() if future.done()]:
-                    found = _result(underway[piece], piece, source.name)
-                    if found is None and not underway[piece].cancelled():
+                for worker in _free_workers(threads, underway.values()):
+                    piece = lost.pop() if lost else runs.take(worker, threads)
+                    if piece is not None:
+                        underway[piece] = _Task(self._submitted(source, piece, worker), worker)
+                        moved = True
+                        break
+                for piece in self._left(threads, underway):
+                    underway.pop(piece).future.release()
+                    lost.append(piece)
+                for piece in [piece for piece, task in underway.items() if task.future.done()]:
+                    future = underway[piece].future
+                    found = _result(future, piece, source.name)
+                    if found is None and not future.cancelled():
                         continue  # its worker was lost with it, and another one does it again
-                    underway.pop(piece).release()
+                    del underway[piece]
+                    future.release()
                     moved = True
                     if found is not None:
                         yield from found
@@ -121,20 +139,63 @@ class ClusterPredictor:
                             "scheduler was restarted, or somebody cancelled them there; let it run, then run "
                             "this again."
                         )
-                    waiting.insert(0, piece)
+                    lost.append(piece)
                 if not moved:
                     time.sleep(LOOK_EVERY)
         finally:
-            for future in underway.values():
-                future.release()
+            for task in underway.values():
+                task.future.release()
+
+    def _submitted(self, source: ImageSource, piece: Piece, worker: str) -> Any:
+        """A future of the piece."""
+        job = make_job(self._setting, source, piece, self._grid, image=self._image, maps=self._maps)
+        return self._cluster.submit(do_job, job, worker)
+
+    def _left(self, threads: Mapping[str, int], underway: Mapping[Piece, _Task]) -> list[Piece]:
+        """Pieces that no worker has, since all were lost that there were at some moment."""
+        doubtful = [piece for piece, task in underway.items() if task.worker not in threads]
+        now = time.monotonic()
+        if not doubtful or not threads or now - self._checked < CHECK_EVERY:
+            return []
+        self._checked = now
+        in_hand = self._cluster.in_hand(underway[piece].future for piece in doubtful)
+        return [piece for piece, has in zip(doubtful, in_hand, strict=True) if not has]
 
 
-def window(threads: int) -> int:
-    """Pieces on their way at most: one that each thread computes, and one that waits for every second."""
-    return threads + threads // 2 + 1 if threads else 0
+def widest_band(spec: NetworkSpec) -> int:
+    """Width of the bands of an image whose local scores a worker keeps from one row of tiles to the next."""
+    needs = MemoryNeeds(spec.channels, spec.classes, 1, neighbours=spec.neighbours)
+    return min(MOST_BAND, MOST_SCORES // needs.scores_per_column)
 
 
-def _result(future: Any, piece: Piece, name: str) -> list[TilePrediction] | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """A piece on its way: the future of its results, and the worker that it is meant for."""
+
+    future: Any
+    worker: str
+
+
+def _free_workers(threads: Mapping[str, int], tasks: Iterable[_Task]) -> list[str]:
+    """Workers that have less to do than they may, the one with the least for its threads first."""
+    counts = Counter(task.worker for task in tasks)
+    if counts.total() >= window(threads):
+        return []
+    free = [worker for worker, number in threads.items() if counts[worker] < _slots(number)]
+    return sorted(free, key=lambda worker: counts[worker] / threads[worker])
+
+
+def _slots(threads: int) -> int:
+    """Pieces on their way to a worker at most: one that each thread computes, and one or more that wait."""
+    return threads + max(1, threads // 2)
+
+
+def window(threads: Mapping[str, int]) -> int:
+    """Pieces on their way at most, for the threads of each worker."""
+    return sum(map(_slots, threads.values()))
+
+
+def _result(future: Any, piece: Piece, name: str) -> list[WantedResults] | None:
     """Predictions of a piece that is done; None if they are lost."""
     from distributed import KilledWorker
 

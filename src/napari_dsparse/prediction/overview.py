@@ -21,7 +21,8 @@ from torch import Tensor
 
 from napari_dsparse.images import ImageSource
 from napari_dsparse.prediction.next_spot import BLOCK
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction
+from napari_dsparse.prediction.predictor import Predictor
+from napari_dsparse.prediction.tile_prediction import TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 
 #: Pixels of a view from which on it is an overview: an ordinary sketch of it takes seconds.

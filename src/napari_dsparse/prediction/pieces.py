@@ -1,19 +1,19 @@
-"""Pieces of an image for workers that share nothing: some neighbouring tiles and all that they read.
+"""Pieces of an image for workers: some neighbouring tiles and all that they read.
 
-Local scores of the surroundings of tiles are shared within a piece, and computed again for the next one. So
-pieces are as large as a worker can bear, unless that leaves workers without any.
+A piece can be computed by any worker. By one that has just computed the piece before it, in less time: local
+scores of what both look at are still known there.
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +22,11 @@ from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.allocator import keep_freed_memory
-from napari_dsparse.prediction.blocks import BlockGrid
-from napari_dsparse.prediction.predictor import Predictor, TilePrediction
-from napari_dsparse.prediction.tiles import Tile, even_parts
-
-#: Most rows and columns of a piece of several tiles. Of 10,000 x 10,000 pixels, the default network's pieces
-#: read 1.3 times as many blocks as one machine, since surroundings are computed twice (1.6 times with 2048);
-#: single tiles, 2.9. Larger ones would return results of hundreds of megabytes.
-PIECE = 3072
-#: Pieces per thread beyond which it no longer matters how evenly they can be shared out.
-ENOUGH_PER_THREAD = 4
+from napari_dsparse.machine.memory import MOST_SCORES
+from napari_dsparse.prediction.blocks import BlockGrid, KeptScores
+from napari_dsparse.prediction.predictor import Predictor
+from napari_dsparse.prediction.tile_prediction import MAPS, WantedResults
+from napari_dsparse.prediction.tiles import Tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +55,6 @@ class Piece:
         """Blocks that the tiles read."""
         return {block for tile in self.tiles for block in grid.of(tile)}
 
-    def halves(self) -> tuple[Piece, ...]:
-        """Two pieces of whole tiles, cut across the longer side; the piece itself if it is one tile."""
-        if len(self.tiles) == 1:
-            return (self,)
-        spans = [sorted({tile.rows for tile in self.tiles}), sorted({tile.columns for tile in self.tiles})]
-        (top, bottom), (left, right) = self._extent
-        by_rows = len(spans[1]) == 1 or (len(spans[0]) > 1 and bottom - top >= right - left)
-        own = spans[0] if by_rows else spans[1]
-        middle = own[len(own) // 2]
-        first = [tile for tile in self.tiles if (tile.rows if by_rows else tile.columns) < middle]
-        second = [tile for tile in self.tiles if (tile.rows if by_rows else tile.columns) >= middle]
-        return Piece(tuple(first)), Piece(tuple(second))
-
     @property
     def _extent(self) -> tuple[tuple[int, int], tuple[int, int]]:
         rows, columns = [t.rows for t in self.tiles], [t.columns for t in self.tiles]
@@ -80,61 +62,6 @@ class Piece:
             (min(start for start, _ in rows), max(stop for _, stop in rows)),
             (min(start for start, _ in columns), max(stop for _, stop in columns)),
         )
-
-
-def plan_pieces(tiles: Sequence[Tile]) -> list[Piece]:
-    """The largest pieces that tiles of a grid can be put together to, largest first."""
-    planes: dict[tuple[int, ...], list[Tile]] = {}
-    for tile in tiles:
-        planes.setdefault(tile.plane, []).append(tile)
-    pieces = []
-    for own in planes.values():
-        cells: dict[tuple[int, int], list[Tile]] = {}
-        row_group = _groups([tile.rows for tile in own])
-        column_group = _groups([tile.columns for tile in own])
-        for tile in own:
-            cells.setdefault((row_group[tile.rows], column_group[tile.columns]), []).append(tile)
-        pieces += [Piece(tuple(cell)) for cell in cells.values()]
-    return sorted(pieces, key=lambda piece: -piece.pixels)
-
-
-def share_out(pieces: Sequence[Piece], threads: int, grid: BlockGrid) -> list[Piece]:
-    """The pieces, or smaller ones where `threads` are then done earlier; largest first.
-
-    Smaller pieces compute more of each other's surroundings, and are shared out more evenly.
-    """
-    if len(pieces) >= ENOUGH_PER_THREAD * threads:
-        return list(pieces)
-    pieces, costs = list(pieces), {piece: len(piece.blocks(grid)) for piece in pieces}
-    best, least = pieces, _longest(pieces, threads, costs)
-    while len(pieces) < ENOUGH_PER_THREAD * threads:
-        largest = max(pieces, key=lambda piece: len(piece.tiles), default=None)
-        if largest is None or len(largest.tiles) == 1:
-            break
-        halves = largest.halves()
-        costs |= {half: len(half.blocks(grid)) for half in halves}
-        number = pieces.index(largest)
-        pieces = [*pieces[:number], *halves, *pieces[number + 1 :]]
-        longest = _longest(pieces, threads, costs)
-        if longest < least:
-            best, least = pieces, longest
-    return sorted(best, key=lambda piece: -piece.pixels)
-
-
-def _longest(pieces: Sequence[Piece], threads: int, costs: Mapping[Piece, int]) -> int:
-    """Cost for the busiest of some threads, if each takes the largest piece left whenever it is free."""
-    busy = [0] * threads
-    for cost in sorted((costs[piece] for piece in pieces), reverse=True):
-        heapq.heapreplace(busy, busy[0] + cost)
-    return max(busy)
-
-
-def _groups(spans: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Number of the group of each span of tiles; a group is at most `PIECE` long, or one span."""
-    different = sorted(set(spans))
-    longest = max(stop - start for start, stop in different)
-    parts = even_parts(0, len(different), max(1, PIECE // longest))
-    return {span: number for number, part in enumerate(parts) for span in different[slice(*part)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +103,19 @@ class Setting:
 class Job:
     """A piece with all that a worker needs for it: if a worker is lost, any other can do it again.
 
-    Made by `make_job`. Coordinates are those of `pixels`.
+    Made by `make_job`. Coordinates are those of `pixels`, but for the origin.
 
     Parameters
     ----------
     setting : Setting
     name : str
         The image's, for messages.
+    image : str
+        Equal for pieces of one image by one classifier and grid, and for no others.
+    planes, rows, columns : tuple of (tuple of int), int
+        The origin: planes of the image that `pixels` holds, and row and column of its first pixel.
+    maps : collection of str
+        Results that are wanted beside labels: some of `MAPS`.
     pixels : array, shape (planes, C, h, w)
         One plane, or with its neighbours two or three.
     tiles : tuple of Tile
@@ -192,12 +125,25 @@ class Job:
 
     setting: Setting
     name: str
+    image: str
+    planes: tuple[tuple[int, ...], ...]
+    rows: int
+    columns: int
+    maps: tuple[str, ...]
     pixels: NDArray[np.generic]
     tiles: tuple[Tile, ...]
     grid: BlockGrid
 
 
-def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGrid, local_patch: int) -> Job:
+def make_job(
+    setting: Setting,
+    source: ImageSource,
+    piece: Piece,
+    grid: BlockGrid,
+    *,
+    image: str,
+    maps: Collection[str] = MAPS,
+) -> Job:
     """Read all that a piece needs.
 
     Parameters
@@ -207,8 +153,10 @@ def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGri
     piece : Piece
     grid : BlockGrid
         Of all tiles of the image.
-    local_patch : int
-        Rows and columns that local scores look at.
+    image : str
+        Equal for pieces of one image by one classifier and grid, and for no others.
+    maps : collection of str
+        Results that are wanted beside labels.
     """
     blocks = piece.blocks(grid)
     rows, columns = (
@@ -216,7 +164,7 @@ def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGri
         for spans in ([block.rows for block in blocks], [block.columns for block in blocks])
     )
     plane = piece.tiles[0].plane
-    window = Tile(plane, rows, columns).window(local_patch)
+    window = Tile(plane, rows, columns).window(setting.classifier.spec.local_patch)
     beside = source.beside(plane) if setting.classifier.spec.neighbours else ()
     planes = sorted({plane, *beside})
     pixels = np.stack([source.read(each, *window) for each in planes])
@@ -224,13 +172,18 @@ def make_job(setting: Setting, source: ImageSource, piece: Piece, grid: BlockGri
     return Job(
         setting,
         source.name,
+        image,
+        tuple(planes),
+        -down,
+        -right,
+        tuple(sorted(maps)),
         _narrowed(pixels, np.dtype(source.data.dtype)),
         tuple(_moved(tile, planes.index(plane), down, right) for tile in piece.tiles),
         grid.moved(down, right),
     )
 
 
-def do_job(job: Job) -> list[TilePrediction]:
+def do_job(job: Job) -> list[WantedResults]:
     """Predict the tiles of a job, in its own coordinates; runs on a worker.
 
     Raises
@@ -244,18 +197,21 @@ def do_job(job: Job) -> list[TilePrediction]:
             f"A worker on {platform.node()!r} has napari-dsparse {own}, but the version here is "
             f"{job.setting.version}; install one version everywhere, or the tiles may differ."
         )
-    if _memory.setting != job.setting:
-        _memory.setting = None
-        keep_freed_memory()
-        setting = job.setting
-        _memory.predictor = Predictor(setting.classifier, setting.device, precision=setting.precision)
-        _memory.setting = job.setting
-    predictor = _memory.predictor
-    assert predictor is not None
+    predictor = _memory.predictor_of(job.setting)
     source = ImageSource(job.pixels, 1, job.name)
-    predictor.begin(source, job.tiles, job.grid)
+    predictor.begin(source, job.tiles, job.maps, job.grid, _kept_scores, partial(_in_image, job))
     found = (predictor.tile(source, tile) for tile in job.tiles)
-    return [prediction for prediction in found if prediction is not None]
+    return [
+        WantedResults(one.tile, {name: one.value(name) for name in ("labels", *job.maps)})
+        for one in found
+        if one is not None
+    ]
+
+
+def _in_image(job: Job, block: Tile) -> Hashable:
+    """Name of a block of a job among those of all jobs."""
+    (index,) = block.plane
+    return job.image, job.planes[index], block.rows[0] + job.rows, block.columns[0] + job.columns
 
 
 def installed_version() -> str:
@@ -263,11 +219,28 @@ def installed_version() -> str:
     return version("napari-dsparse")
 
 
+#: Local scores of a worker's last pieces, shared by its threads.
+_kept_scores = KeptScores()
+
+
 class _WorkerMemory(threading.local):
     """The predictor a worker's thread used last, so that a model is set up once and not for every piece."""
 
+    _threads: ClassVar[set[int]] = set()
     setting: Setting | None = None
     predictor: Predictor | None = None
+
+    def predictor_of(self, setting: Setting) -> Predictor:
+        """The predictor for a setting."""
+        if self.predictor is None or self.setting != setting:
+            self.setting = self.predictor = None
+            keep_freed_memory()
+            self.predictor = Predictor(setting.classifier, setting.device, precision=setting.precision)
+            self.setting = setting
+            self._threads.add(threading.get_ident())
+            symmetries = setting.classifier.n_symmetries
+            _kept_scores.most_bytes = len(self._threads) * symmetries * MOST_SCORES
+        return self.predictor
 
 
 _memory = _WorkerMemory()

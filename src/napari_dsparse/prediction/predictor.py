@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,57 +19,12 @@ from napari_dsparse.machine.devices import full_float32, pick_device, pick_preci
 from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.prediction.blocks import BlockGrid, Blocks
+from napari_dsparse.prediction.blocks import BlockGrid, Blocks, KeptScores
 from napari_dsparse.prediction.scores import softmax
+from napari_dsparse.prediction.tile_prediction import MAPS, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import Known, ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TilePrediction:
-    """Prediction of one tile.
-
-    Parameters
-    ----------
-    tile : Tile
-    labels : array of uint8 or uint16, shape (h, w)
-        Most probable class, 1..K; the lower number wins a tie.
-    painted : array of float32, shape (painted classes, h, w)
-        Probabilities of the classes that had paint; they sum to 1.
-    present : tuple of bool
-        True for each of the K classes that had paint.
-    """
-
-    tile: Tile
-    labels: NDArray[np.unsignedinteger]
-    painted: NDArray[np.float32]
-    present: tuple[bool, ...]
-
-    @property
-    def probabilities(self) -> NDArray[np.float32]:
-        """Probabilities of all classes, (K, h, w): 0 for those without paint."""
-        if all(self.present):
-            return self.painted
-        every = np.zeros((len(self.present), *self.painted.shape[1:]), np.float32)
-        every[np.flatnonzero(self.present)] = self.painted
-        return every
-
-    @property
-    def uncertainty(self) -> NDArray[np.float32]:
-        """Closeness of the second class to the first, (h, w), from 0 (certain) to 1 (a tie)."""
-        first = self.painted[0].copy()
-        second = np.zeros_like(first)
-        for other in self.painted[1:]:  # sorting would take fifty times as long
-            np.maximum(second, np.minimum(first, other), out=second)
-            np.maximum(first, other, out=first)
-        result: NDArray[np.float32] = 1 - (first - second)
-        return result
-
-
-def label_dtype(classes: int) -> np.dtype[np.unsignedinteger]:
-    """Smallest unsigned type that holds labels 1..`classes`."""
-    return np.dtype(np.uint8 if classes <= 255 else np.uint16)
 
 
 def check_fits(classifier: TrainedClassifier, source: ImageSource) -> None:
@@ -84,6 +39,11 @@ def check_fits(classifier: TrainedClassifier, source: ImageSource) -> None:
     misfit = classifier.misfit(source)
     if misfit is not None:
         raise ImageError(misfit)
+
+
+def _named(form: int, name: Callable[[Tile], Hashable], block: Tile) -> Hashable:
+    """Name of a block's scores in one of several symmetries."""
+    return form, name(block)
 
 
 class Predictor:
@@ -150,15 +110,29 @@ class Predictor:
         """Keep at most `size` bytes of local scores for neighbouring tiles, of images begun from now on."""
         self._kept_scores = size // len(self._forms)
 
-    def begin(self, source: ImageSource, tiles: Sequence[Tile], grid: BlockGrid | None = None) -> None:
+    def begin(
+        self,
+        source: ImageSource,
+        tiles: Sequence[Tile],
+        maps: Collection[str] = MAPS,
+        grid: BlockGrid | None = None,
+        kept: KeptScores | None = None,
+        name: Callable[[Tile], Hashable] = lambda block: block,
+    ) -> None:
         """Say which tiles of an image will be asked for; what was computed for the same ones is kept.
 
         Parameters
         ----------
         source : ImageSource
         tiles : sequence of Tile
+        maps : collection of str
+            Those that will be read beside labels; tiles computed here can give any.
         grid : BlockGrid, optional
             Of more tiles than these, to compute the very blocks that are computed for all of them.
+        kept : KeptScores, optional
+            Where local scores are kept, for others to use; by default in this predictor alone.
+        name : callable, optional
+            Name of a block of this image by this classifier, among all in `kept`.
 
         Raises
         ------
@@ -170,8 +144,13 @@ class Predictor:
             self._source, self._tiles = source, tuple(tiles)
             grid = grid or BlockGrid.over(self._tiles, self.classifier.spec.block_halo)
             self._blocks = tuple(
-                Blocks(grid, partial(self._local_scores, source, form), self._kept_scores)
-                for form in self._forms
+                Blocks(
+                    grid,
+                    partial(self._local_scores, source, form),
+                    KeptScores(self._kept_scores) if kept is None else kept,
+                    partial(_named, number, name),
+                )
+                for number, form in enumerate(self._forms)
             )
 
     def tile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.normalisation import check_float32
 from napari_dsparse.machine.memory import MOST_BAND
-from napari_dsparse.prediction.predictor import TilePrediction, label_dtype
+from napari_dsparse.prediction.tile_prediction import MAPS, TileResult, label_dtype
 from napari_dsparse.prediction.tiles import Tile, in_bands, plan_tiles
 from napari_dsparse.stopping import StopFlag
 
@@ -24,15 +24,18 @@ class TilePredictor(Protocol):
 
     classifier: TrainedClassifier
 
-    def begin(self, source: ImageSource, tiles: Sequence[Tile]) -> None:
-        """Say of which tiles of an image some will be streamed: they may share work."""
+    def begin(self, source: ImageSource, tiles: Sequence[Tile], maps: Collection[str] = MAPS) -> None:
+        """Say of which tiles of an image some will be streamed: they may share work.
+
+        `maps` are those that will be read of them beside the labels; others may be left out.
+        """
 
     def stream(
         self,
         source: ImageSource,
         tiles: Iterable[Tile],
         stop: StopFlag | Callable[[], bool] | None = None,
-    ) -> Iterator[TilePrediction]:
+    ) -> Iterator[TileResult]:
         """Predictions of the tiles, in any order, until `stop` is set."""
 
 
@@ -54,27 +57,36 @@ class Prediction:
     probabilities: NDArray[np.float32] | None
     uncertainty: NDArray[np.float32] | None
 
+    @property
+    def maps(self) -> Collection[str]:
+        """Maps that are asked for."""
+        return [name for name in sorted(MAPS) if getattr(self, name) is not None]
+
     def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
         """Tiles that are not there yet: all of them."""
         return tiles
 
-    def put(self, tile: TilePrediction) -> None:
+    def put(self, tile: TileResult) -> None:
         """Take a tile."""
         region = tile.tile.slices
         self.labels[region] = tile.labels
         if self.probabilities is not None:
-            self.probabilities[(slice(None), *region)] = tile.probabilities
+            self.probabilities[(slice(None), *region)] = tile.value("probabilities")
         if self.uncertainty is not None:
-            self.uncertainty[region] = tile.uncertainty
+            self.uncertainty[region] = tile.value("uncertainty")
 
 
 class Results(Protocol):
     """Takes the tiles of a whole image, wherever it keeps them."""
 
+    @property
+    def maps(self) -> Collection[str]:
+        """Maps that it reads of a tile, beside its labels."""
+
     def missing(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
         """Tiles that are not there yet, in order."""
 
-    def put(self, tile: TilePrediction) -> None:
+    def put(self, tile: TileResult) -> None:
         """Take a tile."""
 
 
@@ -137,7 +149,7 @@ def predict_into(
     done = pixels - sum(tile.pixels for tile in missing)
     if progress is not None and done:
         progress(done / pixels)
-    predictor.begin(source, tiles)
+    predictor.begin(source, tiles, results.maps)
     for tile in predictor.stream(source, in_bands(missing, band), stop):
         results.put(tile)
         done += tile.labels.size

@@ -29,7 +29,7 @@ from napari_dsparse.gui.layers.viewer import (
     unwrapped,
 )
 from napari_dsparse.live.messages import TileDone
-from napari_dsparse.prediction.predictor import label_dtype
+from napari_dsparse.prediction.tile_prediction import label_dtype
 
 if TYPE_CHECKING:
     from napari import Viewer
