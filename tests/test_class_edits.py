@@ -17,7 +17,7 @@ from napari_dsparse.classifier import class_edits
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, next_class
 from napari_dsparse.classifier.renumbering import renumbered
-from napari_dsparse.errors import DsparseError
+from napari_dsparse.errors import DsparseError, LabelsError
 from napari_dsparse.files.model import read_classifier, save_classifier
 
 LABELS = st.lists(st.integers(0, 5), min_size=24, max_size=24).map(
@@ -231,3 +231,34 @@ def test_classes_are_taken_over_with_their_paint(
     step = done(table, edit, labels)
     np.testing.assert_array_equal(step.restore(edit.apply(labels), edit.classes), labels)
     assert step.inverse(edit.classes).classes == table
+
+
+def test_classes_left_behind_get_colours_that_none_of_the_others_has() -> None:
+    classes = (*default_classes(2), ClassInfo("rim", "#E69F00"))
+    given = (ClassInfo("nucleus", "#0072b2"), ClassInfo("object", "#ff0000"))
+    table, edit = class_edits.take_over(classes, given, {1, 2, 3}, "x.dsparse")
+    assert [info.name for info in edit.classes] == ["nucleus", "object", "background", "rim"]
+    assert edit.classes[:2] == given
+    assert edit.classes[3] == classes[2], "a colour that nobody took stays"
+    assert len({info.color.lower() for info in edit.classes}) == 4
+    assert done(table, edit, np.array([1], np.uint8)).inverse(edit.classes).classes == table
+
+
+def test_a_name_that_another_class_has_is_refused() -> None:
+    classes = default_classes(3)
+    with pytest.raises(
+        LabelsError, match="Class 1 is called 'background' already; give class 2 another name"
+    ):
+        class_edits.change(classes, 2, replace(classes[1], name="background "))
+    old = (ClassInfo("a", "#000000"), ClassInfo("a", "#ffffff"))  # from a file of before
+    assert class_edits.change(old, 2, ClassInfo("a", "#123456")).classes[1].color == "#123456"
+    assert class_edits.change(old, 2, ClassInfo("b", "#ffffff")).classes[1].name == "b"
+
+
+def test_a_class_that_comes_back_differs_from_one_added_since() -> None:
+    classes = default_classes(3)
+    step = done(classes, class_edits.remove(classes, 3), np.array([3], np.uint8))
+    now = (*step.edit.classes, classes[2])  # the next class to add is called as the one removed
+    after = step.inverse(now).classes
+    assert [info.name for info in after] == ["background", "object", "class 3 2", "class 3"]
+    assert len({info.color for info in after}) == 4

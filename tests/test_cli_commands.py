@@ -69,6 +69,13 @@ def test_training_twice_with_one_seed_gives_the_same_weights(folder: Path, tmp_p
     assert all(bool((one.weights[key] == two.weights[key]).all()) for key in one.weights)
 
 
+def test_equal_names_of_classes_are_refused_before_anything_is_read(run: Any, tmp_path: Path) -> None:
+    arguments = train_arguments(tmp_path, tmp_path / "m.safetensors", "--classes", "a", "a")
+    ran = run(*arguments)
+    assert ran.code == 1
+    assert "Classes 1 and 2 are both called 'a'; give each a name of its own." in ran.err
+
+
 def test_train_says_what_it_learned_from(run: Any, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "m.safetensors"
     names = ["--classes", "slide", "nucleus"]

@@ -169,13 +169,18 @@ def test_a_class_can_be_renamed_and_recoloured(
     np.testing.assert_allclose(strokes.get_color(2)[:3], np.array([0x12, 0x34, 0x56]) / 255, atol=1e-6)
 
 
-def test_a_class_always_has_a_name(desk: Callable[..., Desk]) -> None:
+def test_a_class_always_has_a_name_of_its_own(desk: Callable[..., Desk]) -> None:
     at = desk(textures())
     at.click("new_labels_button")
     table = at.find("class_table")
     table.item(0, NAME).setText("   ")
     assert table.item(0, NAME).text() == "background"
     assert at.session.classes[0].name == "background"
+    for _ in range(2):  # also when the same is said already
+        table.item(1, NAME).setText("background")
+        assert "Class 1 is called 'background' already" in at.status
+        assert [table.item(row, NAME).text() for row in range(2)] == ["background", "object"]
+        assert at.session.classes[1].name == "object"
 
 
 def test_names_that_look_like_html_are_shown_as_they_are(desk: Callable[..., Desk]) -> None:

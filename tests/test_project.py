@@ -427,6 +427,37 @@ def test_a_full_disk_leaves_the_old_state(saved: Path, monkeypatch: pytest.Monke
     assert [info.name for info in nd.Project.open(saved, read_only=True).classes] == ["a", "b", "c"]
 
 
+def test_classes_have_names_of_their_own_but_for_older_files(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match="Classes 1 and 3 are both called 'a'; give each a name of its own"):
+        nd.Project.create(tmp_path / "new.dsparse", classes=["a", "b", "a"])
+    with pytest.raises(LabelsError, match="both called"):
+        nd.Project.create(
+            tmp_path / "new.dsparse", classes=[ClassInfo("a", "#000000"), ClassInfo("a", "#ffffff")]
+        )
+    assert not (tmp_path / "new.dsparse").exists()
+    described = saved / "project.json"
+    name = nd.Project.open(saved, read_only=True).classes[0].name
+    with nd.Project.open(saved) as project:
+        project.classes = [name, "twin", "c"]
+        project.save()
+    described.write_text(described.read_text().replace('"twin"', f'"{name}"'))
+    with nd.Project.open(saved) as project:
+        assert [info.name for info in project.classes] == [name, name, "c"]
+        with pytest.raises(LabelsError, match="both called"):
+            project.classes = [name, name, "c"]
+        project.classes = (*project.classes[:2], ClassInfo("d", "#123456"))  # as a window keeps them
+        model = project.train().save(saved.parent / "m.safetensors")
+    assert [info.name for info in nd.load_model(model).classes] == [name, name, "d"]
+
+
+def test_a_class_that_is_painted_first_gets_a_name_and_colour_that_are_free(saved: Path) -> None:
+    with nd.Project.open(saved) as project:
+        project.classes = [ClassInfo("class 3", "#009e73"), ClassInfo("b", "#0072b2")]
+        project.set_strokes(project.images[0], make_strokes(3))
+        names = [info.name for info in project.classes]
+        assert len(set(names)) == len({info.color for info in project.classes}) == len(names) == 3
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(st.tuples(st.sampled_from("spcoa"), st.integers(0, 2), st.integers(1, 30)), max_size=12)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dsparse import checks
-from napari_dsparse.classifier import DEPTHS, ClassInfo, default_class
-from napari_dsparse.classifier.classes import named_classes
+from napari_dsparse.classifier import DEPTHS, ClassInfo
+from napari_dsparse.classifier.classes import more_classes, named_classes
 from napari_dsparse.errors import ImageError, LabelsError, ProjectError
 from napari_dsparse.files import project_images as entries
 from napari_dsparse.files.atomic import place_by_content
@@ -74,7 +74,9 @@ class Project:
             If the folder exists, has another suffix, or cannot be made.
         """
         path = checks.path("folder", folder).absolute()
-        create_project(path, ProjectDescription(path.stem, () if classes is None else named_classes(classes)))
+        create_project(
+            path, ProjectDescription(path.stem, () if classes is None else named_classes(classes, new=True))
+        )
         return cls(path, FolderLock(path), ())
 
     @classmethod
@@ -384,8 +386,7 @@ class Project:
     def _with_strokes(self, image: ProjectImage, labels: Any) -> tuple[ProjectImage, tuple[ClassInfo, ...]]:
         """The image with strokes, which are written, and the classes with those that are new in them."""
         name, largest = write_strokes(self.folder, labels, image.shape, image.name)
-        added = tuple(default_class(number) for number in range(len(self.classes) + 1, largest + 1))
-        return replace(image, strokes=name), self.classes + added
+        return replace(image, strokes=name), more_classes(self.classes, largest)
 
     def _placed(self, found: FoundImage) -> FoundImage:
         """Remember, for the next that opens the project, where an image is."""

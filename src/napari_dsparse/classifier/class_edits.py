@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.errors import DsparseError
+from napari_dsparse.classifier.classes import ClassInfo, as_read, distinct_class
+from napari_dsparse.errors import DsparseError, LabelsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,23 @@ class ClassEdit:
 
 
 def change(classes: Sequence[ClassInfo], number: int, info: ClassInfo) -> ClassEdit:
-    """Give class `number` another name or colour."""
+    """Give class `number` another name or colour.
+
+    Raises
+    ------
+    LabelsError
+        If another class has that name.
+    """
     _check(classes, number)
+    for other, named in enumerate(classes, start=1):
+        if (
+            other != number
+            and as_read(named.name) == as_read(info.name)
+            and info.name != classes[number - 1].name
+        ):
+            raise LabelsError(
+                f"Class {other} is called {named.name!r} already; give class {number} another name."
+            )
     edited = (*classes[: number - 1], info, *classes[number:])
     what = "Rename" if info.name != classes[number - 1].name else "Recolour"
     return ClassEdit(edited, tuple(range(1, len(classes) + 1)), f"{what} '{classes[number - 1].name}'")
@@ -136,7 +151,8 @@ def take_over(
     """Take over the names, colours and order of other classes.
 
     Paint follows its class by name. Classes that are not among those given stay behind them if they are
-    painted; others become one that is given, as far as there are any left.
+    painted, in another colour where a class given has theirs; others become one that is given, as far as
+    there are any left.
 
     Parameters
     ----------
@@ -166,9 +182,11 @@ def take_over(
     new = [n for n in range(1, len(given) + 1) if n not in places.values()]
     table = (*classes, *(given[n - 1] for n in new))
     places |= {len(classes) + n: place for n, place in enumerate(new, start=1)}
-    edited = (*given, *(classes[number - 1] for number in behind))
+    edited = [*given]
+    for number in behind:
+        edited.append(distinct_class(classes[number - 1], edited, [classes[n - 1] for n in behind]))
     mapping = tuple(places[number] for number in range(1, len(table) + 1))
-    return table, ClassEdit(edited, mapping, f"Copy the classes of {origin}", added=len(new))
+    return table, ClassEdit(tuple(edited), mapping, f"Copy the classes of {origin}", added=len(new))
 
 
 def _without(classes: Sequence[ClassInfo], number: int, new: int, title: str) -> ClassEdit:
@@ -212,7 +230,8 @@ class DoneEdit:
     def inverse(self, classes: Sequence[ClassInfo]) -> ClassEdit:
         """The edit that takes this one back from `classes`, the present table.
 
-        Names and colours given since stay, and so do classes added since, which come last.
+        Names and colours given since stay, and so do classes added since, which come last. A class that comes
+        back has another name or colour where one of these has taken its own.
         """
         edit, before = self.edit, self.before
         now = (*classes, *edit.classes[len(classes) :])
@@ -228,6 +247,9 @@ class DoneEdit:
             if old != edit.gone:
                 mapping[new - 1] = old
         added = now[len(edit.classes) :]
+        if edit.gone:
+            since = [info for info, was in zip(restored, before, strict=True) if info != was]
+            restored[edit.gone - 1] = distinct_class(restored[edit.gone - 1], (*since, *added), restored)
         mapping += range(len(before) + 1, len(before) + len(added) + 1)
         return ClassEdit((*restored, *added), tuple(mapping), f"Undo {edit.title}", split=into)
 

@@ -72,13 +72,63 @@ def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
     return ClassInfo(name, color)
 
 
-def named_classes(classes: Any) -> tuple[ClassInfo, ...]:
-    """Classes by their names or as they are; what cannot be saved is refused.
+def more_classes(classes: Sequence[ClassInfo], count: int) -> tuple[ClassInfo, ...]:
+    """`classes`, lengthened to `count` where they are fewer."""
+    longer = tuple(classes)
+    while len(longer) < count:
+        longer = (*longer, next_class(longer))
+    return longer
+
+
+def distinct_class(
+    info: ClassInfo, others: Sequence[ClassInfo], spared: Sequence[ClassInfo] = ()
+) -> ClassInfo:
+    """`info`, with another name or colour where one of `others` has it.
+
+    Another name is its own with a number behind it, another colour the first default one that neither
+    `others` nor `spared` have.
+    """
+    names, colors = {other.name for other in others}, {other.color.lower() for other in others}
+    name, color, number = info.name, info.color, 2
+    while name in names:
+        name, number = f"{info.name} {number}", number + 1
+    if color.lower() in colors:
+        colors |= {other.color.lower() for other in spared}
+        color = next(free for n in range(1, len(colors) + 2) if (free := default_color(n)) not in colors)
+    return ClassInfo(name, color)
+
+
+def check_distinct(classes: Sequence[ClassInfo]) -> None:
+    """Refuse classes of one name: files of regions and choices of objects know classes by name.
 
     Raises
     ------
     LabelsError
-        If it is no sequence, or is empty or longer than `MOST_CLASSES`.
+        If two have the same name, as it is read.
+    """
+    numbers: dict[str, int] = {}
+    for number, info in enumerate(classes, start=1):
+        first = numbers.setdefault(as_read(info.name), number)
+        if first != number:
+            raise LabelsError(
+                f"Classes {first} and {number} are both called {info.name!r}; give each a name of its own."
+            )
+
+
+def as_read(name: str) -> str:
+    """A name as people see it: names that are equal so are the same to them."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def named_classes(classes: Any, *, new: bool = False) -> tuple[ClassInfo, ...]:
+    """Classes by their names or as they are; what cannot be saved is refused.
+
+    Unless they are `new`, classes that are all given as they are may share a name: those of older files do.
+
+    Raises
+    ------
+    LabelsError
+        If it is no sequence, is empty or longer than `MOST_CLASSES`, or names two classes alike.
     DsparseError
         If a name is no text of printable characters.
     """
@@ -86,9 +136,12 @@ def named_classes(classes: Any) -> tuple[ClassInfo, ...]:
         raise LabelsError(f"Classes are {classes!r}; give a list of their names, one for each of 1, 2, ...")
     if len(classes) > MOST_CLASSES:
         raise LabelsError(f"{len(classes)} classes are too many; give at most {MOST_CLASSES}.")
-    return tuple(
+    named = tuple(
         entry
         if isinstance(entry, ClassInfo)
         else ClassInfo(checks.text(f"The name of class {i}", entry), default_class(i).color)
         for i, entry in enumerate(classes, start=1)
     )
+    if new or not all(isinstance(entry, ClassInfo) for entry in classes):
+        check_distinct(named)
+    return named

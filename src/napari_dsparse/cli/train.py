@@ -12,6 +12,7 @@ import torch
 from napari_dsparse.batch.inputs import read_input
 from napari_dsparse.batch.outputs import check_writable
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
+from napari_dsparse.classifier.classes import named_classes
 from napari_dsparse.cli.learning import learning_line, save_or_rescue, say_record
 from napari_dsparse.cli.projects import open_project, remarks_on_moves
 from napari_dsparse.cli.report import Report
@@ -44,6 +45,7 @@ def _learn_from_files(arguments: argparse.Namespace, report: Report) -> None:
         )
     _check_output(output, [*image_paths, *label_paths], overwrite=arguments.overwrite)
     device = pick_device(arguments.device)
+    classes = None if arguments.classes is None else named_classes(arguments.classes)
 
     labels = [read_labels(path) for path in label_paths]
     images = [
@@ -55,7 +57,7 @@ def _learn_from_files(arguments: argparse.Namespace, report: Report) -> None:
     classifier = _learn(
         sources,
         labels,
-        arguments.classes,
+        classes,
         device,
         remarks,
         arguments,
@@ -110,7 +112,7 @@ def _learn_from_project(arguments: argparse.Namespace, report: Report) -> None:
 def _learn(
     sources: Sequence[ImageSource],
     labels: Sequence[Any],
-    classes: Sequence[str | ClassInfo] | None,
+    classes: Sequence[ClassInfo] | None,
     device: torch.device,
     remarks: Sequence[str],
     arguments: argparse.Namespace,

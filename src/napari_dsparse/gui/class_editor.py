@@ -13,6 +13,7 @@ import numpy.typing as npt
 from napari_dsparse.classifier import class_edits
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.errors import LabelsError
 from napari_dsparse.gui.layers.paint_history import can_redo, can_undo, is_newest, paint_step
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
 from napari_dsparse.live import events as ev
@@ -92,10 +93,14 @@ class ClassEditor:
     # -- edits ----------------------------------------------------------------------------------------------
 
     def change(self, classes: Sequence[ClassInfo]) -> None:
-        """Give classes the names and colours in `classes`."""
+        """Give classes the names and colours in `classes`; a name that another class has is refused."""
         for number, (before, info) in enumerate(zip(self._state().classes, classes, strict=True), start=1):
-            if info != before:
+            if info == before:
+                continue
+            try:
                 self.make(class_edits.change(self._state().classes, number, info))
+            except LabelsError as error:
+                self._send(ev.Refused(str(error)))
 
     def make(self, edit: ClassEdit) -> None:
         """Make an edit of the present table."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_dsparse.classifier.classes import ClassInfo, default_class, hex_color
+from napari_dsparse.classifier.classes import ClassInfo, default_class, distinct_class, hex_color
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -73,7 +73,10 @@ def classes_of(layer: Labels) -> tuple[ClassInfo, ...]:
 
 def more_classes(layer: Labels, classes: Sequence[ClassInfo], count: int) -> tuple[ClassInfo, ...]:
     """`classes` lengthened to `count`, the new ones as `layer` shows their labels."""
-    return (*classes, *(_class_on(layer, number, None) for number in range(len(classes) + 1, count + 1)))
+    longer = tuple(classes)
+    while len(longer) < count:
+        longer = (*longer, distinct_class(_class_on(layer, len(longer) + 1, None), longer))
+    return longer
 
 
 def _class_on(layer: Labels, number: int, name: str | None) -> ClassInfo:

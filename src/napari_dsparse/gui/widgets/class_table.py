@@ -161,11 +161,10 @@ class ClassTable(QTableWidget):
         row = item.row()
         # (text that is pasted may hold what no file, terminal or page is to get)
         name = "".join(c for c in item.text() if c.isprintable()).strip()
-        if not name or name == self._classes[row].name != item.text():  # one without would be lost in files
-            self.blockSignals(True)
-            item.setText(self._classes[row].name)
-            self.blockSignals(False)
-        elif name != self._classes[row].name:
+        self.blockSignals(True)
+        item.setText(self._classes[row].name)  # until it is the class's name, which may be refused
+        self.blockSignals(False)
+        if name and name != self._classes[row].name:  # one without would be lost in files
             self._edit(row, replace(self._classes[row], name=name))
 
     @property
