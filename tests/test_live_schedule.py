@@ -836,3 +836,34 @@ def test_one_table_of_classes_holds_for_all_images_of_the_list() -> None:
     actions = world.tell(strokes_on("stack"))
     assert world.state.classes == named
     assert act.ShowClasses(named) in actions
+
+
+def test_a_table_on_the_layer_of_an_image_behind_does_not_bring_a_removed_class_back() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), listed(grey=painted_on("grey", 1, 2), stack=None))
+    world.tell(chosen("stack"))
+    stale = replace(strokes_on("stack"), classes=default_classes(4))  # as it was before two were removed
+    actions = world.tell(stale)
+    assert world.state.classes == default_classes(2)
+    assert act.ShowClasses(default_classes(2)) in actions
+    world.tell(ev.Painted(painted_on("stack", 1, 4)))  # what is painted has its name all the same
+    world.settle()
+    assert world.state.classes == default_classes(4)
+
+
+def test_what_was_segmented_stays_when_the_same_strokes_were_looked_at_again() -> None:
+    world = trained("stack")
+    world.tell(ev.WholePressed())
+    world.settle()
+    assert world.state.complete
+    world.tell(ev.ViewChanged(replace(VIEW, plane=(1,))))
+    (layer,) = (world.state.strokes_layer,)
+    world.tell(ev.Painted(layer.labels))  # napari says so of a layer that it slices anew
+    envelope = world.asked(msg.TrainingJob)[-1].envelope
+    world.open.clear()
+    before = len(world.asked(msg.PredictionJob))
+    world.tell(msg.StrokesCounted(envelope, world.state.counts, True, world.state.by_image))
+    world.tell(msg.TrainingEnded(envelope, steady=True))
+    assert world.state.complete
+    assert len(world.asked(msg.PredictionJob)) == before
+    assert world.state.training is Training.STEADY

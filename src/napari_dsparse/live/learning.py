@@ -27,8 +27,7 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
     if turn.state.chosen is None:
         return
     leave_strokes(turn)
-    classes = shared_classes(turn) or event.classes
-    classes += event.classes[len(classes) :]
+    classes = shared_classes(turn) or event.classes  # (paint beyond the table names a class once it is counted)
     turn.set(
         strokes_layer=ChosenStrokes(event.name, event.labels, event.palette),
         classes=classes,

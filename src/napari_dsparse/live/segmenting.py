@@ -86,8 +86,10 @@ def on_model_rests(turn: Turn) -> None:
     state = turn.state
     if state.whole is not None and not state.whole_due:
         predict_view(turn)  # once the whole image is done, if that was by an older model
-    elif state.whole_due or not _preview_is_final(turn):
+    elif state.whole_due:
         predict_final(turn)
+    elif not _preview_is_final(turn):
+        predict_view(turn)  # tiles that this model has made as it segments at rest stay
     else:
         turn.do(FinishDrawing())
         look_ahead(turn)
