@@ -18,7 +18,7 @@ import napari_dsparse as nd
 from gui_session import Desk, two_textures
 from napari_dsparse.gui import class_actions, study_desk
 from napari_dsparse.gui.layers.objects_layer import OBJECTS
-from napari_dsparse.gui.layers.viewer import mark_ours
+from napari_dsparse.gui.layers.viewer import camera_of, mark_ours
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.live.state import Training
@@ -381,3 +381,37 @@ def test_files_are_read_beside_the_window_and_may_be_taken_out_meanwhile(
     assert not at.has_layer("large.npy")  # its pixels are read first
     at.dock.study.wait()
     assert at.has_layer("large.npy strokes")
+
+
+def test_an_image_is_fitted_when_it_is_opened_and_comes_back_as_it_was_left(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    large = tmp_path / "large.tif"
+    tifffile.imwrite(large, two_textures((600, 800)))
+    at = desk()
+    at.add_files([files[0], large])
+    pick(at, 0)
+    camera = camera_of(at.viewer)
+    camera.center, camera.zoom = (0, 40, 30), 17
+    pick(at, 1)
+    np.testing.assert_allclose(camera.center[-2:], (299.5, 399.5))
+    assert camera.zoom < 5
+    pick(at, 0)
+    np.testing.assert_allclose(camera.center[-2:], (40, 30))
+    assert camera.zoom == 17
+
+
+def test_a_series_in_time_is_one_in_the_list_too(desk: Callable[..., Desk], tmp_path: Path) -> None:
+    film = np.stack([two_textures(seed=seed) for seed in range(5)])
+    tifffile.imwrite(tmp_path / "film.tif", film, imagej=True, metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "stack.tif", film, imagej=True, metadata={"axes": "ZYX"})
+    at = desk()
+    at.add_files([tmp_path / "film.tif", tmp_path / "stack.tif"])
+    pick(at, 0)
+    assert at.layer("film.tif").axis_labels == ("t", "y", "x")
+    assert at.find("depth_check").isHidden()
+    pick(at, 1)
+    assert at.layer("stack.tif").axis_labels == ("z", "y", "x")
+    one, other = (image.source.depth_problem for image in at.dock.study.study.images)
+    assert "in time" in str(one)
+    assert other is None

@@ -17,6 +17,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
+from napari_dsparse.gui.layers.image_view import show_view, view_of
 from napari_dsparse.gui.layers.paint_history import repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
@@ -180,7 +181,7 @@ class Study(QObject):
     # -- opening --------------------------------------------------------------------------------------------
 
     def open(self, entry: StudyImage, give_number: Callable[[Image, int], None]) -> Image:
-        """The layer of an image, made now if there is none in the viewer.
+        """The layer of an image, made now if there is none in the viewer, as it was seen last.
 
         Parameters
         ----------
@@ -193,9 +194,16 @@ class Study(QObject):
         ImageError
             If its file cannot be read any more.
         """
+        left = self.of_key(self._front)
+        if left is not None and left is not entry:
+            left.view = view_of(self._viewer)
         layer = None if entry.layer is None else entry.layer()
-        if layer is not None and in_viewer(self._viewer, layer):
-            return layer
+        if layer is None or not in_viewer(self._viewer, layer):
+            layer = self._new_layer(entry, give_number)
+        show_view(self._viewer, entry.view, layer)
+        return layer
+
+    def _new_layer(self, entry: StudyImage, give_number: Callable[[Image, int], None]) -> Image:
         layer = layer_of(entry.name, entry.source, entry.file)
         frame = frame_of(layer, ChannelChoice(entry.source.channel_axis, "known"))
         entry.source, entry.layer = frame.source, weakref.ref(layer)

@@ -85,9 +85,16 @@ def layer_of(name: str, source: ImageSource, file: ImageFile | None) -> Image:
         known = len(spatial)  # of axes that the file calls slices, but channels are likelier, none is used
         for place, size, unit in zip(spatial, file.scale[-known:], file.units[-known:], strict=True):
             scale[place], units[place] = size, unit
+    labels = axis_labels(source.letters or "?" * len(data.shape))
     if color:
-        scale, units = scale[:-1], units[:-1]
-    return Image(data, name=name, rgb=color, scale=scale, units=units)
+        scale, units, labels = scale[:-1], units[:-1], labels[:-1]
+    return Image(data, name=name, rgb=color, scale=scale, units=units, axis_labels=labels)
+
+
+def axis_labels(letters: str) -> list[str]:
+    """Names of axes for napari, by their letters; others have the number that napari gives them."""
+    known = {letter: letter.lower() for letter in "TZYX"} | {"C": "channel", "S": "channel"}
+    return [known.get(letter, str(place - len(letters))) for place, letter in enumerate(letters)]
 
 
 def load_pixels(source: ImageSource) -> npt.NDArray[Any] | Any:

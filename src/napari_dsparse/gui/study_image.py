@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_dsparse.classifier.class_edits import DoneEdit
+from napari_dsparse.gui.layers.image_view import ImageView
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 
@@ -45,6 +46,8 @@ class StudyImage:
         Edits of the table of classes, for taking them back.
     segmented : bool
         The newest model has segmented all of it.
+    view : ImageView or None
+        The part of it that was on screen when it was in front last.
     """
 
     number: int
@@ -60,6 +63,7 @@ class StudyImage:
     segmented: bool = False
     strokes_layer: weakref.ref[Labels] | None = None
     steps: list[tuple[DoneEdit, DoneEdit]] = field(default_factory=list)
+    view: ImageView | None = None
 
     @property
     def key(self) -> tuple[int, int | None]:

@@ -27,7 +27,8 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
     if turn.state.chosen is None:
         return
     leave_strokes(turn)
-    classes = shared_classes(turn) or event.classes  # (paint beyond the table names a class once it is counted)
+    # (of classes beyond the table, those that are painted join it once they are counted)
+    classes = shared_classes(turn) or event.classes
     turn.set(
         strokes_layer=ChosenStrokes(event.name, event.labels, event.palette),
         classes=classes,

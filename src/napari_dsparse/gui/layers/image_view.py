@@ -1,0 +1,52 @@
+"""The part of an image that is on screen, kept while another image is in front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_dsparse.gui.layers.viewer import camera_of
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from napari.layers import Image
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """Camera and sliders, as the user left them.
+
+    Parameters
+    ----------
+    center : tuple of float
+        World coordinates in the middle of the canvas, of the axes on screen.
+    zoom : float
+        Canvas pixels per world unit.
+    point : tuple of float
+        World coordinates of the sliders, of all axes.
+    """
+
+    center: tuple[float, ...]
+    zoom: float
+    point: tuple[float, ...]
+
+
+def view_of(viewer: Viewer) -> ImageView:
+    """The view as it is now."""
+    camera = camera_of(viewer)
+    center, point = (tuple(map(float, each)) for each in (camera.center, viewer.dims.point))
+    return ImageView(center, float(camera.zoom), point)
+
+
+def show_view(viewer: Viewer, view: ImageView | None, layer: Image) -> None:
+    """Bring back a view or, if there is none yet, fit `layer` into the canvas."""
+    if view is not None:
+        camera = camera_of(viewer)
+        shared = min(len(view.point), viewer.dims.ndim)
+        axes = range(viewer.dims.ndim - shared, viewer.dims.ndim)
+        viewer.dims.set_point(list(axes), view.point[len(view.point) - shared :])
+        camera.center, camera.zoom = view.center, view.zoom
+    elif getattr(viewer, "scene", None) is None:  # before napari 0.9
+        viewer.reset_view()
+    else:
+        viewer.fit_to_view(layers=[layer])
