@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.files import chunked
-from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
+from napari_dsparse.files.chunk_store import ChunkStore
+from napari_dsparse.files.chunked import ChunkedArray
 from napari_dsparse.files.export import export_labels
 
 SHAPE = (2, 30, 41)
@@ -141,7 +142,8 @@ def test_a_large_one_is_exported_window_by_window(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     program = f"""
 import os, signal, numpy as np, pathlib
-from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
+from napari_dsparse.files.chunk_store import ChunkStore
+from napari_dsparse.files.chunked import ChunkedArray
 array = ChunkedArray((4000, 4000), np.uint8, ChunkStore(1, pathlib.Path({str(tmp_path)!r})))
 array[...] = 1
 os.kill(os.getpid(), signal.SIGKILL)

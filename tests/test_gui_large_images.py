@@ -12,7 +12,8 @@ import tifffile
 from napari.layers import Image, Labels
 
 from gui_session import Desk, two_textures
-from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
+from napari_dsparse.files.chunk_store import ChunkStore
+from napari_dsparse.files.chunked import ChunkedArray
 from napari_dsparse.gui.layers import result_pixels, strokes_layer
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.result_pixels import put

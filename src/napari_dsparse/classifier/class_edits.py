@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo, as_read, distinct_class
 from napari_dsparse.errors import DsparseError, LabelsError
+from napari_dsparse.images.painted import mapped, places_of, put_values, values_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,10 @@ class ClassEdit:
             raise DsparseError(f"Class {found.max()} does not fit into labels of type {labels.dtype}.")
         numbers: npt.NDArray[Any] = found.astype(labels.dtype)
         return numbers
+
+    def applied_to(self, labels: Any) -> Any:
+        """New numbers of the paint `labels`, which may be sparse, as a new array of the same kind."""
+        return mapped(labels, self.apply)
 
     def brush(self, old: int) -> int:
         """Class for a brush that painted class `old`: the same, or the nearest one where it was erased."""
@@ -266,21 +271,20 @@ class DoneEdit:
         more = range(len(edited) + 1, len(edited) + len(added) + 1)
         return replace(edit, classes=(*edited, *added), mapping=(*edit.mapping, *more))
 
-    def restore(self, labels: npt.NDArray[Any], classes: Sequence[ClassInfo]) -> npt.NDArray[Any]:
+    def restore(self, labels: Any, classes: Sequence[ClassInfo]) -> Any:
         """Paint after the edit, and perhaps painted on since, as it is with the edit taken back.
 
         Paint that was erased or merged comes back where nothing was painted since.
         """
-        inverse = self.inverse(classes)
-        found = inverse.apply(labels)
+        found = mapped(labels, self.inverse(classes).apply)
         if self.number and self.places.size and self.places[-1] < labels.size:
-            untouched = labels.flat[self.places] == self.edit.mapping[self.number - 1]
-            found.flat[self.places[untouched]] = self.number
+            untouched = values_at(labels, self.places) == self.edit.mapping[self.number - 1]
+            put_values(found, self.places[untouched], self.number)
         return found
 
 
-def done(classes: Sequence[ClassInfo], edit: ClassEdit, labels: npt.NDArray[Any]) -> DoneEdit:
-    """Remember what undoing `edit` of `classes` on the paint `labels` will need."""
+def done(classes: Sequence[ClassInfo], edit: ClassEdit, labels: Any) -> DoneEdit:
+    """Remember what undoing `edit` of `classes` on the paint `labels`, None for no paint, will need."""
     gone = edit.gone
-    places = np.flatnonzero(labels == gone) if gone else np.empty(0, np.int64)
-    return DoneEdit(tuple(classes), edit, places.astype(np.int64), gone)
+    places = places_of(labels, gone) if gone and labels is not None else np.empty(0, np.int64)
+    return DoneEdit(tuple(classes), edit, places, gone)

@@ -3,161 +3,42 @@
 from __future__ import annotations
 
 import math
-import tempfile
-import threading
-import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from itertools import count, islice, product
+from itertools import product
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_dsparse.files.chunk_store import Chunk, ChunkStore
+
 #: Edge of a chunk in pixels.
 CHUNK = 512
+#: Pixels of a plane, and of all planes together, from which on strokes are kept in chunks: a plain array is
+#: copied, scanned and drawn as a whole after every stroke, which at this size begins to be felt.
+LARGE_PLANE, LARGE_STACK = 1 << 25, 1 << 28
 
 #: Plane, row and column of a chunk.
 _Place: TypeAlias = tuple[int, ...]
 
 
-class ChunkStore:
-    """Memory for the chunks of some arrays, and a file for those that do not fit into it.
-
-    The file has no name, so that the system removes it with the process, however that ends. It is written and
-    read, never mapped: a mapped file on a disk that fills up would kill the process. Chunks that nobody has
-    any more leave their place in memory and in the file to others.
-
-    Parameters
-    ----------
-    most_bytes : int
-        Bytes of chunks that are kept in memory.
-    folder : Path
-        Folder of the file, which is made with the first chunk that goes there.
-    """
-
-    def __init__(self, most_bytes: int, folder: Path) -> None:
-        self._most_bytes = most_bytes
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-        self._end = 0
-        self._used = 0
-        self._recent: OrderedDict[int, weakref.ref[_Chunk]] = OrderedDict()
-        self._free: dict[int, list[int]] = {}  # offsets in the file, by size
-        #: Key, size and offset of chunks that are gone; appended to in any thread, without the lock.
-        self.gone: deque[tuple[int, int, int | None]] = deque()
-        self.lock = threading.RLock()
-
-    @property
-    def file_bytes(self) -> int:
-        """Size of the file."""
-        return self._end
-
-    def touch(self, chunk: _Chunk) -> None:
-        """Count a chunk, which is in memory, as used last; others go to the file if there are too many.
-
-        Raises
-        ------
-        OSError
-            If too many stay in memory, as the file cannot be written.
-        """
-        self._clear_gone()
-        if chunk.key not in self._recent:
-            self._recent[chunk.key] = weakref.ref(chunk)
-            self._used += chunk.size
-        self._recent.move_to_end(chunk.key)
-        if self._used > self._most_bytes:
-            self._make_room(chunk)
-
-    def _make_room(self, kept: _Chunk) -> None:
-        problem: OSError | None = None
-        for key in self._oldest():
-            chunk = self._recent[key]()
-            if chunk is kept or self._used <= self._most_bytes:
-                break
-            if chunk is None or (problem is not None and not chunk.written):
-                continue
-            try:
-                self._write(chunk)
-            except OSError as error:
-                problem = error
-                continue
-            del self._recent[key]
-            self._used -= chunk.size
-            chunk.values = None
-        if problem is not None and self._used > self._most_bytes:
-            raise problem
-
-    def _oldest(self) -> Iterator[int]:
-        yield from list(islice(self._recent, 8))  # mostly one is enough, of many thousands
-        yield from list(self._recent)
-
-    def _clear_gone(self) -> None:
-        while self.gone:
-            key, size, offset = self.gone.popleft()
-            if self._recent.pop(key, None) is not None:
-                self._used -= size
-            if offset is not None:
-                self._free.setdefault(size, []).append(offset)
-
-    def read(self, chunk: _Chunk) -> npt.NDArray[Any]:
-        """Values of a chunk that is in the file."""
-        assert self._file is not None
-        assert chunk.offset is not None
-        values = np.empty(chunk.shape, chunk.dtype)
-        self._file.seek(chunk.offset)
-        data = self._file.read(chunk.size)
-        if len(data) != chunk.size:
-            raise OSError(f"The file of large results ends too early, at {self._end} bytes.")
-        values.reshape(-1).view(np.uint8)[:] = np.frombuffer(data, np.uint8)
-        return values
-
-    def _write(self, chunk: _Chunk) -> None:
-        if chunk.written:
-            return
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-        free = self._free.get(chunk.size, [])
-        offset = chunk.offset if chunk.offset is not None else free[-1] if free else self._end
-        self._file.seek(offset)
-        assert chunk.values is not None
-        data = memoryview(np.ascontiguousarray(chunk.values).tobytes())
-        while data:
-            data = data[self._file.write(data) :]
-        if offset == self._end:
-            self._end += chunk.size
-        elif chunk.offset is None:
-            free.pop()
-        chunk.offset, chunk.written = offset, True
+def is_large(shape: Sequence[int]) -> bool:
+    """True if strokes on an image of that shape, (..., Y, X), are kept in chunks."""
+    return math.prod(shape[-2:]) >= LARGE_PLANE or math.prod(shape) >= LARGE_STACK
 
 
-class _Chunk:
-    """One chunk: in memory, in the file, or both."""
-
-    __slots__ = (
-        "__weakref__", "dtype", "frozen", "gone", "key", "offset", "shape", "size", "values", "written"
-    )  # fmt: skip
-    _keys = count()
-
-    def __init__(self, values: npt.NDArray[Any], store: ChunkStore) -> None:
-        self.key, self.gone = next(self._keys), store.gone
-        self.values: npt.NDArray[Any] | None = values
-        self.shape, self.dtype, self.size = values.shape, values.dtype, values.nbytes
-        self.offset: int | None = None
-        self.written = False  # the file holds the same
-        self.frozen = False  # a snapshot reads it, or has
-
-    def __del__(self) -> None:
-        self.gone.append((self.key, self.size, self.offset))
+def nothing_painted(shape: Sequence[int]) -> ChunkedArray:
+    """Labels of 0 everywhere, which take no memory."""
+    return ChunkedArray(tuple(shape), np.uint8, ChunkStore(0, Path()))
 
 
 class ChunkedArray:
     """An array of zeros, (..., Y, X), of which only chunks that were written take memory.
 
-    It is indexed with integers, slices and `...`, and written without steps; what is read is a copy.
+    It is indexed with integers, slices and `...`, and written without steps; or with one array of integers
+    per axis. What is read is a copy.
 
     Parameters
     ----------
@@ -170,8 +51,8 @@ class ChunkedArray:
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike, store: ChunkStore) -> None:
         self.shape = tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype)
-        self._store = store
-        self._chunks: dict[_Place, _Chunk] = {}
+        self.store = store
+        self._chunks: dict[_Place, Chunk] = {}
 
     @property
     def ndim(self) -> int:
@@ -187,18 +68,19 @@ class ChunkedArray:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
-        """A copy of a window."""
+        """A copy of a window, or of the pixels that arrays of integers name."""
+        if self._names_pixels(index):
+            return self._pick(index)
         spans, dropped, steps = self._spans(index)
-        found = np.zeros([stop - start for start, stop in spans], self.dtype)
-        with self._store.lock:
-            for place, inner, outer in self._parts(spans):
-                chunk = self._chunks.get(place)
-                if chunk is not None:
-                    found[outer] = self._values(chunk)[inner]
-        return found[tuple(0 if i in dropped else slice(None, None, step) for i, step in enumerate(steps))]
+        shape = [-(-(stop - start) // step) for (start, stop), step in zip(spans, steps, strict=True)]
+        found = np.zeros(shape, self.dtype)
+        with self.store.lock:
+            for place, inner, outer in self._parts(spans, steps, written=True):
+                found[outer] = self._values(self._chunks[place])[inner]
+        return found[tuple(0 if i in dropped else slice(None) for i in range(self.ndim))]
 
     def __setitem__(self, index: Any, values: Any) -> None:
-        """Write a window.
+        """Write a window, or the pixels that arrays of integers name.
 
         Raises
         ------
@@ -206,6 +88,9 @@ class ChunkedArray:
             If chunks do not fit into memory and cannot be written to the file; the window is written, all of
             it that lies in chunks that can be read.
         """
+        if self._names_pixels(index):
+            self._put(index, np.asarray(values, self.dtype))
+            return
         spans, dropped, steps = self._spans(index)
         if any(step != 1 for step in steps):
             raise IndexError(f"The index {index} has steps; chunks are written without.")
@@ -213,8 +98,8 @@ class ChunkedArray:
         kept = tuple(n for axis, n in enumerate(shape) if axis not in dropped)
         block = np.broadcast_to(np.asarray(values, self.dtype), kept).reshape(shape)
         problem: OSError | None = None
-        with self._store.lock:
-            for place, inner, outer in self._parts(spans):
+        with self.store.lock:
+            for place, inner, outer in self._parts(spans, steps):
                 chunk = self._chunks.get(place)
                 part = block[outer]
                 if chunk is None and not part.any():
@@ -223,10 +108,10 @@ class ChunkedArray:
                     if chunk is None or chunk.frozen:
                         edges = (1,) * (self.ndim - 2) + (CHUNK, CHUNK)
                         old = np.zeros(edges, self.dtype) if chunk is None else self._values(chunk).copy()
-                        chunk = self._chunks[place] = _Chunk(old, self._store)
+                        chunk = self._chunks[place] = Chunk(old, self.store)
                     self._values(chunk)[inner] = part
                     chunk.written = False
-                    self._store.touch(chunk)
+                    self.store.touch(chunk)
                 except OSError as error:
                     problem = error
         if problem is not None:
@@ -235,6 +120,36 @@ class ChunkedArray:
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         whole: npt.NDArray[Any] = self[...]
         return whole if dtype is None else whole.astype(dtype)
+
+    def painted(self) -> Iterator[tuple[tuple[int, ...], npt.NDArray[Any]]]:
+        """Corners (..., row, column) and values of blocks, each in one plane; outside of them all is 0."""
+        for place in sorted(self._chunks):
+            window = self._window(place)
+            values = self[window]
+            if values.any():
+                yield (*place[:-2], window[-2].start, window[-1].start), values
+
+    def is_blank(self, index: Any) -> bool:
+        """True if nothing was ever written in a window."""
+        spans, _, steps = self._spans(index)
+        return next(self._parts(spans, steps, written=True), None) is None
+
+    def is_same(self, other: ChunkedArray) -> bool:
+        """True if it has the chunks of a copy, of which none was written since."""
+        return self.shape == other.shape and self._chunks == other._chunks
+
+    def differing(self, other: ChunkedArray) -> npt.NDArray[np.int64]:
+        """Flat indices, increasing, of pixels whose values differ from another array's of the same shape."""
+        found = [np.empty(0, np.int64)]
+        for place in set(self._chunks) | set(other._chunks):
+            if self._chunks.get(place) is not other._chunks.get(place):
+                window = self._window(place)
+                inside = np.nonzero(self[window] != other[window])
+                corner = (*place[:-2], window[-2].start, window[-1].start)
+                rows, columns = (np.add(axis, first) for axis, first in zip(inside, corner[-2:], strict=True))
+                plane = tuple(np.full_like(rows, number) for number in place[:-2])
+                found.append(np.ravel_multi_index((*plane, rows, columns), self.shape).astype(np.int64))
+        return np.sort(np.concatenate(found))
 
     def apply(self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> None:
         """Put every value through a function of values alone, which leaves 0 as it is.
@@ -257,13 +172,14 @@ class ChunkedArray:
         if isinstance(other, ChunkedArray):
             places = set(self._chunks) | set(other._chunks)
         else:
-            places = {place for place, _, _ in self._parts([(0, n) for n in self.shape])}
+            whole = [(0, n) for n in self.shape]
+            places = {place for place, _, _ in self._parts(whole, [1] * self.ndim)}
         self._change(places, lambda values, window: values + other[window])
 
     def copy(self) -> ChunkedArray:
         """The array as it is now; what is written later does not change it."""
-        other = ChunkedArray(self.shape, self.dtype, self._store)
-        with self._store.lock:
+        other = ChunkedArray(self.shape, self.dtype, self.store)
+        with self.store.lock:
             for chunk in self._chunks.values():
                 chunk.frozen = True
             other._chunks = dict(self._chunks)
@@ -273,19 +189,76 @@ class ChunkedArray:
         self, places: Iterable[_Place], function: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]]
     ) -> None:
         def change(place: _Place) -> None:
-            corner = place[-2] * CHUNK, place[-1] * CHUNK
-            window = (*place[:-2], *(slice(start, start + CHUNK) for start in corner))
+            window = self._window(place)
             self[window] = function(self[window], window)
 
         with ExitStack() as all_of_them:  # a stack goes on though one fails, and raises in the end
             for place in places:
                 all_of_them.callback(change, place)
 
-    def _values(self, chunk: _Chunk) -> npt.NDArray[Any]:
+    @staticmethod
+    def _window(place: _Place) -> tuple[Any, ...]:
+        return (*place[:-2], *(slice(number * CHUNK, (number + 1) * CHUNK) for number in place[-2:]))
+
+    def _names_pixels(self, index: Any) -> bool:
+        return (
+            isinstance(index, tuple)
+            and len(index) == self.ndim
+            and all(isinstance(axis, np.ndarray) and axis.ndim == 1 for axis in index)
+        )
+
+    def _pick(self, index: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[Any]:
+        found = np.zeros(np.broadcast(*index).shape, self.dtype)
+        with self.store.lock:
+            for place, chosen, inner in self._sorted_by_chunk(index):
+                if (chunk := self._chunks.get(place)) is not None:
+                    found[chosen] = self._values(chunk)[inner]
+        return found
+
+    def _put(self, index: tuple[npt.NDArray[Any], ...], values: npt.NDArray[Any]) -> None:
+        values = np.broadcast_to(values, np.broadcast(*index).shape)
+
+        def put(place: _Place, chosen: npt.NDArray[Any], inner: tuple[Any, ...]) -> None:
+            window = self._window(place)
+            block = self[window]
+            block[inner[-2:]] = values[chosen]
+            self[window] = block
+
+        with ExitStack() as all_of_them:
+            for part in self._sorted_by_chunk(index):
+                all_of_them.callback(put, *part)
+
+    def _sorted_by_chunk(
+        self, index: tuple[npt.NDArray[Any], ...]
+    ) -> Iterator[tuple[_Place, npt.NDArray[np.intp], tuple[Any, ...]]]:
+        """Of named pixels: each chunk with some, which they are, and their places in the chunk."""
+        axes = [np.asarray(axis) for axis in np.broadcast_arrays(*index)]
+        for axis, (where, length) in enumerate(zip(axes, self.shape, strict=True)):
+            if where.size and not (-length <= where.min() and where.max() < length):
+                raise IndexError(f"Indices {where.min()} to {where.max()} go beyond axis {axis} of {length}.")
+        axes = [where % length for where, length in zip(axes, self.shape, strict=True)]
+        edges = self._edges
+        places = np.stack([where // edge for where, edge in zip(axes, edges, strict=True)])
+        if not places.size:
+            return
+        grid = [-(-length // edge) for length, edge in zip(self.shape, edges, strict=True)]
+        numbers = np.ravel_multi_index(tuple(places), grid)
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        for chosen in np.split(order, starts[1:]):
+            place = tuple(int(n) for n in places[:, chosen[0]])
+            inner = tuple(where[chosen] % edge for where, edge in zip(axes, edges, strict=True))
+            yield place, chosen, inner
+
+    @property
+    def _edges(self) -> list[int]:
+        return [1] * (self.ndim - 2) + [CHUNK, CHUNK]
+
+    def _values(self, chunk: Chunk) -> npt.NDArray[Any]:
         if chunk.values is None:
-            chunk.values = self._store.read(chunk)
+            chunk.values = self.store.read(chunk)
             with suppress(OSError):  # of writing others: this one was read, and the next write says it
-                self._store.touch(chunk)
+                self.store.touch(chunk)
         return chunk.values
 
     def _spans(self, index: Any) -> tuple[list[tuple[int, int]], set[int], list[int]]:
@@ -311,17 +284,28 @@ class ChunkedArray:
         return spans, dropped, steps
 
     def _parts(
-        self, spans: list[tuple[int, int]]
+        self, spans: list[tuple[int, int]], steps: list[int], *, written: bool = False
     ) -> Iterator[tuple[_Place, tuple[slice, ...], tuple[slice, ...]]]:
-        """Of a window: each chunk that it touches, its part in the chunk, and that part in the window."""
-        edges = [1] * (self.ndim - 2) + [CHUNK, CHUNK]
-        ranges = (
+        """Of a window: each chunk that it touches, its part in the chunk, and that part in the window.
+
+        With `written`, of the chunks that were written only.
+        """
+        edges = self._edges
+        ranges = [
             range(a // e, -(-b // e)) if b > a else range(0) for (a, b), e in zip(spans, edges, strict=True)
-        )
-        for place in product(*ranges):
+        ]
+        places: Iterable[_Place] = product(*ranges)
+        if written and math.prod(map(len, ranges)) > len(self._chunks):
+            pairs = [(place, zip(place, ranges, strict=True)) for place in list(self._chunks)]
+            places = [place for place, each in pairs if all(number in inside for number, inside in each)]
+        elif written:
+            places = [place for place in places if place in self._chunks]
+        for place in places:
             inner, outer = [], []
-            for number, edge, (start, stop) in zip(place, edges, spans, strict=True):
-                first, last = max(start, number * edge), min(stop, (number + 1) * edge)
-                inner.append(slice(first - number * edge, last - number * edge))
-                outer.append(slice(first - start, last - start))
+            for number, edge, (start, stop), step in zip(place, edges, spans, steps, strict=True):
+                corner = number * edge
+                first = max(start, corner + (start - corner) % step)
+                last = min(stop, corner + edge)
+                inner.append(slice(first - corner, max(first, last) - corner, step))
+                outer.append(slice((first - start) // step, max(0, -(-(last - start) // step))))
             yield place, tuple(inner), tuple(outer)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import tifffile
 
 from napari_dsparse.classifier.classes import ClassInfo
@@ -26,7 +27,9 @@ _TILE = 512
 _LARGEST_CLASSIC = 2**32 - 2**25
 
 
-def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
+def write_label_tiff(
+    path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo], *, sparse: bool = False
+) -> None:
     """Write labels, with the names and colours of their classes as annotations and in the description.
 
     Parameters
@@ -38,6 +41,8 @@ def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
         One per axis of `pixels`.
     classes : sequence of ClassInfo
         Class number i + 1 is entry i.
+    sparse : bool
+        True to leave out tiles of large planes in which nothing is labelled, which not every program reads.
     """
     numbered = {str(number): info for number, info in enumerate(classes, start=1)}
     meanings = ("0 = none", *(f"{number} = {info.name}" for number, info in numbered.items()))
@@ -50,7 +55,7 @@ def write_label_tiff(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
             COLORS_NAMESPACE: {number: info.color for number, info in numbered.items()},
         },
     )
-    _write(path, pixels, axes, wording, compression="zlib")
+    _write(path, pixels, axes, wording, compression="zlib", sparse=sparse)
 
 
 def write_intensity_tiff(
@@ -74,7 +79,12 @@ def write_intensity_tiff(
 
 
 def _write(
-    path: Path, pixels: Pixels, axes: Sequence[Axis], wording: Wording, compression: str | None
+    path: Path,
+    pixels: Pixels,
+    axes: Sequence[Axis],
+    wording: Wording,
+    compression: str | None,
+    sparse: bool = False,
 ) -> None:
     large = max(pixels.shape[-2:]) > _LARGEST_STRIPPED
     levels = [pixels.every(2**level) for level in range(pixels.levels if large else 1)]
@@ -82,7 +92,7 @@ def _write(
     with tifffile.TiffWriter(path, bigtiff=stored > _LARGEST_CLASSIC, ome=False) as tiff:
         for number, level in enumerate(levels):
             tiff.write(
-                (level.read(window) for window in level.windows(_TILE if large else _LARGEST_STRIPPED)),
+                _tiles(level, sparse) if large else map(level.read, level.windows(_LARGEST_STRIPPED)),
                 shape=level.shape,
                 dtype=level.dtype,
                 tile=(_TILE, _TILE) if large else None,
@@ -96,6 +106,16 @@ def _write(
                 metadata=None,
                 **_resolution(axes, 2**number),
             )
+
+
+def _tiles(level: Pixels, sparse: bool) -> Iterator[npt.NDArray[Any] | None]:
+    """Tiles of a level; where it is written sparsely, None for one that is 0, but for the first."""
+    for number, window in enumerate(level.windows(_TILE)):
+        if sparse and number and level.is_blank(window):
+            yield None
+            continue
+        tile = level.read(window)
+        yield tile if not sparse or not number or tile.any() else None
 
 
 def _resolution(axes: Sequence[Axis], step: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from napari_dsparse.classifier.classes import MOST_CLASSES
 from napari_dsparse.errors import ImageError, LabelsError, ProjectError
 from napari_dsparse.files.atomic import file_digest, place_by_content
 from napari_dsparse.files.axes import resolve_axes
+from napari_dsparse.files.chunk_store import chunk_store
+from napari_dsparse.files.chunked import ChunkedArray
 from napari_dsparse.files.ome_tiff import write_label_tiff
 from napari_dsparse.files.pixels import Pixels, value_range
 from napari_dsparse.files.project_description import STROKES
@@ -66,6 +69,17 @@ class StoredStrokes:
             )
         return np.array(self._data).reshape(self.shape)
 
+    def load_painted(self) -> ChunkedArray:
+        """All of them, in chunks: only what is painted takes memory."""
+        found = ChunkedArray(self.shape, self.dtype, chunk_store())
+        kept = [axis for axis, n in enumerate(self.shape) if axis >= len(self.shape) - 2 or n > 1]
+        for part in self._data.stored():
+            window: list[int | slice] = [0] * len(self.shape)
+            for axis, where in zip(kept, part, strict=True):
+                window[axis] = where
+            found[tuple(window)] = self._data[part]
+        return found
+
 
 def write_strokes(folder: Path, labels: Any, shape: Sequence[int], image: str) -> tuple[str | None, int]:
     """Write strokes to a project's folder, under a name that tells their content.
@@ -75,7 +89,7 @@ def write_strokes(folder: Path, labels: Any, shape: Sequence[int], image: str) -
     folder : Path
         Of the project.
     labels : array of integers or booleans
-        0 = not painted, 1..K = classes. Numpy, dask or zarr.
+        0 = not painted, 1..K = classes. Numpy, dask or zarr; or sparse.
     shape : sequence of int
         What its shape must be.
     image : str
@@ -102,7 +116,9 @@ def write_strokes(folder: Path, labels: Any, shape: Sequence[int], image: str) -
     home = file_within(folder, STROKES)
     home.mkdir(exist_ok=True)
     # Classes are named in the project alone: renaming one leaves every file of strokes as it is.
-    name = place_by_content(home, lambda path: write_label_tiff(path, pixels, axes, ()), "", _SUFFIX)
+    # What is not painted of a large one takes no room.
+    write = partial(write_label_tiff, pixels=pixels, axes=axes, classes=(), sparse=True)
+    name = place_by_content(home, write, "", _SUFFIX)
     return f"{STROKES}/{name}", largest
 
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_dsparse.classifier import class_edits
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import LabelsError
-from napari_dsparse.gui.layers.paint_history import can_redo, can_undo, is_newest, paint_step
+from napari_dsparse.gui.layers.paint_history import can_redo, can_undo, is_newest, paint_of, paint_step
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
+from napari_dsparse.images.painted import count_label
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 MOST_EDITS = 100
 
 OthersRenumbering: TypeAlias = Callable[[ClassEdit, DoneEdit, bool], tuple[LabelledImage, ...] | None]
-
-_NOTHING = np.zeros((0,), np.uint8)
 
 
 @dataclass(eq=False, slots=True)
@@ -88,7 +84,7 @@ class ClassEditor:
 
     def painted_pixels(self, number: int) -> int:
         """Pixels painted as class `number`."""
-        return 0 if self._layer is None else int(np.count_nonzero(np.asarray(self._layer.data) == number))
+        return 0 if self._layer is None else count_label(paint_of(self._layer), number)
 
     # -- edits ----------------------------------------------------------------------------------------------
 
@@ -106,12 +102,12 @@ class ClassEditor:
         """Make an edit of the present table."""
         classes = self._state().classes
         if not edit.renumbers:
-            self._keep(_Entry(done(classes, edit, _NOTHING)))
+            self._keep(_Entry(done(classes, edit, None)))
             self._send(ev.ClassesEdited(edit.classes))
             return
         labels = self._labels()
-        entry = _Entry(done(classes, edit, _NOTHING if labels is None else labels))
-        self._take_step(entry, edit, None if labels is None else edit.apply(labels))
+        entry = _Entry(done(classes, edit, labels))
+        self._take_step(entry, edit, None if labels is None else edit.applied_to(labels))
 
     def undo(self) -> None:
         """Take back the last edit; what was painted since stays."""
@@ -130,7 +126,7 @@ class ClassEditor:
             layer.undo()
             self._catch_up()  # a hidden layer does not tell
         else:
-            labels = np.asarray(layer.data)
+            labels = paint_of(layer)
             back = _Entry(done(classes, step.inverse(classes), labels), cancels=entry)
             entry.cancelled = True
             self._take_step(back, step.inverse(classes), step.restore(labels, classes))
@@ -163,14 +159,14 @@ class ClassEditor:
             None,
         )
 
-    def _labels(self) -> npt.NDArray[Any] | None:
-        return None if self._layer is None else np.asarray(self._layer.data)
+    def _labels(self) -> Any:
+        return None if self._layer is None else paint_of(self._layer)
 
     def _keep(self, entry: _Entry) -> None:
         entries = self._entries
         entries[:] = [*(one for one in entries if not one.undone), entry][-MOST_EDITS:]
 
-    def _take_step(self, entry: _Entry, edit: ClassEdit, after: npt.NDArray[Any] | None) -> None:
+    def _take_step(self, entry: _Entry, edit: ClassEdit, after: Any) -> None:
         if self._layer is not None and after is not None:
             self._writing = True
             try:

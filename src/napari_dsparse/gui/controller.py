@@ -20,7 +20,7 @@ from napari_dsparse.gui.layers.corrections_behind import CorrectionsBehind
 from napari_dsparse.gui.layers.exporting import labels_to_export
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_strokes, frame_of
 from napari_dsparse.gui.layers.overlay import Overlay
-from napari_dsparse.gui.layers.paint_history import paint_step
+from napari_dsparse.gui.layers.paint_history import paint_places
 from napari_dsparse.gui.layers.result_layers import ResultLayers
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
 from napari_dsparse.gui.layers.strokes_layer import ClassKeys, new_strokes_layer, strokes_problem, take_brush
@@ -166,13 +166,13 @@ class Controller(QObject):
         self._brush.watch(layer, frame)
         self._bind_keys()
 
-    def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> Labels | None:
+    def new_strokes(self, labels: Any = None) -> Labels | None:
         """Make a strokes layer for the image and choose it; None without an image, or if it is too large.
 
         Parameters
         ----------
-        labels : ndarray of int, shape of the image's source, optional
-            What is painted on it already.
+        labels : array of int, shape of the image's source, optional
+            What is painted on it already, dense or sparse.
         """
         if self.frame is None:
             return None
@@ -186,12 +186,9 @@ class Controller(QObject):
             if state.model is not None and use_model
             else default_classes(2)
         )
-        layer = new_strokes_layer(
-            self._viewer,
-            self.frame,
-            classes,
-            data=None if labels is None else labels.reshape(self.frame.layer_shape),
-        )
+        if labels is not None and tuple(labels.shape) != self.frame.layer_shape:
+            labels = np.asarray(labels).reshape(self.frame.layer_shape)
+        layer = new_strokes_layer(self._viewer, self.frame, classes, data=labels)
         self.choose_strokes(layer)
         return layer
 
@@ -241,9 +238,7 @@ class Controller(QObject):
     def _paint_correction(
         self, layer: Labels, places: npt.NDArray[np.intp], numbers: npt.NDArray[Any]
     ) -> None:
-        after = np.array(layer.data)
-        after.flat[places] = numbers
-        paint_step(layer, after)
+        paint_places(layer, places, numbers)
         layer.mode = "paint"  # the bucket in hand would flood what is not painted
         take_brush(self._viewer, layer)
 

@@ -35,7 +35,6 @@ from napari_dsparse.live.sentences import describe, describe_model, progress_tex
 from napari_dsparse.live.state import LiveState, Training
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Image, Labels
 
@@ -191,7 +190,7 @@ class SegmentationDock(QWidget):
     def _on_new_pressed(self) -> None:
         self.new_strokes(self.study.kept_strokes())  # of an image of the list nothing painted is lost
 
-    def new_strokes(self, labels: npt.NDArray[Any] | None = None) -> None:
+    def new_strokes(self, labels: Any = None) -> None:
         """Make a strokes layer for the image in front, with `labels` painted on it already."""
         layer = self.controller.new_strokes(labels)
         if layer is None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_dsparse.gui.layers.image_frame import data_of
 from napari_dsparse.gui.layers.layer_choice import images_of
+from napari_dsparse.gui.layers.paint_history import paint_of
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study_image import StudyImage
+from napari_dsparse.images.painted import is_painted
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage
 
@@ -58,7 +58,7 @@ def pixels_of(layers: Sequence[Image]) -> list[Any]:
 def is_free(dock: SegmentationDock, layer: Image) -> bool:
     """True of a layer that is open and has no strokes."""
     strokes = dock.strokes_remembered(layer)
-    return in_viewer(dock.viewer, layer) and (strokes is None or not np.any(strokes.data))
+    return in_viewer(dock.viewer, layer) and (strokes is None or not is_painted(paint_of(strokes)))
 
 
 def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:

@@ -16,13 +16,14 @@ from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
-from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of
+from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of, is_sparse
 from napari_dsparse.gui.layers.image_view import show_view, view_of
-from napari_dsparse.gui.layers.paint_history import repaint
+from napari_dsparse.gui.layers.paint_history import paint_of, repaint
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
 from napari_dsparse.gui.study_files import layer_of
 from napari_dsparse.gui.study_image import ChannelFiles, StudyImage
+from napari_dsparse.images.painted import equal_paint
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.labelled_image import LabelledImage
@@ -241,11 +242,11 @@ class Study(QObject):
             layer = None if entry.strokes_layer is None else entry.strokes_layer()
             if layer is None or entry.key == front or layer.data.size != np.prod(entry.source.shape):
                 continue
-            now = np.asarray(layer.data).reshape(entry.source.shape)
-            same = not now.any() if entry.labels is None else np.array_equal(now, entry.labels)
-            if not same:
-                entry.labels = now.copy()
-                entry.labels.flags.writeable = False
+            now = paint_of(layer)
+            if not is_sparse(layer):
+                now = now.reshape(entry.source.shape)
+            if not equal_paint(now, entry.labels):
+                entry.labels = now if is_sparse(layer) else _never_written(now.copy())
                 changed = True
         if changed:
             self.listed.emit()
@@ -306,14 +307,13 @@ class Study(QObject):
             if made or own is None:
                 entry.steps = [each for each in entry.steps if each[0] is not step][1 - _MOST_STEPS :]
                 entry.steps.append((step, done(state.classes, edit, before)))
-                entry.labels = edit.apply(before)
+                entry.labels = _never_written(edit.applied_to(before))
             else:
-                entry.labels = own.restore(before, state.classes)
-            entry.labels.flags.writeable = False
+                entry.labels = _never_written(own.restore(before, state.classes))
             layer = None if entry.strokes_layer is None else entry.strokes_layer()
             fits = layer is not None and layer.data.size == entry.labels.size
             if layer is not None and fits and in_viewer(self._viewer, layer):
-                repaint(layer, entry.labels.reshape(layer.data.shape))
+                repaint(layer, entry.labels)
                 layers.append(layer)
         return layers, self.labelled
 
@@ -364,3 +364,10 @@ class Study(QObject):
         )
         if entry is not None and entry.key != self._front:
             self.edited.emit()
+
+
+def _never_written(labels: Any) -> Any:
+    """The same array, read-only where it can be."""
+    if isinstance(labels, np.ndarray):
+        labels.flags.writeable = False
+    return labels

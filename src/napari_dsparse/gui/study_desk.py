@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QMenu
 
@@ -35,7 +34,6 @@ from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from napari.layers import Image, Labels
 
     from napari_dsparse.gui.dock import SegmentationDock
@@ -330,11 +328,11 @@ class StudyDesk(QObject):
         self._show_only()
         self._draw()
 
-    def kept_strokes(self) -> npt.NDArray[Any] | None:
-        """Strokes on the image in front as the list keeps them, a new array; None where it keeps none."""
+    def kept_strokes(self) -> Any:
+        """Strokes on the image in front as the list keeps them; None where it keeps none."""
         chosen = self._controller.state.chosen
         entry = None if chosen is None else self.study.of_key(chosen.key)
-        return None if entry is None or entry.labels is None else np.array(entry.labels)
+        return None if entry is None else entry.labels
 
     def _strokes_layer(self, entry: StudyImage) -> Labels | None:
         layer = None if entry.strokes_layer is None else entry.strokes_layer()

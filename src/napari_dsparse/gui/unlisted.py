@@ -6,13 +6,13 @@ import weakref
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
+from napari_dsparse.images.painted import equal_paint, is_painted
 from napari_dsparse.live.state import ChosenImage, LiveState
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class UnlistedStrokes(QObject):
 
     def adopt(self, image: StudyImage) -> None:
         """Keep the strokes of an image that was taken out of the list."""
-        if image.labels is not None and np.any(image.labels):
+        if is_painted(image.labels):
             self._beside.images.append(image)
             self.edited.emit()
 
@@ -107,6 +107,6 @@ class UnlistedStrokes(QObject):
 
     def _painted(self, strokes: Labels, labels: Any) -> bool:
         if our_role(strokes) == "strokes":
-            return bool(np.any(labels))
+            return is_painted(labels)
         first = self._first.setdefault(strokes, labels)
-        return first is not labels and not np.array_equal(first, labels)
+        return not equal_paint(first, labels)

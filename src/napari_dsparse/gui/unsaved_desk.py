@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow
@@ -22,6 +21,7 @@ from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.unlisted import UnlistedStrokes
 from napari_dsparse.gui.widgets.dialogs import confirm
 from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ask_at_the_end
+from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import KeptImage
 from napari_dsparse.live.unsaved import (
@@ -133,7 +133,7 @@ class UnsavedDesk(QObject):
         return [] if self._projects.holds_list else self._painted(self._study.images)
 
     def _painted(self, images: Sequence[StudyImage]) -> list[KeptImage]:
-        painted = [each for each in images if each.labels is not None and np.any(each.labels)]
+        painted = [each for each in images if is_painted(each.labels)]
         kept = [kept_image(each) for each in painted]
         return [replace(each, copied=each.bytes <= MOST_COPIED) for each in kept]
 

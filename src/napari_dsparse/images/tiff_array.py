@@ -10,7 +10,7 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -142,6 +142,14 @@ class TiffArray:
                     self._readers[page.reader].fill(page, box[outer:], target)
         return out
 
+    def stored(self) -> Iterator[tuple[int | slice, ...]]:
+        """Windows of the strips and tiles that were written, one after another; the others are all fill."""
+        for number, page in enumerate(self._pages):
+            if page is not None:
+                position = tuple(int(n) for n in np.unravel_index(number, self._outer)) if self._outer else ()
+                for box in self._readers[page.reader].stored(page):
+                    yield (*position, *(slice(start, stop) for start, stop in box))
+
     def _find_pages(self, series: Any) -> list[_Page | None]:
         """Every page of a series in order; None for those that were never written."""
         first, dtype = series.keyframe, np.dtype(series.dtype)
@@ -228,6 +236,9 @@ class _Files:
 class _Reader(Protocol):
     """Reads boxes of pages."""
 
+    def stored(self, page: _Page) -> Iterator[Box]:
+        """Boxes of what was written of a page."""
+
     def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         """Put the box of a page, ranges along its axes, into `target`; OSError if it cannot be read."""
 
@@ -241,6 +252,9 @@ class _Rows:
         # Axes before the rows: separate samples, or slices in depth. Within a row: columns, mixed samples.
         self._outer = len(self._shape) - (3 if page.axes.endswith("S") else 2)
         self._files = _Files()
+
+    def stored(self, page: _Page) -> Iterator[Box]:
+        yield [(0, n) for n in self._shape]
 
     def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         outer, size = self._outer, self._dtype.itemsize
@@ -280,6 +294,15 @@ class _Segments:
         self._kept: OrderedDict[tuple[int, int], npt.NDArray[Any]] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
+
+    def stored(self, page: _Page) -> Iterator[Box]:
+        for index, count in enumerate(page.counts[: math.prod(self._grid)]):
+            if count and page.offsets[index]:
+                cell = (int(n) for n in np.unravel_index(index, self._grid))
+                yield [
+                    (i * edge, min((i + 1) * edge, n))
+                    for i, edge, n in zip(cell, self._edges, self._shape, strict=True)
+                ]
 
     def fill(self, page: _Page, box: Box, target: npt.NDArray[Any]) -> None:
         cells = [

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
+from napari_dsparse.files.chunked import is_large
 from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.files.project_strokes import open_strokes
 from napari_dsparse.images.identity import shows
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
@@ -83,8 +84,8 @@ class OpenedImage:
         The same with its scale.
     layer : int or None
         Which of the arrays that are open holds the same pixels.
-    labels : ndarray of int or None
-        Strokes; None where nothing is painted.
+    labels : array of int or None
+        Strokes, never written, sparse on a large image; None where nothing is painted.
     strokes, pixels : int
         Amount of paint.
     """
@@ -95,7 +96,7 @@ class OpenedImage:
     source: ImageSource
     file: ImageFile | None
     layer: int | None
-    labels: npt.NDArray[Any] | None
+    labels: Any
     strokes: int
     pixels: int
 
@@ -216,9 +217,16 @@ def _opened(
     file: ImageFile | None,
     layer: int | None,
 ) -> OpenedImage:
-    labels = project.strokes(entry) if entry.strokes is not None else None
+    labels = None if entry.strokes is None else _painted(project, entry, entry.strokes)
     strokes = () if labels is None else find_strokes(labels)
-    if labels is not None:
-        labels.flags.writeable = False
     name, pixels = entry.name if path is None else path.name, sum(len(each.yx) for each in strokes)
     return OpenedImage(entry.number, name, path, source, file, layer, labels, len(strokes), pixels)
+
+
+def _painted(project: Project, entry: ProjectImage, name: str) -> Any:
+    stored = open_strokes(project.folder, name, entry.shape)
+    if is_large(entry.shape):
+        return stored.load_painted()
+    labels = stored.load()
+    labels.flags.writeable = False
+    return labels

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ExportError, ImageError, LabelsError, ProjectError
+from napari_dsparse.files.chunked import nothing_painted
 from napari_dsparse.files.pixel_copy import copy_pixels
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, file_within
@@ -217,9 +216,8 @@ class ProjectKeeper:
             self._entries[image.number] = _added(project, image).number
         elif image.number not in self._written or self._written[image.number] is not image.labels:
             entry = self._entry(project, image.number)
-            project.set_strokes(
-                entry, np.zeros(entry.shape, np.uint8) if image.labels is None else image.labels
-            )
+            labels = nothing_painted(entry.shape) if image.labels is None else image.labels
+            project.set_strokes(entry, labels)
         self._written[image.number] = image.labels
 
     def _copy(self, project: Project, image: KeptImage) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_dsparse.images.painted import blocks as blocks_of
+
 #: Side of the blocks, in pixels, whose mean uncertainty is kept: a spot is a region, not a pixel.
 BLOCK = 8
 #: Blocks this close to paint, or to a spot already shown, are not suggested (in blocks).
@@ -111,9 +113,9 @@ def find_spot(
 
 def _painted_blocks(labels: npt.NDArray[Any], blocks: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     painted = np.zeros(blocks, dtype=bool)
-    for plane in np.ndindex(*labels.shape[:-2]):
-        rows, columns = np.nonzero(labels[plane])
-        painted[plane][rows // BLOCK, columns // BLOCK] = True
+    for (*plane, top, left), values in blocks_of(labels):
+        rows, columns = np.nonzero(values)
+        painted[tuple(plane)][(rows + top) // BLOCK, (columns + left) // BLOCK] = True
     return painted
 
 

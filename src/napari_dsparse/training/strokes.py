@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from napari_dsparse.classifier.classes import MOST_CLASSES
 from napari_dsparse.errors import LabelsError
-
-#: Pixels of a labels plane scanned at once: other threads run in between.
-_SCAN_PIXELS = 1 << 20
+from napari_dsparse.images.painted import blocks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +52,7 @@ def find_strokes(labels: Any, image: int = 0) -> tuple[Stroke, ...]:
     Parameters
     ----------
     labels : array of integers, shape (..., Y, X)
-        0 = not annotated, 1..K = classes. Numpy, dask or zarr; it is scanned a block of rows at a time.
+        0 = not annotated, 1..K = classes. Numpy, dask or zarr, scanned a block of rows at a time; or sparse.
     image : int
         Number of the image that the strokes belong to.
 
@@ -73,31 +71,33 @@ def find_strokes(labels: Any, image: int = 0) -> tuple[Stroke, ...]:
     if len(shape) < 2:
         raise LabelsError(f"Labels have shape {shape}; they need rows and columns, like their image.")
     strokes: list[Stroke] = []
-    for plane in np.ndindex(shape[:-2]):
-        places, values = _painted(labels, plane, (shape[-2], shape[-1]))
+    for plane, blocks_of_plane in groupby(blocks(labels), lambda block: block[0][:-2]):
+        places, values = _painted(blocks_of_plane, shape[-1])
         strokes.extend(_components(places, values, shape[-1], image, plane))
     return tuple(strokes)
 
 
 def _painted(
-    labels: Any, plane: tuple[int, ...], shape: tuple[int, int]
+    blocks_of_plane: Iterable[tuple[tuple[int, ...], NDArray[Any]]], width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places (y * width + x, increasing) and values of the painted pixels of a plane."""
-    rows = max(1, _SCAN_PIXELS // shape[1])
     places, values = [], []
-    for start in range(0, shape[0], rows):
-        block = np.asarray(labels[(*plane, slice(start, start + rows))]).ravel()
+    for (*_, top, left), block in blocks_of_plane:
         painted = np.flatnonzero(block)
-        places.append(painted + start * shape[1])
-        values.append(block[painted])
+        rows, columns = np.divmod(painted, block.shape[-1])
+        places.append((rows + top) * width + columns + left)
+        values.append(block.ravel()[painted])
         if painted.size and not 0 <= values[-1].min() <= values[-1].max() <= MOST_CLASSES:
             wrong = values[-1].min() if values[-1].min() < 0 else values[-1].max()
             raise LabelsError(
                 f"Labels hold {wrong}; 0 is not annotated and classes are numbered from 1, to {MOST_CLASSES} "
                 "at most. Give all objects of one kind the number of their class."
             )
-    found = np.concatenate(values).astype(np.int64)
-    return np.concatenate(places), found
+    found, at = np.concatenate(values).astype(np.int64), np.concatenate(places).astype(np.int64)
+    if (np.diff(at) > 0).all():
+        return at, found
+    order = np.argsort(at)
+    return at[order], found[order]
 
 
 def _components(

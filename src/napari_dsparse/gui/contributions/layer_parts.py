@@ -18,6 +18,7 @@ from napari_dsparse.files.atomic import check_target
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN, classes_of, more_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame, data_of
 from napari_dsparse.gui.layers.viewer import METADATA_KEY
+from napari_dsparse.images.painted import SparseLabels, largest_label
 
 #: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.
 ROLE = "result"
@@ -26,13 +27,13 @@ ROLE = "result"
 def snapshot(layer: Labels) -> Any:
     """The layer's labels as they are now; what is not in memory is read later."""
     data = data_of(layer)
-    return data.copy() if isinstance(data, np.ndarray) else data
+    return data.copy() if isinstance(data, np.ndarray | SparseLabels) else data
 
 
 def painted_classes(strokes: Labels, labels: Any) -> Sequence[ClassInfo]:
     """Every class that is named or painted."""
     known = classes_of(strokes)
-    return more_classes(strokes, known, max(len(known), int(np.max(labels))))
+    return more_classes(strokes, known, max(len(known), largest_label(labels)))
 
 
 def class_names(layer: Labels) -> list[str]:

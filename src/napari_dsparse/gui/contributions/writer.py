@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, hex_color
 from napari_dsparse.files.export import export_labels, takes_objects
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import axis_letters
+from napari_dsparse.images.painted import largest_label
 
 #: A layer that names no classes and has more labels than this holds objects.
 MOST_CLASSES = 255
@@ -25,6 +24,7 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     ----------
     path : str
     data : array of int, shape (..., Y, X)
+        Or a pyramid, of which the finest level is written.
     attributes : dict
         The layer's attributes as napari hands them to writers: scale, units, axis_labels, features, colormap.
 
@@ -33,6 +33,8 @@ def write_labels(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     list of str
         The path written.
     """
+    if hasattr(data, "shapes"):  # a pyramid
+        data = data[0]
     scale, units = attributes.get("scale"), attributes.get("units")
     names = [str(label) for label in attributes.get("axis_labels") or ()]
     written = export_labels(
@@ -61,7 +63,7 @@ def classes_of_attributes(
         pairs = zip(features["index"], features[CLASS_COLUMN], strict=True)
         names = {int(number): str(name) for number, name in pairs}
     colors = getattr(colormap, "color_dict", {})
-    count = max([int(np.max(data)), *names]) if data.size else 0
+    count = max([largest_label(data), *names]) if data.size else 0
     if not names and (named_only or count > MOST_CLASSES):
         return ()
     return tuple(

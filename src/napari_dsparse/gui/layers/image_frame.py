@@ -230,6 +230,11 @@ def _shear_matrix(shear: npt.NDArray[Any], ndim: int) -> npt.NDArray[Any]:
     return matrix
 
 
+def is_sparse(layer: Labels) -> bool:
+    """True of a layer of sparse strokes: a pyramid that can be painted on."""
+    return hasattr(layer.data, "snapshot")
+
+
 def check_strokes(frame: ImageFrame, layer: Labels) -> None:
     """Refuse a labels layer that cannot hold strokes on the image's pixels.
 
@@ -238,7 +243,7 @@ def check_strokes(frame: ImageFrame, layer: Labels) -> None:
     ImageError
         If it is a pyramid, or the shapes differ.
     """
-    if layer.multiscale:
+    if layer.multiscale and not is_sparse(layer):
         raise ImageError(
             f"Labels layer {layer.name!r} is a pyramid, which napari cannot paint on; choose another one or "
             "press New."

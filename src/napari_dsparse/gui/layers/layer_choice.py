@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_dsparse.gui.layers.image_frame import is_sparse
 from napari_dsparse.gui.layers.instances import looks_like_instances, sample_of
 from napari_dsparse.gui.layers.viewer import layers_of, our_role
 
@@ -50,7 +51,7 @@ def likely_strokes(layers: Sequence[Labels], frame: ImageFrame) -> Labels | None
 
 
 def _fits(layer: Labels, frame: ImageFrame) -> bool:
-    return not layer.multiscale and tuple(layer.data.shape) == frame.layer_shape
+    return (is_sparse(layer) or not layer.multiscale) and tuple(layer.data.shape) == frame.layer_shape
 
 
 def _is_sparse(layer: Labels) -> bool:

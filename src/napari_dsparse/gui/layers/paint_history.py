@@ -7,11 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dsparse.gui.layers.image_frame import is_sparse
+from napari_dsparse.images.painted import differing_places, put_values, values_at
+
 if TYPE_CHECKING:
     from napari.layers import Labels
 
 
-def paint_step(layer: Labels, after: npt.NDArray[Any]) -> object:
+def paint_of(layer: Labels) -> Any:
+    """Labels of the layer, in its shape, dense or sparse; not to be written to."""
+    return layer.data.snapshot() if is_sparse(layer) else np.asarray(layer.data)
+
+
+def paint_places(layer: Labels, places: npt.NDArray[np.intp], numbers: npt.NDArray[Any]) -> None:
+    """Paint pixels, by their flat indices, in one step of the layer's undo history."""
+    after = paint_of(layer).copy()
+    put_values(after, places, numbers)
+    paint_step(layer, after)
+
+
+def paint_step(layer: Labels, after: Any) -> object:
     """Paint the layer as `after`, in one step of its undo history; returns the step's mark.
 
     A step without any change is taken, too: then numbers in older steps are undone after it, and keep their
@@ -20,11 +35,11 @@ def paint_step(layer: Labels, after: npt.NDArray[Any]) -> object:
     Parameters
     ----------
     layer : Labels
-    after : ndarray of int
-        Of the layer's shape and type.
+    after : array of int
+        Of the layer's shape and type; sparse, if its strokes are.
     """
-    before = np.asarray(layer.data)
-    places = np.flatnonzero(before != after)
+    before = paint_of(layer)
+    places = differing_places(before, after)
     marks: list[object] = []
 
     def note(event: Any) -> None:
@@ -33,10 +48,10 @@ def paint_step(layer: Labels, after: npt.NDArray[Any]) -> object:
     layer.events.paint.connect(note)
     try:
         if places.size:
-            layer.data_setitem(np.unravel_index(places, before.shape), after.flat[places])
+            layer.data_setitem(np.unravel_index(places, before.shape), values_at(after, places))
         elif before.size:
             first = tuple(np.zeros(1, np.intp) for _ in before.shape)
-            number = int(before.flat[0])
+            number = int(before[first].item())
             with layer.block_history():
                 layer.data_setitem(first, 0 if number else 1)
                 layer.data_setitem(first, number)
@@ -45,9 +60,10 @@ def paint_step(layer: Labels, after: npt.NDArray[Any]) -> object:
     return marks[-1] if marks else None
 
 
-def repaint(layer: Labels, labels: npt.NDArray[Any]) -> None:
+def repaint(layer: Labels, labels: Any) -> None:
     """Paint the layer as `labels`, for good: its older steps, of other numbers, cannot be undone after it."""
-    layer.data = labels.copy()
+    after = labels.copy()
+    layer.data = type(layer.data)(after) if is_sparse(layer) else after.reshape(layer.data.shape)
     for name in ("_undo_history", "_redo_history"):
         getattr(layer, name).clear()
 

@@ -14,11 +14,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
+from napari_dsparse.files.chunk_store import chunk_store
 from napari_dsparse.gui.layers.class_look import probability_colormap, probability_look
 from napari_dsparse.gui.layers.corrections import Corrections
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.overlay import Overlay
-from napari_dsparse.gui.layers.result_pixels import add, blank, chunk_store, fits, put, renumber, whole_of
+from napari_dsparse.gui.layers.result_pixels import add, blank, fits, put, renumber, whole_of
 from napari_dsparse.gui.layers.viewer import (
     disown,
     in_viewer,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_dsparse.files.chunked import ChunkedArray, ChunkStore
+from napari_dsparse.files.chunk_store import MEMORY_SHARE, ChunkStore
+from napari_dsparse.files.chunked import ChunkedArray
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.messages import TileDone
 from napari_dsparse.machine.memory import free_memory
-from napari_dsparse.machine.user_folder import user_folder
 from napari_dsparse.prediction.overview import in_pixels
 
 if TYPE_CHECKING:
@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 LARGE_PLANE = 1 << 25
 #: The same where the image is a pyramid itself.
 LARGE_LEVEL = 1 << 24
-#: Share of the free memory that a plain layer, or all chunks in memory, may take.
-MEMORY_SHARE = 0.25
 #: Rows and columns of the coarsest level of a pyramid, at most.
 COARSEST = 1024
 #: Values of a sketch that are put into one level of a pyramid, at most: finer levels stay as they are.
 MOST_SKETCHED = 1 << 20
-
-
-def chunk_store() -> ChunkStore:
-    """A store for the results of an image, in this user's folder."""
-    return ChunkStore(int(free_memory() * MEMORY_SHARE), user_folder() / "large results")
 
 
 def blank(frame: ImageFrame, image: Image, dtype: npt.DTypeLike, store: ChunkStore) -> Any:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import classes_of, more_classes, show_classes
-from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.image_frame import ImageFrame, is_sparse
 from napari_dsparse.gui.layers.paint_watch import PaintWatch
 from napari_dsparse.gui.layers.strokes_layer import explain_keys, take_brush
 from napari_dsparse.gui.layers.viewer import our_role
@@ -32,7 +31,7 @@ class StrokesBinding(QObject):
     parent : QObject
     """
 
-    #: A copy of all labels, a moment after they may have changed.
+    #: A copy of all labels, a moment after they may have changed; of sparse ones, if they have.
     painted = Signal(object)
     #: The class that the brush paints now; 0 erases.
     brush_changed = Signal(int)
@@ -43,6 +42,7 @@ class StrokesBinding(QObject):
         self._viewer = viewer
         self._frame: ImageFrame | None = None
         self._classes = 0
+        self._passed_on: Any = None  # of sparse strokes
         self._watch = PaintWatch(self)
         self._watch.changed.connect(self._on_paint)
 
@@ -54,9 +54,10 @@ class StrokesBinding(QObject):
         layer.events.selected_label.connect(self._on_brush)
         layer.events.mode.connect(self._on_mode, position="last")  # napari's own help text comes first
         self._on_mode()
+        self._passed_on = labels = copy_of(frame, layer)
         return StrokesChosen(
             name=layer.name,
-            labels=copy_of(frame, layer),
+            labels=labels,
             classes=classes_of(layer),
             palette=more_classes(layer, (), MOST_CLASSES),
             brush=int(layer.selected_label),
@@ -71,9 +72,12 @@ class StrokesBinding(QObject):
         self.layer = self._frame = None
         self._watch.watch(None)
 
-    def copy(self) -> npt.NDArray[Any] | None:
+    def copy(self) -> Any:
         """A copy of all labels as they are; None without a layer."""
-        return None if self.layer is None or self._frame is None else copy_of(self._frame, self.layer)
+        if self.layer is None or self._frame is None:
+            return None
+        self._passed_on = copy_of(self._frame, self.layer)
+        return self._passed_on
 
     def flush(self) -> None:
         """Pass on paint of the last moment now."""
@@ -98,7 +102,8 @@ class StrokesBinding(QObject):
             show_classes(self.layer, classes)
 
     def _on_paint(self) -> None:
-        if (labels := self.copy()) is not None:
+        before, labels = self._passed_on, self.copy()
+        if labels is not None and labels is not before:
             self.painted.emit(labels)
 
     def _on_brush(self, event: Any = None) -> None:
@@ -110,8 +115,13 @@ class StrokesBinding(QObject):
             explain_keys(self._viewer, self.layer)
 
 
-def copy_of(frame: ImageFrame, layer: Labels) -> npt.NDArray[Any]:
-    """A read-only copy of the layer's labels in the shape that the engine uses."""
+def copy_of(frame: ImageFrame, layer: Labels) -> Any:
+    """A copy of the layer's labels in the shape that the engine uses, never written.
+
+    Of sparse ones it shares what does not change, and is the same object where nothing was painted since.
+    """
+    if is_sparse(layer):
+        return layer.data.snapshot()
     labels = np.array(frame.engine_view(layer.data))  # of dask and zarr, too
     labels.flags.writeable = False
     return labels

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.brush import brush_size_for
 from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.large_strokes import LargeStrokes, needs_large_strokes, sparse_strokes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 from napari_dsparse.machine.memory import free_memory
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from napari import Viewer
     from napari.layers import Labels, Layer
 
@@ -43,7 +42,7 @@ STROKES_OPACITY = 0.9
 def strokes_problem(frame: ImageFrame) -> str | None:
     """Reason why there can be no strokes on an image, as a sentence: its size; None if there can."""
     needed, free = math.prod(frame.layer_shape) * COPIES, free_memory()
-    if needed <= free:
+    if needed <= free or needs_large_strokes(frame):
         return None
     size = " x ".join(map(str, frame.layer_shape))
     return (
@@ -58,17 +57,29 @@ def new_strokes_layer(
     classes: Sequence[ClassInfo],
     *,
     name: str | None = None,
-    data: npt.NDArray[np.uint8] | None = None,
+    data: Any = None,
 ) -> Labels:
-    """A strokes layer on the image's pixels, on top, with the brush selected; empty without `data`."""
+    """A strokes layer on the image's pixels, on top, with the brush selected; empty without `data`.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    frame : ImageFrame
+    classes : sequence of ClassInfo
+    name : str, optional
+        Of the layer.
+    data : array of int, the frame's layer shape, optional
+        What is painted already, dense or sparse; it is copied.
+    """
     from napari.layers import Labels
 
-    layer = Labels(
-        np.zeros(frame.layer_shape, np.uint8) if data is None else data,
-        name=name or f"{frame.source.name} strokes",
-        opacity=STROKES_OPACITY,
-        **frame.placement,
-    )
+    look: dict[str, Any] = {"name": name or f"{frame.source.name} strokes", "opacity": STROKES_OPACITY}
+    if needs_large_strokes(frame):
+        layer = LargeStrokes(sparse_strokes(frame, data), **look, **frame.placement)
+    elif data is None:
+        layer = Labels(np.zeros(frame.layer_shape, np.uint8), **look, **frame.placement)
+    else:
+        layer = Labels(np.array(data), **look, **frame.placement)
     show_classes(layer, classes)
     mark_ours(layer, "strokes")
     layer.brush_size = brush_size_for(frame)

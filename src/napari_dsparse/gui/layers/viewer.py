@@ -27,8 +27,13 @@ def unwrapped(thing: T) -> T:
 
 
 def layers_of(viewer: Viewer, kind: type[T]) -> list[T]:
-    """The viewer's layers of exactly `kind`, topmost last."""
-    return [unwrapped(layer) for layer in viewer.layers if type(unwrapped(layer)) is kind]
+    """The viewer's layers of exactly `kind`, or made here as a kind of it, topmost last."""
+    layers = [unwrapped(layer) for layer in viewer.layers]
+    return [one for one in layers if type(one) is kind or (isinstance(one, kind) and _is_made_here(one))]
+
+
+def _is_made_here(layer: Any) -> bool:
+    return type(layer).__module__.startswith("napari_dsparse.")
 
 
 def in_viewer(viewer: Viewer, layer: Layer) -> bool:
@@ -104,7 +109,9 @@ def field_of_view(viewer: Viewer, frame: ImageFrame, on_pixels: Layer | None) ->
     if viewer.dims.ndisplay != 2 or shown != set(axes[-2:]):
         return FieldOfView(plane, (0, shape[-2]), (0, shape[-1]))
     low, high = (np.asarray(corner) for corner in on_pixels.corner_pixels)
-    if on_pixels.multiscale:  # in pixels of the level that is shown
+    if (seen := getattr(on_pixels, "on_screen", None)) is not None:
+        low, high = seen
+    elif on_pixels.multiscale:  # in pixels of the level that is shown
         factors = np.asarray(on_pixels.downsample_factors[on_pixels.data_level])
         low, high = np.floor(low * factors).astype(int), np.ceil((high + 1) * factors).astype(int) - 1
     ranges = [
