@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,14 @@ from napari.layers import Image, Labels
 
 from gui_session import Desk, two_textures
 from napari_dsparse import Project, train
+from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.files import chunked
 from napari_dsparse.files.chunked import is_large, nothing_painted
 from napari_dsparse.files.project_strokes import open_strokes, write_strokes
 from napari_dsparse.gui.contributions.writer import write_labels
 from napari_dsparse.gui.layers import large_strokes
+from napari_dsparse.gui.layers.class_look import class_colormap
+from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.large_strokes import LargeStrokes, StrokesPyramid
 from napari_dsparse.gui.layers.paint_history import paint_of, paint_places, paint_step
 from napari_dsparse.images import ImageSource, painted
@@ -217,3 +221,10 @@ def test_what_is_stored_of_large_strokes_is_what_is_painted(
     name, _ = write_strokes(tmp_path, huge, huge.shape, "image")
     assert (tmp_path / name).stat().st_size < 2e6
     assert equal_paint(open_strokes(tmp_path, name, huge.shape).load_painted(), huge)
+
+
+def test_colours_of_labels_are_compiled_before_they_are_needed() -> None:
+    warm_up_colormaps().join()
+    started = time.thread_time()
+    class_colormap(default_classes(3)).map(np.arange(4, dtype=np.uint8))
+    assert time.thread_time() - started < 0.5, "numba alone takes seconds"

@@ -18,6 +18,7 @@ from napari_dsparse.gui.controller import Controller
 from napari_dsparse.gui.dock_title import DockTitle
 from napari_dsparse.gui.export_desk import ExportDesk
 from napari_dsparse.gui.file_desk import FileDesk
+from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
@@ -58,6 +59,7 @@ class SegmentationDock(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        warm_up_colormaps()
         self.viewer = napari_viewer
         self._closed = False
         self._docked = False

@@ -65,11 +65,12 @@ def count_label(labels: Any, number: int) -> int:
 
 def places_of(labels: Any, number: int) -> npt.NDArray[np.int64]:
     """Flat indices, increasing, of the pixels with a label that is not 0."""
-    shape = tuple(int(n) for n in labels.shape)
-    found = [np.empty(0, np.int64)]
-    for corner, values in blocks(labels):
+    if not isinstance(labels, SparseLabels):
+        return np.flatnonzero(np.asarray(labels) == number).astype(np.int64)
+    shape, found = labels.shape, [np.empty(0, np.int64)]
+    for corner, values in labels.painted():
         rows, columns = np.nonzero(values == number)
-        first = int(np.ravel_multi_index(corner, shape)) if values.size else 0
+        first = int(np.ravel_multi_index(corner, shape))
         found.append(first + rows.astype(np.int64) * shape[-1] + columns)
     return np.sort(np.concatenate(found))
 
