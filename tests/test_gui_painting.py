@@ -18,8 +18,10 @@ from napari_dsparse.classifier import default_classes
 from napari_dsparse.gui.layers.brush import LEAST_ON_SCREEN
 from napari_dsparse.gui.layers.class_look import class_features, classes_of, show_classes
 from napari_dsparse.gui.layers.hold_key import CANDIDATES, free_key
+from napari_dsparse.gui.layers.objects_layer import OBJECTS
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.strokes_layer import tool_keys
+from napari_dsparse.gui.layers.viewer import mark_ours
 from napari_dsparse.gui.widgets.canvas_focus import canvas_of
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.live.state import Training
@@ -245,11 +247,15 @@ def test_keys_go_to_the_canvas_after_a_click_and_the_title_is_short(desk: Callab
 
     key = at.find("hold_label").text().split()[1]
     before = result.opacity
+    objects = Labels(np.zeros_like(result.data), name="objects", opacity=0.6)
+    mark_ours(objects, OBJECTS)
+    at.viewer.add_layer(objects)
+    at.viewer.layers.selection.active = strokes
     QTest.keyPress(canvas, key)
-    assert result.opacity == 0
+    assert (result.opacity, objects.opacity) == (0, 0)
     assert strokes.opacity > 0
     QTest.keyRelease(canvas, key)
-    assert result.opacity == before
+    assert (result.opacity, objects.opacity) == (before, 0.6)
     at.find("overlay_opacity").setValue(75)
     assert result.opacity == 0.75
     result.opacity = 0.25

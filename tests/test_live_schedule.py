@@ -867,3 +867,11 @@ def test_what_was_segmented_stays_when_the_same_strokes_were_looked_at_again() -
     assert world.state.complete
     assert len(world.asked(msg.PredictionJob)) == before
     assert world.state.training is Training.STEADY
+
+
+def test_a_whole_image_that_is_left_is_said_to_be_undone() -> None:
+    world = trained("grey")
+    world.tell(ev.WholePressed())
+    world.tell(chosen("stack"), strokes_on("stack"))
+    assert world.state.whole is None
+    assert "grey is not segmented as a whole" in describe(world.state)

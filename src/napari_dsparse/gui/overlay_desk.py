@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_dsparse.gui.layers.hold_key import HoldKey
+from napari_dsparse.gui.layers.objects_layer import OBJECTS, PREVIEW
+from napari_dsparse.gui.layers.viewer import our_role, unwrapped
 
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
@@ -24,7 +26,8 @@ class OverlayDesk(QObject):
         super().__init__(dock)
         self._panel, self._overlay = dock.panel, dock.controller.overlay
         self._key = HoldKey(dock.viewer, self)
-        self._key.held.connect(self._overlay.hold)
+        self._viewer = dock.viewer
+        self._key.held.connect(self._on_held)
         self._show_opacity(self._overlay.opacity)
         self._overlay.opacity_changed.connect(self._show_opacity)
         self._panel.overlay_opacity.valueChanged.connect(self._on_slider)
@@ -34,6 +37,10 @@ class OverlayDesk(QObject):
     def shutdown(self) -> None:
         """Give the key back."""
         self._key.free()
+
+    def _on_held(self, held: bool) -> None:
+        layers = map(unwrapped, self._viewer.layers)
+        self._overlay.hold(held, [each for each in layers if our_role(each) in (OBJECTS, PREVIEW)])
 
     def _on_slider(self, percent: int) -> None:
         self._overlay.set_opacity(percent / 100)

@@ -34,7 +34,6 @@ def choose_strokes(turn: Turn, event: StrokesChosen) -> None:
         classes=classes,
         brush=event.brush,
         problem=None,
-        note=None,
     )
     if classes != event.classes:
         turn.do(ShowClasses(classes))

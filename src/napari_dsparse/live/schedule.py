@@ -170,7 +170,10 @@ def _answer(turn: Turn, event: msg.WorkerEvent) -> None:
 
 def _choose_image(turn: Turn, event: ev.ImageChosen) -> None:
     """Work on another image; a model that learned from it segments it, others wait to be asked."""
+    before = turn.state
     _leave_image(turn)
+    if before.whole is not None and before.chosen is not None:
+        turn.set(note=f"{before.chosen.name} is not segmented as a whole: you chose another image meanwhile.")
     number = turn.state.images + 1
     chosen = ChosenImage(number, event.key, event.name, event.source)
     turn.set(images=number, chosen=chosen, view=event.view)

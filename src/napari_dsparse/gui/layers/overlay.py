@@ -88,11 +88,11 @@ class Overlay(QObject):
         if self._segmentation is not None and classes:
             show_classes(self._segmentation, classes, hidden=(1,) if self.background_hidden else ())
 
-    def hold(self, held: bool) -> None:
-        """Show the bare image while `held`, under the strokes."""
+    def hold(self, held: bool, others: Sequence[Layer] = ()) -> None:
+        """Show the bare image while `held`, under the strokes; `others` are hidden with what lies over it."""
         if held and self._held is None:
             self._held = {}
-            for layer in self._over:
+            for layer in (*self._over, *others):
                 self._hide(layer)
         elif not held and self._held is not None:
             before, self._held = self._held, None
