@@ -244,14 +244,19 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     at.paint(second, 3, (60, 100), (70, 100))
     at.wait(lambda: at.strokes_of(3) == 2)
     painted = first.data.copy(), second.data.copy()
+    behind = Labels(painted[0].copy(), name="a.tif segmentation")
+    mark_ours(behind, "segmentation")
+    at.viewer.add_layer(behind)
     at.dock.class_actions.merge_class(3, 2)
     at.wait(lambda: at.strokes_of(2) >= 2)
     learned(at)
     assert len(at.session.classes) == 2
     for layer, before in zip((first, second), painted, strict=True):
         np.testing.assert_array_equal(layer.data, np.where(before == 3, 2, before))
+    np.testing.assert_array_equal(behind.data, first.data, "what is shown of an image behind follows")
     at.click("undo_class_button")
     at.wait(lambda: at.strokes_of(3) == 2)
+    np.testing.assert_array_equal(behind.data, np.where(painted[0] == 1, 1, 0), "two classes were one there")
     for layer, before in zip((first, second), painted, strict=True):
         np.testing.assert_array_equal(layer.data, before)
     pick(at, 0)

@@ -81,6 +81,15 @@ class ClassEdit:
         numbers: npt.NDArray[Any] = found.astype(labels.dtype)
         return numbers
 
+    def table(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """New number of every old one that a type of unsigned integers holds, the largest that it can."""
+        most = int(np.iinfo(np.dtype(dtype)).max)
+        known = np.array([0, *self.mapping], np.int64)[: most + 1]
+        beyond = np.arange(len(known), most + 1) + len(self.classes) - len(self.mapping)
+        numbers = np.minimum(np.concatenate([known, beyond]), most)
+        table: npt.NDArray[Any] = numbers.astype(dtype)
+        return table
+
     def applied_to(self, labels: Any) -> Any:
         """New numbers of the paint `labels`, which may be sparse, as a new array of the same kind."""
         return mapped(labels, self.apply)

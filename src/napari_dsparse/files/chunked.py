@@ -22,6 +22,8 @@ LARGE_PLANE, LARGE_STACK = 1 << 25, 1 << 28
 
 #: Plane, row and column of a chunk.
 _Place: TypeAlias = tuple[int, ...]
+#: Makes values of a window new ones, of the same shape.
+_Change: TypeAlias = Callable[[npt.NDArray[Any], tuple[slice, ...]], npt.NDArray[Any]]
 
 
 def is_large(shape: Sequence[int]) -> bool:
@@ -53,6 +55,8 @@ class ChunkedArray:
         self.dtype = np.dtype(dtype)
         self.store = store
         self._chunks: dict[_Place, Chunk] = {}
+        self._changes: list[_Change] = []  # made of values as they are read, and kept where it is written
+        self._done: dict[_Place, int] = {}  # how many of them are kept in a chunk
 
     @property
     def ndim(self) -> int:
@@ -76,7 +80,7 @@ class ChunkedArray:
         found = np.zeros(shape, self.dtype)
         with self.store.lock:
             for place, inner, outer in self._parts(spans, steps, written=True):
-                found[outer] = self._values(self._chunks[place])[inner]
+                found[outer] = self._current(place, inner)
         return found[tuple(0 if i in dropped else slice(None) for i in range(self.ndim))]
 
     def __setitem__(self, index: Any, values: Any) -> None:
@@ -105,10 +109,13 @@ class ChunkedArray:
                 if chunk is None and not part.any():
                     continue
                 try:
-                    if chunk is None or chunk.frozen:
-                        edges = (1,) * (self.ndim - 2) + (CHUNK, CHUNK)
-                        old = np.zeros(edges, self.dtype) if chunk is None else self._values(chunk).copy()
+                    if chunk is None or chunk.frozen or self._done.get(place, 0) < len(self._changes):
+                        old = np.zeros(self._edges, self.dtype)
+                        if chunk is not None:
+                            within = self._within(place)
+                            old[within] = self._current(place, within)
                         chunk = self._chunks[place] = Chunk(old, self.store)
+                        self._done[place] = len(self._changes)
                     self._values(chunk)[inner] = part
                     chunk.written = False
                     self.store.touch(chunk)
@@ -136,13 +143,15 @@ class ChunkedArray:
 
     def is_same(self, other: ChunkedArray) -> bool:
         """True if it has the chunks of a copy, of which none was written since."""
-        return self.shape == other.shape and self._chunks == other._chunks
+        mine, theirs = ((each._chunks, each._changes, each._done) for each in (self, other))
+        return self.shape == other.shape and mine == theirs
 
     def differing(self, other: ChunkedArray) -> npt.NDArray[np.int64]:
         """Flat indices, increasing, of pixels whose values differ from another array's of the same shape."""
         found = [np.empty(0, np.int64)]
         for place in set(self._chunks) | set(other._chunks):
-            if self._chunks.get(place) is not other._chunks.get(place):
+            changed = self._changes or other._changes
+            if changed or self._chunks.get(place) is not other._chunks.get(place):
                 window = self._window(place)
                 inside = np.nonzero(self[window] != other[window])
                 corner = (*place[:-2], window[-2].start, window[-1].start)
@@ -159,22 +168,40 @@ class ChunkedArray:
         OSError
             As on writing, after all chunks.
         """
-        self._change(list(self._chunks), lambda values, window: function(values))
+
+        def change(place: _Place) -> None:
+            window = self._window(place)
+            self[window] = function(self[window])
+
+        with ExitStack() as all_of_them:  # a stack goes on though one fails, and raises in the end
+            for place in list(self._chunks):
+                all_of_them.callback(change, place)
+
+    def look_up(self, table: npt.NDArray[Any]) -> None:
+        """Make every value the entry of `table` at it; 0 stays 0. Values change as they are read: at once."""
+        self._change_later(lambda values, window: table.take(values))
 
     def add(self, other: ChunkedArray | npt.NDArray[Any]) -> None:
-        """Add the values of another array of the same shape.
+        """Add the values of another array of the same shape, as they are now, at the time that they are read.
 
-        Raises
-        ------
-        OSError
-            As on writing, after all chunks.
+        Parameters
+        ----------
+        other : ChunkedArray or ndarray
+            An ndarray must not be written to from then on.
         """
         if isinstance(other, ChunkedArray):
-            places = set(self._chunks) | set(other._chunks)
+            more: Any = other.copy()
+            places: Iterable[_Place] = more._chunks
         else:
-            whole = [(0, n) for n in self.shape]
-            places = {place for place, _, _ in self._parts(whole, [1] * self.ndim)}
-        self._change(places, lambda values, window: values + other[window])
+            more, whole = other, [(0, n) for n in self.shape]
+            places = (place for place, _, _ in self._parts(whole, [1] * self.ndim))
+        nothing = Chunk(np.zeros(self._edges, self.dtype), self.store)
+        nothing.frozen = True
+        with self.store.lock:
+            for place in places:
+                if place not in self._chunks:
+                    self._chunks[place], self._done[place] = nothing, len(self._changes)
+            self._change_later(lambda values, window: values + more[window])
 
     def copy(self) -> ChunkedArray:
         """The array as it is now; what is written later does not change it."""
@@ -183,18 +210,12 @@ class ChunkedArray:
             for chunk in self._chunks.values():
                 chunk.frozen = True
             other._chunks = dict(self._chunks)
+            other._changes, other._done = list(self._changes), dict(self._done)
         return other
 
-    def _change(
-        self, places: Iterable[_Place], function: Callable[[npt.NDArray[Any], Any], npt.NDArray[Any]]
-    ) -> None:
-        def change(place: _Place) -> None:
-            window = self._window(place)
-            self[window] = function(self[window], window)
-
-        with ExitStack() as all_of_them:  # a stack goes on though one fails, and raises in the end
-            for place in places:
-                all_of_them.callback(change, place)
+    def _change_later(self, change: _Change) -> None:
+        with self.store.lock:
+            self._changes.append(change)
 
     @staticmethod
     def _window(place: _Place) -> tuple[Any, ...]:
@@ -211,8 +232,8 @@ class ChunkedArray:
         found = np.zeros(np.broadcast(*index).shape, self.dtype)
         with self.store.lock:
             for place, chosen, inner in self._sorted_by_chunk(index):
-                if (chunk := self._chunks.get(place)) is not None:
-                    found[chosen] = self._values(chunk)[inner]
+                if place in self._chunks:
+                    found[chosen] = self[self._window(place)][inner[-2:]]
         return found
 
     def _put(self, index: tuple[npt.NDArray[Any], ...], values: npt.NDArray[Any]) -> None:
@@ -249,6 +270,23 @@ class ChunkedArray:
             place = tuple(int(n) for n in places[:, chosen[0]])
             inner = tuple(where[chosen] % edge for where, edge in zip(axes, edges, strict=True))
             yield place, chosen, inner
+
+    def _current(self, place: _Place, inner: tuple[slice, ...]) -> npt.NDArray[Any]:
+        """Values of a part of a chunk, with the changes that it does not hold yet."""
+        values = self._values(self._chunks[place])[inner]
+        changes = self._changes[self._done.get(place, 0) :]
+        if changes:
+            corner = [number * edge for number, edge in zip(place, self._edges, strict=True)]
+            pairs = zip(corner, inner, strict=True)
+            window = tuple(slice(c + part.start, c + part.stop, part.step) for c, part in pairs)
+            for change in changes:
+                values = change(values, window)
+        return values
+
+    def _within(self, place: _Place) -> tuple[slice, ...]:
+        """The part of a chunk that lies in the array."""
+        ends = zip(place, self._edges, self.shape, strict=True)
+        return tuple(slice(0, min(edge, length - number * edge)) for number, edge, length in ends)
 
     @property
     def _edges(self) -> list[int]:

@@ -242,6 +242,12 @@ class Controller(QObject):
         layer.mode = "paint"  # the bucket in hand would flood what is not painted
         take_brush(self._viewer, layer)
 
+    def flush_corrections(self) -> None:
+        """Pass on what was painted on segmentations, in front and behind."""
+        self._behind.flush()
+        if self._results is not None:
+            self._results.corrections.flush()
+
     # -- files and the end ----------------------------------------------------------------------------------
 
     def load_model(self, path: Path) -> None:

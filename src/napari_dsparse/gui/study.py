@@ -15,10 +15,12 @@ from qtpy.QtCore import QObject, Signal
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
+from napari_dsparse.gui.layers.class_look import hidden_labels, show_classes
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of, is_sparse
 from napari_dsparse.gui.layers.image_view import show_view, view_of
 from napari_dsparse.gui.layers.paint_history import paint_of, repaint
+from napari_dsparse.gui.layers.result_pixels import renumber
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
 from napari_dsparse.gui.study_files import layer_of
@@ -277,7 +279,7 @@ class Study(QObject):
     def renumber(
         self, state: LiveState, edit: ClassEdit, step: DoneEdit, made: bool
     ) -> tuple[list[Labels], tuple[LabelledImage, ...]] | None:
-        """Let the strokes on the images behind follow an edit of the table of classes.
+        """Let strokes and segmentations of the images behind follow an edit of the table of classes.
 
         Parameters
         ----------
@@ -299,6 +301,8 @@ class Study(QObject):
         layers = []
         self.catch_up(state.chosen.key)
         for entry in self.images:
+            if entry.key != state.chosen.key:
+                self._renumber_results(entry, edit)
             in_front = entry.key == state.chosen.key and state.strokes_layer is not None
             if entry.labels is None or in_front:
                 continue
@@ -316,6 +320,15 @@ class Study(QObject):
                 repaint(layer, entry.labels)
                 layers.append(layer)
         return layers, self.labelled
+
+    def _renumber_results(self, entry: StudyImage, edit: ClassEdit) -> None:
+        """Let the segmentation of an image behind follow: it is perhaps on screen."""
+        for layer in self._layers_of(entry):
+            if our_role(layer) == "segmentation":
+                hidden = {edit.number(number) for number in hidden_labels(layer)}
+                renumber(layer, edit)
+                show_classes(layer, edit.classes, hidden=hidden)
+                layer.refresh(extent=False, highlight=False)
 
     # -- following ------------------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ class StudyDesk(QObject):
 
     def renumber(self, edit: ClassEdit, step: DoneEdit, made: bool) -> tuple[LabelledImage, ...] | None:
         """Let strokes on images behind follow an edit of the table of classes; returns the list after it."""
+        self._controller.flush_corrections()
         found = self.study.renumber(self._controller.state, edit, step, made)
         if found is None:
             return None

@@ -64,6 +64,12 @@ def show_classes(layer: Labels, classes: Sequence[ClassInfo], *, hidden: Collect
     layer.colormap = class_colormap(classes, hidden)
 
 
+def hidden_labels(layer: Labels) -> set[int]:
+    """Labels that the layer's own colours leave see-through, but for 0."""
+    colors = getattr(layer.colormap, "color_dict", {})
+    return {int(number) for number, color in colors.items() if number and float(color[3]) == 0}
+
+
 def classes_of(layer: Labels) -> tuple[ClassInfo, ...]:
     """The classes that `layer` names; two default ones, in the layer's own colours, where it names none."""
     names = _named_labels(layer)

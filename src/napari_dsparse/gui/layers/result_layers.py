@@ -162,10 +162,7 @@ class ResultLayers(QObject):
     def renumber(self, edit: ClassEdit) -> None:
         """Give what is shown the numbers that its classes have after `edit`; maps of lost classes go."""
         if (layer := self.segmentation) is not None:
-            try:
-                renumber(layer, edit.apply)
-            except OSError as error:
-                self._say(error)
+            renumber(layer, edit)
             layer.refresh(extent=False, highlight=False)
             self._note_change()
         maps, self._maps, self._map_colors = self._maps, {}, {}
@@ -175,10 +172,7 @@ class ResultLayers(QObject):
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)
             elif new in self._maps:  # two classes became one, and so do their probabilities
-                try:
-                    add(self._maps[new], shown)
-                except OSError as error:
-                    self._say(error)
+                add(self._maps[new], shown)
                 self._mark_stale(f"map {new}", self._maps[new])
                 if in_viewer(self._viewer, shown):
                     self._viewer.layers.remove(shown)

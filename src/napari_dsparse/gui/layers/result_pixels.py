@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.files.chunk_store import MEMORY_SHARE, ChunkStore
 from napari_dsparse.files.chunked import ChunkedArray
 from napari_dsparse.gui.layers.image_frame import ImageFrame
@@ -25,6 +26,8 @@ LARGE_PLANE = 1 << 25
 LARGE_LEVEL = 1 << 24
 #: Rows and columns of the coarsest level of a pyramid, at most.
 COARSEST = 1024
+#: Pixels that are renumbered at once: their indices take eight bytes each.
+_AT_ONCE = 1 << 20
 #: Values of a sketch that are put into one level of a pyramid, at most: finer levels stay as they are.
 MOST_SKETCHED = 1 << 20
 
@@ -86,18 +89,21 @@ def put(layer: Labels | Image, frame: ImageFrame, done: TileDone, values: npt.ND
     return True
 
 
-def renumber(layer: Labels, apply: Any) -> None:
-    """Put every label of a layer through a function of arrays, which leaves 0 as it is."""
-    with ExitStack() as levels:
-        for pixels in layer.data if layer.multiscale else (layer.data,):
-            levels.callback(_renumber_level, pixels, apply)
+def renumber(layer: Labels, edit: ClassEdit) -> None:
+    """Give the labels of a layer the numbers after an edit: in chunks as they are read, in an array now."""
+    table = edit.of_results().table(layer.data.dtype)
+    for pixels in layer.data if layer.multiscale else (layer.data,):
+        if isinstance(pixels, ChunkedArray):
+            pixels.look_up(table)
+        else:
+            for plane in np.ndindex(pixels.shape[:-2]):
+                _renumber_plane(pixels[plane], table)
 
 
-def _renumber_level(pixels: Any, apply: Any) -> None:
-    if isinstance(pixels, ChunkedArray):
-        pixels.apply(apply)
-    else:
-        pixels[...] = apply(pixels)
+def _renumber_plane(pixels: npt.NDArray[Any], table: npt.NDArray[Any]) -> None:
+    step = max(1, _AT_ONCE // pixels.shape[1])
+    for start in range(0, len(pixels), step):
+        pixels[start : start + step] = table.take(pixels[start : start + step])
 
 
 def add(layer: Image, other: Image) -> None:
@@ -105,18 +111,13 @@ def add(layer: Image, other: Image) -> None:
     if not layer.multiscale:
         layer.data[...] += np.asarray(other.data[0] if other.multiscale else other.data)
         return
-    with ExitStack() as levels:
-        for level, pixels in enumerate(layer.data):
-            step = 2**level
-            more = other.data[level] if other.multiscale else other.data[..., ::step, ::step]
-            levels.callback(_add_level, pixels, more)
-
-
-def _add_level(pixels: Any, more: Any) -> None:
-    if isinstance(pixels, ChunkedArray):
-        pixels.add(more)
-    else:
-        pixels += more
+    for level, pixels in enumerate(layer.data):
+        step = 2**level
+        more = other.data[level] if other.multiscale else other.data[..., ::step, ::step]
+        if isinstance(pixels, ChunkedArray):
+            pixels.add(more)
+        else:
+            pixels += np.asarray(more)
 
 
 def _put_level(pixels: Any, level: int, done: TileDone, values: npt.NDArray[Any], changed: list[int]) -> None:
