@@ -31,6 +31,7 @@ from bench import (
     sessions,
     study,
     training,
+    workers,
 )
 from bench.report import Report, draw, machine, machine_lines, say
 
@@ -43,6 +44,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "memory": memory.measure,
     "scale": scale.measure,
     "cost": cost.measure,
+    "workers": workers.measure,
     "quality": quality.measure,
     "depth": depth.measure,
     "sessions": sessions.measure,

@@ -33,6 +33,7 @@ from bench import (
     trust,
     users,
     work,
+    workers,
 )
 from bench.report import Curves, Report
 from torch import nn
@@ -52,6 +53,7 @@ PROGRAMS: dict[str, Callable[[bool], Report]] = {
     "latency": latency.measure,
     "scale": scale.measure,
     "cost": cost.measure,
+    "workers": workers.measure,
 }
 
 

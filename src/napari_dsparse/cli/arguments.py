@@ -132,8 +132,8 @@ def _add_predict(commands: _Commands) -> None:
     add_object_arguments(parser, _count, _share)
     parser.add_argument(
         "--scheduler", metavar="WHERE",
-        help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, or "
-        "local: a worker for every core here (extra `cluster`)",
+        help="compute on the workers of a dask scheduler: its address (tcp://...), the file it wrote, a YAML "
+        "file for dask-jobqueue, or local: a worker for every core here (extra `cluster`)",
     )  # fmt: skip
     parser.add_argument(
         "--wait", type=_positive_number, metavar="SECONDS",

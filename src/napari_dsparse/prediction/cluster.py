@@ -20,6 +20,7 @@ from typing import Any
 
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.machine.cores import available_cores
+from napari_dsparse.prediction.job_queue import SUFFIXES, job_queue
 from napari_dsparse.prediction.pieces import installed_version
 
 #: Seconds to wait for the scheduler, for a first worker, and for one to come back when all are lost.
@@ -40,7 +41,8 @@ class Cluster:
     ----------
     scheduler : str
         Its address, such as ``tcp://host:8786``; the name of the file that it wrote, with its address in
-        JSON; or "local", which starts a process for every core of this machine and ends them afterwards.
+        JSON; that of a YAML file by which dask-jobqueue starts workers as jobs (`job_queue`); or "local",
+        which starts a process for every core of this machine. What is started is ended afterwards.
     wait : float, optional
         Seconds to wait for a first worker, `PATIENCE` by default. Should all be lost, one has the same time,
         or `PATIENCE` if that is longer, to come back.
@@ -79,6 +81,8 @@ class Cluster:
             if self._scheduler == LOCAL:
                 self._say(f"Starting {available_cores()} workers on this machine.")
                 address = until_ready.enter_context(_local_cluster()).scheduler_address
+            elif self._scheduler.endswith(SUFFIXES):
+                address = until_ready.enter_context(job_queue(Path(self._scheduler), self._say))
             elif not _ADDRESS.fullmatch(self._scheduler):
                 address = _address_in(Path(self._scheduler))
             self._client = until_ready.enter_context(_connect(address))
