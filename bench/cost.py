@@ -27,7 +27,7 @@ import torch
 from bench import work
 from bench.memory import default_classifier, write_image
 from bench.report import Curves, Report, program, say, table
-from bench.shares import Counts, count, pixels_sent
+from bench.shares import Counts, count, pixels_sent, warm_up
 from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.files.parts import Parts
@@ -206,8 +206,7 @@ def _whole_run(classifier: TrainedClassifier, folder: Path, size: int, workers: 
     with _workers(workers) as cluster:
         predictor = ClusterPredictor(classifier, cluster)
         small = read_image(write_image(_made(folder / f"small-{size}-{workers}"), 300)).source()
-        for _ in range(2 * workers):  # sets the model up, on each of them most likely
-            predict_image(predictor, small)
+        warm_up(cluster, classifier, small)
         started = time.perf_counter()
         labels = predict_image(predictor, source).labels
         output = folder / f"{size}-{workers}.ome.tif"

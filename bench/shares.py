@@ -1,4 +1,4 @@
-"""Blocks, tiles, pieces and pixels of an image shared out to workers: counted, nothing computed."""
+"""Blocks, tiles, pieces and pixels of an image shared out to workers, counted; and workers made ready."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-from napari_dsparse.classifier import NetworkSpec
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
+from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.prediction import plan_tiles
 from napari_dsparse.prediction.blocks import BLOCK, BlockGrid
+from napari_dsparse.prediction.cluster import Cluster
 from napari_dsparse.prediction.cluster_predictor import widest_band
-from napari_dsparse.prediction.pieces import Piece
+from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
 from napari_dsparse.prediction.runs import Runs
 from napari_dsparse.prediction.tiles import Tile, in_bands
 
@@ -86,3 +88,13 @@ def pixels_sent(piece: Piece, grid: BlockGrid, spec: NetworkSpec) -> int:
         for spans in zip(*((block.rows, block.columns) for block in piece.blocks(grid)), strict=True)
     )
     return math.prod(edges)
+
+
+def warm_up(cluster: Cluster, classifier: TrainedClassifier, source: ImageSource) -> None:
+    """Have every worker set the classifier up, on a small image."""
+    tiles = plan_tiles(source.shape, classifier.spec)
+    grid = BlockGrid.over(tiles, classifier.spec.block_halo)
+    setting = Setting.of(classifier, "cpu", "float32")
+    job = make_job(setting, source, Piece(tiles), grid, image="warm", maps=())
+    for future in [cluster.submit(do_job, job, worker) for worker in cluster.threads()]:
+        future.result()

@@ -29,7 +29,7 @@ import torch
 
 from bench.memory import default_classifier, write_image
 from bench.report import Curves, Report, program, say, several, table, verdict
-from bench.shares import count
+from bench.shares import count, warm_up
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor, TilePredictor, predict_image
 from napari_dsparse.prediction.cluster import Cluster
@@ -135,8 +135,7 @@ def segment(image: str, side: str) -> dict[str, Any]:
             }
         with _cluster() as (cluster, on_workers):
             there = ClusterPredictor(classifier, cluster, "cpu")
-            for _ in range(3 * _TWO):  # sets the model up, on both of them most likely
-                predict_image(there, small)
+            warm_up(cluster, classifier, small)
             on_workers(count_blocks)
             sent, returned = _followed(cluster)
             found = _timed(
