@@ -133,7 +133,7 @@ def test_a_large_one_is_exported_window_by_window(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "labels.ome.tif"), wanted)
     zarr = pytest.importorskip("zarr")
     export_labels(tmp_path / "labels.ome.zarr", array, classes=default_classes(2))
-    level = zarr.open_group(str(tmp_path / "labels.ome.zarr"))["1"]
+    level = zarr.open_group(str(tmp_path / "labels.ome.zarr"))["labels/segmentation/1"]
     np.testing.assert_array_equal(level[...], wanted[::2, ::2])
 
 

@@ -68,37 +68,90 @@ def test_ome_zarr_is_a_label_image_of_version_0_5(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     labels = random_labels((3, 1100, 1300))
     path = export_labels(tmp_path / "out.ome.zarr", labels, classes=CLASSES, **sizes("ZYX"))
-    group = zarr.open_group(str(path), mode="r")
-    assert group.metadata.zarr_format == 3
-    ome = group.attrs["ome"]
-    assert ome["version"] == "0.5"
+    root = zarr.open_group(str(path), mode="r")
+    assert root.metadata.zarr_format == 3
+    assert root["labels"].attrs["ome"] == {"version": "0.5", "labels": ["segmentation"]}
+    ome = root["labels/segmentation"].attrs["ome"]
+    assert ome["version"] == root.attrs["ome"]["version"] == "0.5"
+    assert ome["image-label"]["source"] == {"image": "../../"}
     assert ome["image-label"]["properties"][1] == {"label-value": 2, "name": CLASSES[1].name}
     assert ome["image-label"]["colors"][1] == {"label-value": 2, "rgba": [0xE6, 0x9F, 0x00, 255]}
-    multiscale = ome["multiscales"][0]
-    assert multiscale["axes"] == [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
-    for level, dataset in enumerate(multiscale["datasets"]):
-        step = 2**level
-        array = group[dataset["path"]]
-        assert array.metadata.dimension_names == ("z", "y", "x")
-        np.testing.assert_array_equal(array[...], labels[:, ::step, ::step])
-        assert dataset["coordinateTransformations"] == [
-            {"type": "scale", "scale": [1.5, 0.25 * step, 0.2 * step]}
-        ]
-    assert max(array.shape[1:]) <= 512
+    for group in (root, root["labels/segmentation"]):  # an image of the same arrays is around the labels
+        multiscale = group.attrs["ome"]["multiscales"][0]
+        assert multiscale["name"] == "segmentation"
+        assert multiscale["axes"] == [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
+        for level, dataset in enumerate(multiscale["datasets"]):
+            step = 2**level
+            array = group[dataset["path"]]
+            assert array.metadata.dimension_names == ("z", "y", "x")
+            np.testing.assert_array_equal(array[...], labels[:, ::step, ::step])
+            assert dataset["coordinateTransformations"] == [
+                {"type": "scale", "scale": [1.5, 0.25 * step, 0.2 * step]}
+            ]
+        assert max(array.shape[1:]) <= 512
+    for place in (path, path / "labels" / "segmentation"):
+        np.testing.assert_array_equal(read_labels(place), labels)
 
 
-def test_ome_zarr_is_what_other_programs_take_for_one(tmp_path: Path) -> None:
+def test_ome_zarr_is_what_other_programs_take_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     zarr = pytest.importorskip("zarr")
     models = pytest.importorskip("ome_zarr_models.v05")
-    reader = pytest.importorskip("ome_zarr.reader")
-    io = pytest.importorskip("ome_zarr.io")
     labels = random_labels((2, 3, 40, 50))
     path = export_labels(tmp_path / "out.ome.zarr", labels, classes=CLASSES, **sizes("TZYX"))
-    models.ImageLabel.from_zarr(zarr.open_group(str(path), mode="r"))
-    node = next(iter(reader.Reader(io.parse_url(str(path)))()))
-    np.testing.assert_array_equal(np.asarray(node.data[0]), labels)
-    assert node.metadata["properties"][1]["name"] == CLASSES[0].name
-    assert set(node.metadata["color"]) == {1, 2}
+    root = zarr.open_group(str(path), mode="r")
+    assert models.Image.from_zarr(root).labels is not None
+    models.ImageLabel.from_zarr(root["labels/segmentation"])
+    image, label = nodes_of(path)
+    assert not caplog.records
+    for node in (image, label):
+        np.testing.assert_array_equal(np.asarray(node.data[0]), labels)
+    assert image.metadata["contrast_limits"] == [[0, 2]]
+    assert label.metadata["properties"][1]["name"] == CLASSES[0].name
+    assert set(label.metadata["color"]) == {1, 2}
+
+
+def nodes_of(path: Path) -> list[Any]:
+    """Nodes with pixels that ome-zarr finds, in its order."""
+    reader = pytest.importorskip("ome_zarr.reader")
+    io = pytest.importorskip("ome_zarr.io")
+    return [node for node in reader.Reader(io.parse_url(str(path)))() if node.data]
+
+
+def test_objects_in_ome_zarr_are_called_so_and_say_their_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("zarr")
+    objects = np.zeros((2, 20, 20), np.uint32)
+    objects[0, 2:6, 2:6], objects[:, 10:14, 10:14] = 3, 70_000
+    labels = np.ones(objects.shape, np.uint8) + (objects == 3)
+    labels[0, 2, 2] = 1  # most pixels count
+    named = export_labels(tmp_path / "n.ome.zarr", labels, classes=CLASSES, objects=objects)
+    plain = export_labels(tmp_path / "p.ome.zarr", objects, classes=())
+    for path, known in (
+        (named, {3: {"class": CLASSES[1].name}, 70_000: {"class": CLASSES[0].name}}),
+        (plain, None),
+    ):
+        image, label = nodes_of(path)
+        assert image.metadata["name"] == label.metadata["name"] == "objects"
+        assert label.metadata.get("properties") == known
+        np.testing.assert_array_equal(np.asarray(label.data[0]), objects)
+        assert read_labels(path).dtype == np.uint32
+    assert not caplog.records
+
+
+def test_label_stores_of_before_still_open(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    labels = random_labels((40, 50))
+    root = zarr.create_group(store=str(tmp_path / "old.ome.zarr"), zarr_format=3)
+    root.create_array("0", data=labels)
+    scale = [{"type": "scale", "scale": [0.5, 0.25]}]
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    multiscale = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    root.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": {"version": "0.5"}}
+    np.testing.assert_array_equal(read_labels(tmp_path / "old.ome.zarr"), labels)
+    assert read_image(tmp_path / "old.ome.zarr").scale == (0.5, 0.25)
 
 
 def test_ome_zarr_has_time_first(tmp_path: Path) -> None:
@@ -159,6 +212,6 @@ def test_very_many_chunks_are_put_into_shards(
     for data, shards in ((large, (1, 16 * edge, 16 * edge)), (large[0, :40], None)):
         path = tmp_path / f"{data.ndim}.ome.zarr"
         write(path, data, **more)
-        array = zarr.open(path / "0")
+        array = zarr.open(path / "labels/segmentation/0" if dtype == "u1" else path / "0")
         assert (array.shards, array.chunks[-2:]) == (shards, (16, 16))
         np.testing.assert_array_equal(read_image(path).data[...], data)

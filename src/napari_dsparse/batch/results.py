@@ -12,7 +12,7 @@ from napari_dsparse.batch.inputs import InputImage
 from napari_dsparse.batch.outputs import Outputs
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.atomic import complete_or_absent
-from napari_dsparse.files.export import export_array, export_labels, takes_objects
+from napari_dsparse.files.export import export_array, export_labels, takes_classes_of_objects
 from napari_dsparse.files.parts import Parts
 from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction import Tile, TilePredictor, TileResult, label_dtype, predict_into
@@ -217,7 +217,7 @@ def _write_objects(
         objects = find_objects(labels, finding, stop=stop)
         stop_if(stop)
     if outputs.objects is not None:
-        if takes_objects(outputs.objects) and labels is not None:
+        if takes_classes_of_objects(outputs.objects) and labels is not None:
             export_labels(outputs.objects, labels, objects=objects, **named, **place)
         else:
             export_labels(outputs.objects, objects, classes=(), **place)

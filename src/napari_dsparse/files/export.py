@@ -17,7 +17,12 @@ from napari_dsparse.files.geojson import write_label_geojson
 from napari_dsparse.files.imagej_roi import check_label_rois, write_label_rois
 from napari_dsparse.files.indexed_png import check_label_png, write_label_png
 from napari_dsparse.files.ome_tiff import write_intensity_tiff, write_label_tiff
-from napari_dsparse.files.ome_zarr import check_zarr, write_intensity_zarr, write_label_zarr
+from napari_dsparse.files.ome_zarr import (
+    check_zarr,
+    write_intensity_zarr,
+    write_label_zarr,
+    write_object_zarr,
+)
 from napari_dsparse.files.pixels import ArrayIndex, Pixels, intensity_pixels, label_pixels
 from napari_dsparse.files.regions import LabelledImage
 from napari_dsparse.images.zarr_file import STORE_MARKS
@@ -45,11 +50,18 @@ _ALL_LABEL_WRITERS: Mapping[str, object] = {**_LABEL_WRITERS, **_REGION_WRITERS}
 LABELS_ONLY = frozenset(SUFFIXES) - set(_INTENSITY_WRITERS)
 #: Formats that hold regions one by one, and so objects together with their classes.
 OF_REGIONS = frozenset(_REGION_WRITERS)
+#: Formats that hold objects together with their classes.
+_OBJECT_WRITERS = {**_REGION_WRITERS, "ome-zarr": write_object_zarr}
 
 
 def takes_objects(path: str | os.PathLike[str]) -> bool:
     """True if the suffix is of a format of regions, which holds objects together with their classes."""
     return _format_by_suffix(Path(path)) in OF_REGIONS
+
+
+def takes_classes_of_objects(path: str | os.PathLike[str]) -> bool:
+    """True if the suffix is of a format that holds objects together with their classes."""
+    return _format_by_suffix(Path(path)) in _OBJECT_WRITERS
 
 
 def export_labels(
@@ -87,7 +99,8 @@ def export_labels(
     classes : sequence of ClassInfo
         Class number i + 1 is entry i. If there are none, labels are numbered objects of no class.
     objects : array of integers, same shape, optional
-        Numbers of objects, as `Model.objects` gives them; for the formats of regions alone.
+        Numbers of objects, as `Model.objects` gives them; for the formats of regions and OME-Zarr, which hold
+        these instead, each with its class.
     image_name : str, optional
         File name of the image, which COCO keeps.
     scale : sequence of float, optional
@@ -114,7 +127,7 @@ def export_labels(
     """
     final = Path(path)
     found = _find_format(final, format, _ALL_LABEL_WRITERS)
-    if objects is not None and found not in OF_REGIONS:
+    if objects is not None and found not in _OBJECT_WRITERS:
         raise ExportError(
             f"{str(final)!r} is {found}, which holds labels or objects, not both; "
             "export the objects as labels."
@@ -126,8 +139,8 @@ def export_labels(
         pixels, resolved, classes, None if objects is None else label_pixels(objects), image_name
     )
     with complete_or_absent(final, overwrite=overwrite) as partial:
-        if found in OF_REGIONS:
-            _REGION_WRITERS[found](partial, image)
+        if found in OF_REGIONS or objects is not None:
+            _OBJECT_WRITERS[found](partial, image)
         else:
             _LABEL_WRITERS[found](partial, pixels, resolved, classes)
     return final

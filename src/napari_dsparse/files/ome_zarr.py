@@ -12,9 +12,13 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels
+from napari_dsparse.files.regions import LabelledImage
 from napari_dsparse.images.zarr_extra import import_zarr
 
 _VERSION = "0.5"
+
+#: Names of label images: of classes, and of numbered objects.
+SEGMENTATION, OBJECTS = "segmentation", "objects"
 
 #: Edge of a chunk in pixels.
 _CHUNK = 1024
@@ -29,7 +33,11 @@ _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
 def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
-    """Write a label image: a pyramid whose pixels are labels, with the names and colours of the classes.
+    """Write a label image with the names and colours of the classes, as a pyramid.
+
+    It lies where OME-Zarr has label images, in the group ``labels``, and the image around it shows the same
+    pixels. A label image at the root alone is no image to programs that look for one, and makes
+    napari-ome-zarr 0.10 look for the image two folders above, where it leaves a ``zarr.json``.
 
     Parameters
     ----------
@@ -40,15 +48,58 @@ def write_label_zarr(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: 
     axes : sequence of Axis
         One per axis of `pixels`.
     classes : sequence of ClassInfo
-        Class number i + 1 is entry i.
+        Class number i + 1 is entry i. If there are none, labels are numbered objects.
     """
     numbered = list(enumerate(classes, start=1))
-    image_label = {
-        "version": _VERSION,
+    described = {
         "colors": [{"label-value": number, "rgba": [*info.rgb, 255]} for number, info in numbered],
         "properties": [{"label-value": number, "name": info.name} for number, info in numbered],
     }
-    _write(path, pixels, axes, "segmentation", {"image-label": image_label})
+    _write_labels(path, pixels, axes, SEGMENTATION if classes else OBJECTS, described if classes else {})
+
+
+def write_object_zarr(path: Path, image: LabelledImage) -> None:
+    """Write objects as a label image with the class of each; in what colours they show is left to readers.
+
+    Parameters
+    ----------
+    path : Path
+        A folder that does not exist yet.
+    image : LabelledImage
+        With objects. It is read plane by plane, and each plane is held in memory whole.
+    """
+    assert image.objects is not None
+    classes: dict[int, str] = {}
+    for plane in image.planes():
+        for region in plane.regions:
+            if region.info is not None:
+                classes.setdefault(region.number, region.info.name)
+    properties = [{"label-value": number, "class": name} for number, name in sorted(classes.items())]
+    _write_labels(path, image.objects, image.axes, OBJECTS, {"properties": properties} if properties else {})
+
+
+def _write_labels(
+    path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, described: Mapping[str, Any]
+) -> None:
+    root = check_zarr(axes).create_group(store=str(path), zarr_format=3)
+    labels = root.create_group("labels")
+    group = labels.create_group(name)
+    highest = _write_levels(group, pixels, axes)
+    levels = pixels.levels
+    group.attrs["ome"] = {
+        "version": _VERSION,
+        **_multiscales(name, axes, levels),
+        "image-label": {"version": _VERSION, **described, "source": {"image": "../../"}},
+    }
+    labels.attrs["ome"] = {"version": _VERSION, "labels": [name]}
+    window = {"start": 0, "end": max(1, highest), "min": 0, "max": max(1, highest)}
+    what = "class" if name == SEGMENTATION else "number"
+    shown = {"label": what, "color": "FFFFFF", "active": True, "window": window}
+    root.attrs["ome"] = {
+        "version": _VERSION,
+        **_multiscales(name, axes, levels, f"labels/{name}/"),
+        "omero": {"channels": [shown]},
+    }
 
 
 def write_intensity_zarr(
@@ -73,21 +124,26 @@ def write_intensity_zarr(
         {"label": info.name, "color": info.color.removeprefix("#").upper(), "active": True, "window": window}
         for info in channels or (ClassInfo(name, "#ffffff"),)
     ]
-    _write(path, pixels, axes, name, {"omero": {"channels": shown}})
+    root = check_zarr(axes).create_group(store=str(path), zarr_format=3)
+    _write_levels(root, pixels, axes)
+    root.attrs["ome"] = {
+        "version": _VERSION,
+        **_multiscales(name, axes, pixels.levels),
+        "omero": {"channels": shown},
+    }
 
 
-def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Mapping[str, Any]) -> None:
-    zarr = check_zarr(axes)
+def _write_levels(group: Any, pixels: Pixels, axes: Sequence[Axis]) -> int:
+    """Write the arrays of a pyramid, called 0, 1 and so on; returns the highest value, in whole numbers."""
     letters = [axis.letter for axis in axes]
-    root = zarr.create_group(store=str(path), zarr_format=3)
-    source = pixels
+    source, highest = pixels, 0
     for level in range(pixels.levels):
         if level > 0:
-            source = Pixels(root[str(level - 1)], pixels.dtype).every(2)
+            source = Pixels(group[str(level - 1)], pixels.dtype).every(2)
         leading = (1,) * (len(source.shape) - 2)
         chunk = tuple(min(_CHUNK, n) for n in source.shape[-2:])
         edge = _shard_edge(source)
-        array = root.create_array(
+        array = group.create_array(
             str(level),
             shape=source.shape,
             chunks=(*leading, *chunk),
@@ -96,24 +152,24 @@ def _write(path: Path, pixels: Pixels, axes: Sequence[Axis], name: str, more: Ma
             dimension_names=[letter.lower() for letter in letters],
         )
         for window in source.windows(edge):
-            array[window] = source.read(window)
-    root.attrs["ome"] = {
-        "version": _VERSION,
-        "multiscales": [
-            {
-                "name": name,
-                "axes": [_describe(axis) for axis in axes],
-                "datasets": [
-                    {
-                        "path": str(level),
-                        "coordinateTransformations": [{"type": "scale", "scale": _scale(axes, 2**level)}],
-                    }
-                    for level in range(pixels.levels)
-                ],
-            }
-        ],
-        **more,
-    }
+            block = source.read(window)
+            array[window] = block
+            if level == 0 and block.dtype.kind == "u":
+                highest = max(highest, int(block.max()))
+    return highest
+
+
+def _multiscales(name: str, axes: Sequence[Axis], levels: int, folder: str = "") -> dict[str, Any]:
+    """The entry of a pyramid whose arrays lie in `folder`, below the group that has the entry."""
+    datasets = [
+        {
+            "path": f"{folder}{level}",
+            "coordinateTransformations": [{"type": "scale", "scale": _scale(axes, 2**level)}],
+        }
+        for level in range(levels)
+    ]
+    axes_entry = [_describe(axis) for axis in axes]
+    return {"multiscales": [{"name": name, "axes": axes_entry, "datasets": datasets}]}
 
 
 def _shard_edge(pixels: Pixels) -> int:
