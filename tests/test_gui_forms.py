@@ -20,8 +20,9 @@ import napari_dsparse as nd
 from gui_session import PATIENCE, two_textures
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ExportError, ImageError
+from napari_dsparse.files.export import export_labels
 from napari_dsparse.gui.contributions import layer_functions
-from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.class_look import classes_of, show_classes
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction.objects import find_objects
 from napari_dsparse.samples import load
@@ -419,3 +420,14 @@ def test_a_new_file_gets_its_suffix_and_no_existing_one_is_chosen(
     fields.table_file.choose_btn.native.click()
     assert told == ["old.csv exists already and is not replaced. Choose another name."]
     assert fields.table_file.value == tmp_path / "new.csv"
+
+
+def test_exported_labels_open_in_the_form(open_form: Callable[..., Form], tmp_path: Path) -> None:
+    classes = (ClassInfo("a", "#112233"), ClassInfo("b", "#445566"))
+    path = export_labels(tmp_path / "any name.png", np.eye(9, dtype=np.uint8) + 1, classes=classes)
+    form = open_form("Open exported labels")
+    form.fields.file.value = path
+    assert form.run() == "Opened as any name."
+    assert classes_of(form.layer("any name")) == classes
+    form.fields.file.value = tmp_path / "nothing.tif"
+    assert "There is no file" in form.run()

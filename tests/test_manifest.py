@@ -66,7 +66,7 @@ def test_dock_and_forms_are_in_the_menus_where_they_belong() -> None:
             "Open a project…",
         ],
         "napari/layers/measure": ["Measure objects"],
-        "napari/file/io_utilities": ["Export labels"],
+        "napari/file/io_utilities": ["Export labels", "Open exported labels"],
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from napari_dsparse.classifier.classes import ClassInfo, default_class
 from napari_dsparse.errors import ExportError
@@ -14,10 +16,12 @@ from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels, value_range
 
 _LARGEST_INDEX = 255
+#: Keyword of the text that holds the names of the classes, as JSON.
+CLASSES_KEY = "napari-dsparse"
 
 
 def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo]) -> None:
-    """Write one plane of labels as a PNG with a palette; index 0 is black.
+    """Write one plane of labels as a PNG with a palette, and the classes' names as text; index 0 is black.
 
     The pixel size, where its unit is known, goes into the file's pixels per metre, in whole numbers as PNG
     has them.
@@ -50,7 +54,9 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
         0.0254 / (axis.scale * axis.unit.size) for axis in reversed(axes) if axis.unit is not None
     )
     resolution = {"dpi": per_inch} if len(per_inch) == 2 else {}
-    image.save(path, format="PNG", **resolution)
+    text = PngInfo()
+    text.add_itxt(CLASSES_KEY, json.dumps({"classes": [info.name for info in known]}, ensure_ascii=False))
+    image.save(path, format="PNG", pnginfo=text, **resolution)
 
 
 def check_label_png(shape: Sequence[int], highest: int) -> None:

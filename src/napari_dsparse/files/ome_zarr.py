@@ -20,6 +20,9 @@ _VERSION = "0.5"
 #: Names of label images: of classes, and of numbered objects.
 SEGMENTATION, OBJECTS = "segmentation", "objects"
 
+#: Says in the attributes of a label store whose it is.
+CREATOR_KEY, CREATOR = "_creator", {"name": "napari-dsparse"}
+
 #: Edge of a chunk in pixels.
 _CHUNK = 1024
 
@@ -95,6 +98,7 @@ def _write_labels(
     window = {"start": 0, "end": max(1, highest), "min": 0, "max": max(1, highest)}
     what = "class" if name == SEGMENTATION else "number"
     shown = {"label": what, "color": "FFFFFF", "active": True, "window": window}
+    root.attrs[CREATOR_KEY] = CREATOR
     root.attrs["ome"] = {
         "version": _VERSION,
         **_multiscales(name, axes, levels, f"labels/{name}/"),

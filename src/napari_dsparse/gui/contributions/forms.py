@@ -17,8 +17,9 @@ from napari_dsparse.gui.contributions.layer_functions import (
     segment_layer,
     train_on_layers,
 )
+from napari_dsparse.gui.contributions.reader import open_labels
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
-from napari_dsparse.gui.layers.exporting import MODEL_FILTER, export_filters
+from napari_dsparse.gui.layers.exporting import LABELS_FILTER, MODEL_FILTER, export_filters
 from napari_dsparse.gui.widgets.new_file_edit import NewFileEdit
 
 _LARGEST = 10_000_000
@@ -81,6 +82,11 @@ def _prepare_segment(form: Form) -> None:
 
     form.objects.changed.connect(follow)
     follow(form.objects.value)
+
+
+def _opened(form: Form, arguments: Mapping[str, Any], data: list[Any]) -> str:
+    (layer,) = _add_layers(form, data)
+    return f"Opened as {layer.name}."
 
 
 def _objects(count: int) -> str:
@@ -166,4 +172,12 @@ export_form = background_form(
         "suggestion": "labels.ome.tif",
         "title": "Export labels",
     },
+)
+
+open_form = background_form(
+    open_labels,
+    button="Open",
+    doing="Reading",
+    finish=_opened,
+    file={"label": "Labels", "mode": "r", "filter": LABELS_FILTER},
 )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _TIFF_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff *.tif *.tiff)"
+#: Labels that can be read back; a Zarr store is a folder, named by a file in it.
+LABELS_FILTER = "Exported labels (*.tif *.tiff *.png zarr.json)"
 _ZARR_FILTER = "OME-Zarr (*.ome.zarr *.zarr)"
 _OTHER_FILTERS = (
     "PNG, indexed colours (*.png)",
