@@ -276,7 +276,7 @@ def test_titles_of_columns_have_units() -> None:
         "area",
         "volume",
         "centroid-0",
-        "equivalent_diameter_area",
+        "equivalent_diameter",
         "orientation",
         "intensity_mean",
     ]

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from skimage.draw import disk, ellipse
-from skimage.measure import regionprops
+from skimage.measure import perimeter_crofton, regionprops
 
 import napari_dsparse as nd
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.prediction.measurement_table import measurement_table
+from napari_dsparse.prediction.measurements import crofton_perimeters
 from napari_dsparse.prediction.object_options import ObjectOptions
 from napari_dsparse.prediction.objects import find_objects
 
-LENGTHS = ["centroid-0", "centroid-1", "perimeter", "equivalent_diameter_area", "axis_major_length"]
+LENGTHS = ["centroid-0", "centroid-1", "perimeter", "equivalent_diameter", "axis_major_length"]
 
 numbered = arrays(
     np.uint32, array_shapes(min_dims=2, max_dims=4, max_side=6), elements=st.sampled_from([0, 1, 2, 90_000])
@@ -94,13 +95,35 @@ def test_a_grey_image_has_one_intensity_and_channels_may_come_first() -> None:
     np.testing.assert_allclose(both["intensity_mean-1"], 2 * both["intensity_mean-0"])
 
 
-def test_oblong_pixels_leave_the_perimeter_unknown_and_measure_the_rest() -> None:
+def test_oblong_pixels_are_measured_as_square_ones_are() -> None:
     objects = find_objects(blobs())
     table = nd.measure(objects, scale=(1.0, 0.5))
-    assert table["perimeter"].isna().all()
     assert list(table.columns) == list(nd.measure(objects).columns)
     np.testing.assert_allclose(table["area"], nd.measure(objects)["area"] / 2)
     assert table["eccentricity"][0] > 0.8  # the disk, half as wide as high
+    nearly = nd.measure(objects, scale=(0.325, 0.32500001))  # as float32 in a file is
+    np.testing.assert_allclose(nearly["perimeter"], nd.measure(objects, scale=(0.325, 0.325))["perimeter"])
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.75, 1.6, 3, 8.3])
+def test_perimeters_of_oblong_pixels_are_those_of_the_shapes(ratio: float) -> None:
+    height, width = ratio, 1.0
+    y, x = np.mgrid[: round(420 / height), :420].astype(float)
+    y, x = y * height, x * width
+    objects = ((y - 90.3) ** 2 + (x - 90.7) ** 2 < 60**2).astype(np.uint8)  # a disc,
+    objects[(y - 250 < x) & (x < y - 190) & (440 - y < x) & (x < 500 - y)] = 2  # a square on its corner,
+    objects[(y > 200) & (y <= 260) & (x > 10) & (x <= 60)] = 3  # an upright rectangle
+    table = nd.measure(objects, scale=(height, width))
+    sides = np.count_nonzero((objects == 3).any(1)) * height + 50
+    np.testing.assert_allclose(table["perimeter"], [2 * np.pi * 60, 4 * 60 / np.sqrt(2), 2 * sides], rtol=0.1)
+    assert table["perimeter"][0] == pytest.approx(2 * np.pi * 60, rel=0.03)
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 2)))
+def test_perimeters_of_square_pixels_are_scikit_images_croftons(objects: NDArray[np.uint8]) -> None:
+    found = crofton_perimeters(objects, 2, (1.0, 1.0))
+    expected = [perimeter_crofton(np.pad(objects == number, 1), directions=4) for number in (1, 2)]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_a_stack_takes_the_pixel_size_of_all_its_axes() -> None:

@@ -87,8 +87,7 @@ def column_titles(names: Sequence[str], unit: str) -> list[str]:
 
 
 def _title(name: str, symbol: str) -> str:
-    words = name.removesuffix("_area") if name.startswith("equivalent") else name
-    words = words.replace("_", " ")
+    words = name.replace("_", " ")
     if name == "orientation":
         return f"{words} (rad)"
     power = next((power for start, power in _POWERS.items() if name.startswith(start)), 0)
