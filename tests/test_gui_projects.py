@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import project_desk, study_desk, unsaved_desk
+from napari_dsparse.gui import missing_images, project_desk, study_desk, unsaved_desk
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.study_files import read_file
+from napari_dsparse.gui.widgets.missing_dialog import MissingDialog, MissingRow, WhereItIs
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live.state import Training
 
@@ -133,35 +134,77 @@ def test_paint_of_the_last_moment_is_saved_when_the_dock_closes(
     np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("a.tif"), strokes.data)
 
 
-def test_images_that_were_moved_are_asked_for_and_stay_in_the_project(
+def test_images_that_were_moved_renamed_or_changed_are_asked_for_and_stay_in_the_project(
     desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, elsewhere = tmp_path / "here" / "study.dsparse", tmp_path / "there"
     folder.parent.mkdir()
     elsewhere.mkdir()
-    strokes = np.ones((96, 128), np.uint8)
+    for name in "cd":
+        files.append(tmp_path / f"{name}.tif")
+        tifffile.imwrite(files[-1], two_textures(seed=ord(name)))
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[20:24, 20:30], strokes[20:24, 90:100] = 1, 2
     with nd.Project.create(folder) as project:
-        project.add(files[0])
-        project.add(files[1], strokes)
+        for file in files:
+            project.add(file, strokes)
         project.save()
     shutil.move(files[1], elsewhere / "b.tif")
-    at = desk()
+    shutil.move(files[2], elsewhere / "renamed.tif")
+    tifffile.imwrite(files[3], two_textures(seed=9))
+    asked: list[tuple[list[tuple[str, str]], str]] = []
+    answers: list[WhereItIs | None] = [None]
+
+    def answer(
+        rows: Sequence[MissingRow], explanation: str, problem: str, parent: object
+    ) -> WhereItIs | None:
+        asked.append(([(row.name, row.problem) for row in rows], problem))
+        return answers.pop(0)
+
+    monkeypatch.setattr(missing_images, "ask_where", answer)
     monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: pytest.fail("nothing could be lost"))
-    answers = [str(folder), ""]
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: answers.pop(0))
-    at.click("project_open_button")
-    at.wait(lambda: "'b.tif' of the project is neither at" in at.status)
-    pick(at, 0)
+    at = desk()
+    at.dock.projects.open(folder)
+    said = "3 images ('b.tif', 'c.tif', 'd.tif') were not found, or changed: they stay in the project"
+    at.wait(lambda: at.status.startswith(said))
+    assert asked == [([("b.tif", "not found"), ("c.tif", "not found"), ("d.tif", "changed")], "")]
     at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
-    at.wait(lambda: painted(folder, "a.tif") > 0)
-    np.testing.assert_array_equal(nd.Project.open(folder, read_only=True).strokes("b.tif"), strokes)
-    answers[:] = [str(elsewhere)]
-    at.dock.projects._opening = None
+    at.wait(lambda: painted(folder, "a.tif") > np.count_nonzero(strokes))
+    assert painted(folder, "b.tif") == np.count_nonzero(strokes)
+
+    renamed = WhereItIs(elsewhere / "renamed.tif", 0)
+    answers[:] = [WhereItIs(elsewhere, None), WhereItIs(files[0], 0), renamed, None]
     menu = at.find("project_recent_button").menu()
-    assert [action.text() for action in menu.actions()] == ["study.dsparse"]
-    menu.actions()[0].trigger()
-    at.wait(lambda: at.find("images_list").count() == 2)
+    next(action for action in menu.actions() if action.text() == "study.dsparse").trigger()
+    at.wait(lambda: at.find("images_list").count() == 3)
     assert not answers
+    assert [[name for name, _ in rows] for rows, _ in asked[2:]] == [["c.tif", "d.tif"]] * 2 + [["d.tif"]]
+    assert asked[2][1].startswith("2 images ('c.tif', 'd.tif') are not beneath ")
+    assert "is not the image 'c.tif' that the project's strokes are on" in asked[3][1]
+    assert at.status.startswith("Image 'd.tif' was not found, or changed: it stays in the project")
+    names = ["a.tif", "b.tif", "renamed.tif", "d.tif"]
+    at.wait(lambda: [e.name for e in nd.Project.open(folder, read_only=True).images] == names)
+    assert [layer.name for layer in at.viewer.layers if isinstance(layer, Image)] == ["a.tif"]
+
+
+def test_the_question_for_images_takes_a_folder_for_all_or_the_file_of_one(
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [MissingRow("a.tif", "not found", "not at /x"), MissingRow("b.zarr", "changed", "", store=True)]
+    dialog = MissingDialog(rows, "2 images are gone.", "", None)
+    qtbot.addWidget(dialog)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: ("", ""))
+    dialog.file_button.click()
+    assert dialog.answer is None  # it stays open
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a, **k: (str(tmp_path / "n.tif"), ""))
+    dialog.file_button.click()
+    assert dialog.answer == WhereItIs(tmp_path / "n.tif", 0)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: str(tmp_path))
+    dialog.list.setCurrentRow(1)
+    dialog.file_button.click()
+    assert dialog.answer == WhereItIs(tmp_path, 1)
+    dialog.folder_button.click()
+    assert dialog.answer == WhereItIs(tmp_path, None)
 
 
 def test_a_list_in_no_project_is_not_replaced_unasked(

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import project_desk, unsaved_desk
+from napari_dsparse.gui import missing_images, project_desk, unsaved_desk
 from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd
 
 
@@ -206,7 +206,7 @@ def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_stroke
     assert [name for name, _ in kept(user_data)] == ["a.tif", "b.tif"]
 
     (tmp_path / "a.tif").unlink()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *a, **k: "")
+    monkeypatch.setattr(missing_images, "ask_where", lambda *a: None)
     at.wait(lambda: offered(at))
     at.click("unsaved_open_button")
     at.wait(lambda: at.has_layer("b.tif strokes"))

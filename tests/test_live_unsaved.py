@@ -19,7 +19,7 @@ from napari_dsparse.errors import ExportError, LabelsError
 from napari_dsparse.files.lock import LOCK
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live import unsaved
-from napari_dsparse.live.kept_images import KeptImage
+from napari_dsparse.live.kept_images import KeptImage, OpenPixels
 from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.live.recent import forget_project, recent_projects, remember_project
 from napari_dsparse.live.unsaved import UnsavedKeeper, discard_unsaved, find_unsaved
@@ -129,12 +129,12 @@ def test_pixels_in_no_file_are_copied_exactly(
 def test_strokes_on_pixels_that_are_not_copied_come_back_on_the_same_pixels_only(tmp_path: Path) -> None:
     folder = a_dead_window(tmp_path, in_no_file(pixels()))
     keeper = UnsavedKeeper(tmp_path)
-    other = keeper.read(folder, (), [pixels(seed=1), pixels((31, 40))])
+    other = keeper.read(folder, (), [OpenPixels(pixels(seed=1)), OpenPixels(pixels((31, 40)))])
     assert not other.images
-    assert other.missing == ("Image 'cells' is in no file; open it in napari, and its strokes come back.",)
+    assert [(each.name, each.waits) for each in other.missing] == [("cells", True)]
     keeper.switch({}, {})
-    assert keeper.find_open([pixels(seed=1)]) == []
-    (found,) = keeper.find_open([pixels(seed=1), pixels()])
+    assert keeper.find_open([OpenPixels(pixels(seed=1))]) == []
+    (found,) = keeper.find_open([OpenPixels(pixels(seed=1)), OpenPixels(pixels())])
     assert found.layer == 1
     np.testing.assert_array_equal(found.labels, strokes((30, 40)))
     keeper.save([], CLASSES)  # images that were not found keep their strokes
@@ -149,10 +149,10 @@ def test_an_image_that_is_opened_is_found_once_and_taken_out_with_its_twin_only(
     )
     keeper.read(folder)
     keeper.switch({}, {})
-    (found,) = keeper.find_open([pixels()])
-    assert keeper.find_open([pixels()]) == []  # asked again before the first was taken
+    (found,) = keeper.find_open([OpenPixels(pixels())])
+    assert keeper.find_open([OpenPixels(pixels())]) == []  # asked again before the first was taken
     keeper.take({}, {}, [found.entry])
-    assert len(keeper.find_open([pixels()])) == 1  # it was of no use the first time
+    assert len(keeper.find_open([OpenPixels(pixels())])) == 1  # it was of no use the first time
     keeper.take({1: found.entry, 2: found.entry}, {1: found.labels, 2: found.labels})
     keeper.save(folder, [replace(image, number=1, labels=found.labels)], CLASSES, None)
     assert [each.number for each in keeper.images] == [found.entry]
@@ -178,7 +178,7 @@ def test_the_choices_that_strokes_were_learned_with_come_back_with_them(tmp_path
     keeper.save([image], CLASSES, "off", "image")  # nothing else has changed
     keeper.close()
     (found,) = find_unsaved(tmp_path)
-    opened = UnsavedKeeper(tmp_path).read(found.folder, (), [image.source.data])
+    opened = UnsavedKeeper(tmp_path).read(found.folder, (), [OpenPixels(image.source.data)])
     assert (opened.depth, opened.normalise) == ("off", "image")
 
 

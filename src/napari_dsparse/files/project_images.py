@@ -23,6 +23,22 @@ _MOST_ENTRIES = 100_000
 _ADVICE = "say where it is with project.locate(image, path) or --image-folder DIR"
 
 
+class MisplacedImageError(ImageError):
+    """No file holds an image of a project, where it was or where it was searched.
+
+    Parameters
+    ----------
+    reason : str
+        Without the full stop, and without advice that is of use to programs only.
+    changed : bool
+        True if there is a file of that name, with other pixels.
+    """
+
+    def __init__(self, reason: str, *, changed: bool) -> None:
+        super().__init__(f"{reason}; {_ADVICE}.")
+        self.reason, self.changed = reason, changed
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FoundImage:
     """An image of a project, and the file it was found in.
@@ -183,9 +199,10 @@ def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
     file = read_image(path, series=image.fingerprint.series)
     difference = _difference(image, file)
     if difference is not None:
-        raise ImageError(
+        raise MisplacedImageError(
             f"File {str(path)!r} is not the image {image.name!r} that the project's strokes are on: "
-            f"{difference}; {_ADVICE}."
+            f"{difference}",
+            changed=True,
         )
     source = ImageSource(file.data, image.channel_axis, path.name, image.letters)
     return FoundImage(_placed(image, path, folder), path, source, file)
@@ -210,9 +227,10 @@ def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
         if found.shape == image.shape and found.fingerprint.sample == image.fingerprint.sample:
             source = ImageSource(file.data, axis, path.name, file.letters)
             return FoundImage(replace(found, strokes=image.strokes), path, source, file)
-    raise ImageError(
+    raise MisplacedImageError(
         f"File {str(path)!r} does not hold the pixels of image {image.name!r} that the project's strokes are "
-        f"on; {_ADVICE}."
+        "on",
+        changed=True,
     )
 
 
@@ -248,9 +266,9 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
     if refusal is not None:
         raise refusal
     beneath = " and ".join(repr(str(each)) for each in (*search, folder.parent))
-    raise ImageError(
-        f"Image {image.name!r} of the project is neither at {image.absolute_path!r} nor beneath {beneath}; "
-        f"{_ADVICE}."
+    raise MisplacedImageError(
+        f"Image {image.name!r} of the project is neither at {image.absolute_path!r} nor beneath {beneath}",
+        changed=False,
     )
 
 

@@ -14,10 +14,10 @@ from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.painted import is_painted
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.kept_images import KeptImage, OpenedImage
+from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenPixels, are_same_strokes
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Labels
 
     from napari_dsparse.gui.dock import SegmentationDock
 
@@ -46,27 +46,37 @@ def kept_image(entry: StudyImage) -> KeptImage:
 
 
 def open_layers(dock: SegmentationDock) -> list[Image]:
-    """Image layers on which nothing is painted: strokes that are opened may go there."""
-    return [layer for layer in images_of(dock.viewer) if is_free(dock, layer)]
+    """Image layers that strokes which are opened may go on: those without, or with these very ones."""
+    return images_of(dock.viewer)
 
 
-def pixels_of(layers: Sequence[Image]) -> list[Any]:
-    """The arrays of layers."""
-    return [data_of(layer) for layer in layers]
+def pixels_of(dock: SegmentationDock, layers: Sequence[Image]) -> list[OpenPixels]:
+    """The pixels of layers, with what is painted on them."""
+    return [OpenPixels(data_of(layer), _painted_on(dock, layer)) for layer in layers]
 
 
-def is_free(dock: SegmentationDock, layer: Image) -> bool:
-    """True of a layer that is open and has no strokes."""
+def _painted_on(dock: SegmentationDock, layer: Image) -> Any:
+    strokes = _strokes_on(dock, layer)
+    painted = None if strokes is None else paint_of(strokes)
+    return painted if is_painted(painted) else None
+
+
+def _strokes_on(dock: SegmentationDock, layer: Image) -> Labels | None:
     strokes = dock.strokes_remembered(layer)
-    return in_viewer(dock.viewer, layer) and (strokes is None or not is_painted(paint_of(strokes)))
+    return strokes if strokes is not None and in_viewer(dock.viewer, strokes) else None
 
 
 def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:
     """An image that was opened, on its layer if there is one; None if it was on one that is gone."""
     number = dock.controller.number_of(None)
     layer = None if opened.layer is None else layers[opened.layer]
-    if layer is not None and not is_free(dock, layer):
-        layer = None
+    strokes = None
+    if layer is not None:
+        painted = _painted_on(dock, layer)  # perhaps meanwhile
+        if are_same_strokes(painted, opened.labels):
+            strokes = _strokes_on(dock, layer)
+        if not in_viewer(dock.viewer, layer) or (painted is not None and strokes is None):
+            layer = None
     if layer is None and opened.file is None:
         return None
     image = StudyImage(
@@ -83,5 +93,6 @@ def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Im
     if layer is not None:
         dock.controller.give_number(layer, number)
         image.layer, image.name = weakref.ref(layer), layer.name
+        image.strokes_layer = None if strokes is None else weakref.ref(strokes)
         image.source = ImageSource(data_of(layer), opened.source.channel_axis, layer.name)
     return image

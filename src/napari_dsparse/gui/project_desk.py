@@ -14,6 +14,8 @@ from napari_dsparse.files.lock import held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
+from napari_dsparse.gui.missing_images import Places, ask_places, say_missing
+from napari_dsparse.gui.pixel_copies import PixelCopies
 from napari_dsparse.gui.recent_desk import RecentDesk
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
@@ -58,12 +60,10 @@ class ProjectDesk(QObject):
         self.worker = FileWorker("project", self)
         self._folder: Path | None = None
         self._keeps: ProjectKeeper | UnsavedKeeper = self._keeper  # of what is listed
-        self._opening: Path | None = None
         self._changes = self._saved = 0
         self._busy = False  # a project is being opened
         self._waiting = False  # images of it are in no file, and not open either
-        self._copied: set[int] = set()  # numbers of images whose pixels the project may copy
-        self._asked: set[int] = set()
+        self._copies = PixelCopies()
         self._failure: str | None = None  # of the last saving
         #: Keeps a list that is in no project before another is opened; then calls the one or the other.
         self.keep_aside: Callable[[Callable[[], None], Callable[[str], None]], None] | None = None
@@ -125,19 +125,22 @@ class ProjectDesk(QObject):
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
         """Open a project in place of the list; what a project that is open lacks is saved first."""
         if self._begin():
-            layers = open_layers(self._dock)
-            read = partial(self._keeper.read, folder, image_folders, pixels_of(layers))
-            then = partial(self._on_read, layers, self._keeper)
-            failed = partial(self._on_not_opened, folder, image_folders)
-            self._save_before(partial(self.worker.run, read, then, failed))
+            places = Places(image_folders)
+            self._save_before(partial(self._read, folder, self._keeper, places))
 
-    def open_unsaved(self, folder: Path, keeper: UnsavedKeeper, image_folders: tuple[Path, ...] = ()) -> None:
+    def open_unsaved(self, folder: Path, keeper: UnsavedKeeper) -> None:
         """The same with strokes that were kept aside; they are in no project afterwards either."""
         if self._begin():
-            layers = open_layers(self._dock)
-            read = partial(keeper.read, folder, image_folders, pixels_of(layers))
-            then = partial(self._on_read, layers, keeper)
-            self._save_before(partial(self.worker.run, read, then, self._on_failure))
+            self._save_before(partial(self._read, folder, keeper, Places()))
+
+    def _read(self, folder: Path, keeper: ProjectKeeper | UnsavedKeeper, places: Places) -> None:
+        layers = open_layers(self._dock)
+        failed = self._on_failure if keeper is not self._keeper else partial(self._on_not_opened, folder)
+        self.worker.run(
+            partial(keeper.read, folder, places.folders, pixels_of(self._dock, layers), places.files),
+            partial(self._on_read, layers, keeper, places),
+            failed,
+        )
 
     def _begin(self) -> bool:
         if self._busy:
@@ -146,17 +149,16 @@ class ProjectDesk(QObject):
         self._draw()
         return True
 
-    def _on_not_opened(self, folder: Path, image_folders: tuple[Path, ...], sentence: str) -> None:
+    def _on_not_opened(self, folder: Path, sentence: str) -> None:
         self._on_failure(sentence)
-        held = partial(held_elsewhere, folder)
-        self.worker.run(held, partial(self._offer_to_take_over, folder, image_folders))
+        self.worker.run(partial(held_elsewhere, folder), partial(self._offer_to_take_over, folder))
 
-    def _offer_to_take_over(self, folder: Path, image_folders: tuple[Path, ...], held: str | None) -> None:
+    def _offer_to_take_over(self, folder: Path, held: str | None) -> None:
         """Ask whether to remove the lock of another computer, of which nothing can be told from here."""
         question = "Remove the lock and open it here? Two programs that change one project lose work."
         if held is not None and confirm(self._dock, "Open project", f"{held} {question}"):
             self.worker.run(partial(remove_held_elsewhere, folder, held), failed=self._refuse)
-            self.open(folder, image_folders)
+            self.open(folder)
 
     def _save_before(self, then: Callable[[], None]) -> None:
         """Go on with `then` once the present project holds everything; not at all if that fails."""
@@ -169,18 +171,30 @@ class ProjectDesk(QObject):
             then()
 
     def _on_read(
-        self, layers: Sequence[Image], keeper: ProjectKeeper | UnsavedKeeper, opened: OpenedProject
+        self,
+        layers: Sequence[Image],
+        keeper: ProjectKeeper | UnsavedKeeper,
+        places: Places,
+        opened: OpenedProject,
     ) -> None:
         """It has been read; what was painted meanwhile belongs to the project before."""
         self.catch_up()
         if opened.folder == self._folder and self.unsaved:  # it does not hold what was painted meanwhile
-            self._busy = False
-            self.open(opened.folder)
+            self._save_before(partial(self._read, opened.folder, keeper, places))
+            return
+        title = opened.folder.name if keeper is self._keeper else "these strokes"
+        more = ask_places(opened, title, places, self._dock) if self._busy else None
+        if more is not None:
+            self._save_before(partial(self._read, opened.folder, keeper, more))
         else:
-            self._save_before(partial(self._show, layers, keeper, opened))
+            self._save_before(partial(self._show, layers, keeper, places, opened))
 
     def _show(
-        self, layers: Sequence[Image], keeper: ProjectKeeper | UnsavedKeeper, opened: OpenedProject
+        self,
+        layers: Sequence[Image],
+        keeper: ProjectKeeper | UnsavedKeeper,
+        places: Places,
+        opened: OpenedProject,
     ) -> None:
         images, entries, labels = self._study_images(opened.images, layers)
         self.worker.run(partial(keeper.switch, entries, labels))
@@ -190,7 +204,7 @@ class ProjectDesk(QObject):
             self.worker.run(self.leave_aside)
         self._keeps = keeper
         self._folder, self._busy = opened.folder if keeper is self._keeper else None, False
-        self._waiting = len(images) < len(opened.images) or opened.waiting
+        self._waiting = len(images) < len(opened.images) or any(each.waits for each in opened.missing)
         self._study.replace(images, opened.classes)
         self._controller.send(ev.DepthChosen(opened.depth))
         self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
@@ -200,8 +214,10 @@ class ProjectDesk(QObject):
         self._changes = self._saved = 0  # opening changes nothing
         self._failure = None
         self._timer.stop()
+        if places.folders or places.files:  # but the project shall know where its images are now
+            self._on_edited()
         if opened.missing:
-            self._say_missing(opened, keeper)
+            self._refuse(say_missing(opened.missing))
         elif self._folder is None:
             self._controller.send(ev.Noted("The strokes are back; Save… keeps them in a project."))
         else:
@@ -223,7 +239,7 @@ class ProjectDesk(QObject):
         if self._waiting and not self._busy:
             layers = open_layers(self._dock)
             keeper = self._keeps
-            find = partial(keeper.find_open, pixels_of(layers))
+            find = partial(keeper.find_open, pixels_of(self._dock, layers))
             self.worker.run(find, partial(self._take, layers, keeper), self._refuse)
 
     def _take(
@@ -244,48 +260,15 @@ class ProjectDesk(QObject):
     def _refuse(self, sentence: str) -> None:
         self._controller.send(ev.Refused(sentence))
 
-    def _say_missing(self, opened: OpenedProject, keeper: ProjectKeeper | UnsavedKeeper) -> None:
-        """Ask once for the folder of images that were moved."""
-        first = self._opening != opened.folder
-        self._opening = opened.folder
-        if first and opened.moved:
-            number = len(opened.missing)
-            what = "1 image was" if number == 1 else f"{number} images were"
-            folders = ask_folder(self._dock, f"{what} not found: choose the folder they were moved to")
-            if folders and isinstance(keeper, UnsavedKeeper):
-                self.open_unsaved(opened.folder, keeper, tuple(folders))
-                return
-            if folders:
-                self.open(opened.folder, tuple(folders))
-                return
-        self._controller.send(ev.Refused(opened.missing[0]))
-
     # -- saving ---------------------------------------------------------------------------------------------
 
     def ask_to_save(self, checked: bool = False, *, anew: bool = False) -> None:
         """Save the list; if it is in no project, or `anew` is true, ask for the name of a new one."""
         folder = ask_project_path(self._dock, SUFFIX) if anew or self._folder is None else self._folder
         if folder is not None:
-            self._ask_to_copy()
+            self._copies.ask(self._study.images, self._dock)
             self._changes += 1
             self._submit(folder)
-
-    def _ask_to_copy(self) -> None:
-        """Ask once whether the project may copy the pixels of images that are in no file."""
-        new = [e for e in self._study.images if not (e.path or e.channel_files or e.number in self._asked)]
-        if not new:
-            return
-        size = sum(kept_image(each).bytes for each in new) / 1e6
-        names = new[0].name if len(new) == 1 else f"{new[0].name} and {len(new) - 1} more"
-        question = (
-            f"{names} {'is' if len(new) == 1 else 'are'} in no file. Keep a copy of the pixels in the "
-            f"project, {size:,.1f} MB before compression? Without one, the strokes are saved, and come back "
-            "when an image with the same pixels is open."
-        )
-        numbers = {each.number for each in new}
-        self._asked |= numbers
-        if confirm(self._dock, "Save project", question):
-            self._copied |= numbers
 
     def catch_up(self) -> None:
         """Take over what was painted in the last moment, and on layers of images behind."""
@@ -308,7 +291,8 @@ class ProjectDesk(QObject):
         self._timer.stop()
         state, changes = self._controller.state, self._changes
         images = [
-            replace(kept_image(each), copied=each.number in self._copied) for each in self._study.images
+            replace(kept_image(each), copied=each.number in self._copies.allowed)
+            for each in self._study.images
         ]
         model = state.model
         learned = model is not None and any(each.key in model.keys for each in self._study.images)

@@ -56,8 +56,8 @@ class Study(QObject):
     counted = Signal()
     #: A `StudyImage` was taken out.
     removed = Signal(object)
-    #: Another list took its place.
-    replaced = Signal()
+    #: Another list took its place; a list of the `StudyImage` that were in it.
+    replaced = Signal(object)
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -128,8 +128,8 @@ class Study(QObject):
 
     def replace(self, images: list[StudyImage], classes: tuple[ClassInfo, ...]) -> None:
         """Make it another list, with another table of classes."""
-        self.images, self.opened_classes = images, classes
-        self.replaced.emit()
+        before, self.images, self.opened_classes = self.images, images, classes
+        self.replaced.emit(before)
         self.listed.emit()
         self.opened_classes = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -62,6 +63,13 @@ class UnlistedStrokes(QObject):
             self._beside.images.append(image)
             self.edited.emit()
 
+    def know(self, images: Sequence[StudyImage]) -> None:
+        """Count strokes of a list that was kept, and replaced, only once they are painted on."""
+        for each in images:
+            layer = None if each.strokes_layer is None else each.strokes_layer()
+            if layer is not None and each.labels is not None:
+                self._first[layer] = each.labels
+
     def _follow(self, state: LiveState) -> None:
         strokes = self._dock.controller.strokes.layer
         if self._drop_listed():
@@ -106,7 +114,10 @@ class UnlistedStrokes(QObject):
             entry.channel_files = () if layer is None else self._study.channel_files_of(layer)
 
     def _painted(self, strokes: Labels, labels: Any) -> bool:
-        if our_role(strokes) == "strokes":
+        if our_role(strokes) == "strokes" and strokes not in self._first:
             return is_painted(labels)
         first = self._first.setdefault(strokes, labels)
-        return not equal_paint(first, labels)
+        if not equal_paint(first, labels):
+            return True
+        self._first[strokes] = labels  # is known by identity next time, which takes no time
+        return False

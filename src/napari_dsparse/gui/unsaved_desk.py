@@ -79,6 +79,7 @@ class UnsavedDesk(QObject):
         self._staying.timeout.connect(self._on_staying)
         study.edited.connect(self._on_edited)
         study.removed.connect(self._others.adopt)
+        study.replaced.connect(self._others.know)
         self._others.edited.connect(self._on_edited)
         projects.changed.connect(self._on_project)
         projects.keep_aside, projects.leave_aside = self._save_then, self._of_list.leave

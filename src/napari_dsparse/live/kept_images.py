@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.chunked import is_large
 from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.files.project_images import MisplacedImageError
 from napari_dsparse.files.project_strokes import open_strokes
 from napari_dsparse.images.identity import shows
+from napari_dsparse.images.painted import equal_paint
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.project import Project
@@ -69,6 +72,21 @@ class KeptImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OpenPixels:
+    """Pixels that are open in a window.
+
+    Parameters
+    ----------
+    data : array
+    strokes : array of int or None
+        What is painted on them, of the same number of pixels; None where nothing is.
+    """
+
+    data: Any
+    strokes: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class OpenedImage:
     """An image of a project that was opened.
 
@@ -83,7 +101,7 @@ class OpenedImage:
     file : ImageFile or None
         The same with its scale.
     layer : int or None
-        Which of the arrays that are open holds the same pixels.
+        Which of the images that are open holds the same pixels, and either no strokes or these very ones.
     labels : array of int or None
         Strokes, never written, sparse on a large image; None where nothing is painted.
     strokes, pixels : int
@@ -101,6 +119,30 @@ class OpenedImage:
     pixels: int
 
 
+@dataclass(frozen=True, slots=True)
+class MissingImage:
+    """An image of a project that was not found; it stays in the project, with its strokes.
+
+    Parameters
+    ----------
+    entry : int
+        Its number in the project.
+    name : str
+    reason : str
+        A sentence.
+    changed : bool
+        There is a file of that name, which holds other pixels or cannot be read.
+    waits : bool
+        It is in no file: its strokes come back when it is open.
+    """
+
+    entry: int
+    name: str
+    reason: str
+    changed: bool = False
+    waits: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedProject:
     """A project that was opened.
@@ -111,10 +153,8 @@ class OpenedProject:
     classes : tuple of ClassInfo
     images : tuple of OpenedImage
         Those that were found.
-    missing : tuple of str
-        A sentence about each image that was not; it stays in the project.
-    moved, waiting : bool
-        True if files, or images that are in no file, are among those.
+    missing : tuple of MissingImage
+        Those that were not; they stay in the project.
     depth, normalise : str
         What its model is trained with, as in `train`.
     """
@@ -122,86 +162,114 @@ class OpenedProject:
     folder: Path
     classes: tuple[ClassInfo, ...]
     images: tuple[OpenedImage, ...]
-    missing: tuple[str, ...]
-    moved: bool
-    waiting: bool
+    missing: tuple[MissingImage, ...]
     depth: str
     normalise: str
 
+    @property
+    def misplaced(self) -> tuple[MissingImage, ...]:
+        """Missing images that are in files."""
+        return tuple(each for each in self.missing if not each.waits)
 
-def read_opened(project: Project, layers: Sequence[Any]) -> OpenedProject:
+
+def read_opened(
+    project: Project, layers: Sequence[OpenPixels], located: Mapping[int, Path] = MappingProxyType({})
+) -> OpenedProject:
     """Everything of a project that a window shows.
 
     Parameters
     ----------
     project : Project
-    layers : sequence of arrays
-        Pixels that are open: an image that is among them need not be opened anew.
+    layers : sequence of OpenPixels
+        An image that is among them need not be opened anew.
+    located : mapping, optional
+        Files that the user says hold images, by their numbers in the project.
     """
     images: list[OpenedImage] = []
-    missing: list[str] = []
-    moved = waiting = False
+    missing: list[MissingImage] = []
     free = dict(enumerate(layers))
     for entry in sorted(project.images, key=lambda each: not each.has_file):
-        layer = _layer_of(entry, free)
+        layer = _layer_of(project, entry, free)
         twin = next((e for e in images if not entry.has_file and _same(project, e.entry, entry)), None)
         if layer is not None:
             del free[layer]
         if entry.has_file:
             try:
+                if entry.number in located:
+                    project.locate(entry, located[entry.number])
                 found = project.find(entry)
+            except MisplacedImageError as error:
+                missing.append(MissingImage(entry.number, entry.name, f"{error.reason}.", error.changed))
+                continue
             except ImageError as error:
-                missing.append(str(error))
-                moved = True
+                missing.append(MissingImage(entry.number, entry.name, str(error), changed=True))
                 continue
             path = None if entry.channels else found.path
             images.append(_opened(project, entry, found.source, path, found.file, layer))
         elif layer is not None:
-            source = ImageSource(layers[layer], entry.channel_axis, entry.name)
+            source = ImageSource(layers[layer].data, entry.channel_axis, entry.name)
             images.append(_opened(project, entry, source, None, None, layer))
         elif twin is not None:  # other strokes on the same image
             images.append(_opened(project, entry, twin.source, None, twin.file, None))
         else:
-            waiting = True
-            missing.append(
-                f"Image {entry.name!r} is in no file; open it in napari, and its strokes come back."
-            )
+            reason = f"Image {entry.name!r} is in no file; open it in napari, and its strokes come back."
+            missing.append(MissingImage(entry.number, entry.name, reason, waits=True))
     order = {entry.number: place for place, entry in enumerate(project.images)}
     images.sort(key=lambda each: order[each.entry])
     return OpenedProject(
         project.folder,
         project.classes,
         tuple(images),
-        tuple(missing),
-        moved,
-        waiting,
+        tuple(sorted(missing, key=lambda each: order[each.entry])),
         project.depth,
         project.normalise,
     )
 
 
-def read_from_layers(project: Project, present: Sequence[int], layers: Sequence[Any]) -> list[OpenedImage]:
+def read_from_layers(
+    project: Project, present: Sequence[int], layers: Sequence[OpenPixels]
+) -> list[OpenedImage]:
     """Images of a project that are in no file, and open by now; without those numbered `present`."""
     free = dict(enumerate(layers))
     return [
-        _opened(project, entry, ImageSource(layers[layer], entry.channel_axis, entry.name), None, None, layer)
-        for entry, layer in _waiting(project, present, free)
+        _opened(project, entry, ImageSource(pixels.data, entry.channel_axis, entry.name), None, None, layer)
+        for entry, layer, pixels in _waiting(project, present, free)
     ]
 
 
 def _waiting(
-    project: Project, present: Sequence[int], free: dict[int, Any]
-) -> Iterator[tuple[ProjectImage, int]]:
+    project: Project, present: Sequence[int], free: dict[int, OpenPixels]
+) -> Iterator[tuple[ProjectImage, int, OpenPixels]]:
     for entry in project.images:
-        layer = None if entry.has_file or entry.number in present else _layer_of(entry, free)
+        layer = None if entry.has_file or entry.number in present else _layer_of(project, entry, free)
         if layer is not None:
-            del free[layer]
-            yield entry, layer
+            yield entry, layer, free.pop(layer)
 
 
-def _layer_of(entry: ProjectImage, layers: dict[int, Any]) -> int | None:
-    shown = (n for n, data in layers.items() if shows(data, entry.channel_axis, entry.fingerprint))
-    return next(shown, None)
+def _layer_of(project: Project, entry: ProjectImage, layers: dict[int, OpenPixels]) -> int | None:
+    """The image among those that are open: with its own strokes on it, or else with none."""
+    shown = [
+        number
+        for number, each in layers.items()
+        if (each.strokes is None or entry.strokes is not None)
+        and shows(each.data, entry.channel_axis, entry.fingerprint)
+    ]
+    if any(layers[number].strokes is not None for number in shown):
+        own = _painted(project, entry, str(entry.strokes))
+        for number in shown:
+            if are_same_strokes(layers[number].strokes, own):
+                return number
+    return next((number for number in shown if layers[number].strokes is None), None)
+
+
+def are_same_strokes(one: Any, other: Any) -> bool:
+    """True if both are painted alike, or neither is; None is painted nowhere."""
+    if one is not None and other is not None:
+        if type(one) is not type(other) or one.size != other.size:
+            return False
+        if isinstance(one, np.ndarray):
+            other = other.reshape(one.shape)
+    return equal_paint(one, other)
 
 
 def _same(project: Project, number: int, entry: ProjectImage) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo
@@ -18,6 +19,7 @@ from napari_dsparse.live.kept_images import (
     KeptImage,
     OpenedImage,
     OpenedProject,
+    OpenPixels,
     read_from_layers,
     read_opened,
 )
@@ -41,7 +43,11 @@ class ProjectKeeper:
         self._model: TrainedClassifier | None = None
 
     def read(
-        self, folder: Path, image_folders: Sequence[Path] = (), layers: Sequence[Any] = ()
+        self,
+        folder: Path,
+        image_folders: Sequence[Path] = (),
+        layers: Sequence[OpenPixels] = (),
+        located: Mapping[int, Path] = MappingProxyType({}),
     ) -> OpenedProject:
         """Open a project beside the present one, which stays until `switch`; the same one is closed first.
 
@@ -50,8 +56,10 @@ class ProjectKeeper:
         folder : Path
         image_folders : sequence of Path
             Where images are searched that are not where they were.
-        layers : sequence of arrays
-            Pixels that are open: images that are among them need not be opened anew.
+        layers : sequence of OpenPixels
+            Images that are among them need not be opened anew.
+        located : mapping, optional
+            Files that the user says hold images, by their numbers in the project.
 
         Raises
         ------
@@ -65,21 +73,21 @@ class ProjectKeeper:
             self._project = None
         project = Project.open(folder, image_folders=image_folders)
         try:
-            found = read_opened(project, layers)
+            found = read_opened(project, layers, located)
             self._next = project
         finally:
             if self._next is not project:
                 project.close()
         return found
 
-    def find_open(self, layers: Sequence[Any]) -> list[OpenedImage]:
+    def find_open(self, layers: Sequence[OpenPixels]) -> list[OpenedImage]:
         """Images of the present project that are in no file, were not found so far, and are open by now.
 
         None is found a second time, unless `take` says that it was of no use.
 
         Parameters
         ----------
-        layers : sequence of arrays
+        layers : sequence of OpenPixels
         """
         if self._project is None:
             return []

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo
@@ -19,7 +20,7 @@ from napari_dsparse.errors import ExportError, ProjectError
 from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
-from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject
+from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject, OpenPixels
 from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.machine.user_folder import user_folder
 
@@ -193,13 +194,19 @@ class UnsavedKeeper:
             ) from error
         return self._home / f"{uuid.uuid4().hex[:12]}{SUFFIX}"
 
-    def read(self, folder: Path, image_folders: Sequence[Path], layers: Sequence[Any]) -> OpenedProject:
+    def read(
+        self,
+        folder: Path,
+        image_folders: Sequence[Path],
+        layers: Sequence[OpenPixels],
+        located: Mapping[int, Path] = MappingProxyType({}),
+    ) -> OpenedProject:
         """Open strokes that another window left, beside the present ones, which stay until `switch`.
 
         Parameters are those of `ProjectKeeper.read`.
         """
         self._reader = self._keeper if folder == self._folder else self._other
-        return self._reader.read(folder, image_folders, layers)
+        return self._reader.read(folder, image_folders, layers, located)
 
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
         """Leave the present strokes for later, and go on with those that were read."""
@@ -209,7 +216,7 @@ class UnsavedKeeper:
         self._keeper.switch(entries, labels)
         self._folder, self._last = self._keeper.folder, ()
 
-    def find_open(self, layers: Sequence[Any]) -> list[OpenedImage]:
+    def find_open(self, layers: Sequence[OpenPixels]) -> list[OpenedImage]:
         """As `ProjectKeeper.find_open`."""
         return self._keeper.find_open(layers)
 

@@ -1,0 +1,115 @@
+"""Images of a project that are not found when it is opened: said, and asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_dsparse.gui.widgets.missing_dialog import MissingRow, ask_where
+from napari_dsparse.live.kept_images import MissingImage, OpenedProject
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
+#: Names that a sentence gives; more are counted.
+_MOST_NAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Places where the user says that images of a project are.
+
+    Parameters
+    ----------
+    folders : tuple of Path
+        Searched by name.
+    files : mapping
+        By the image's number in the project.
+    last : int or None
+        Number of the image that was placed last; None if that was a folder, or nothing.
+    """
+
+    folders: tuple[Path, ...] = ()
+    files: Mapping[int, Path] = field(default_factory=dict)
+    last: int | None = None
+
+
+def ask_places(opened: OpenedProject, title: str, places: Places, parent: QWidget) -> Places | None:
+    """Ask where images are that were not found so far; None to go on without them.
+
+    Parameters
+    ----------
+    opened : OpenedProject
+    title : str
+        The project, in words.
+    places : Places
+        What the user said before.
+    parent : QWidget
+    """
+    missing = opened.misplaced
+    if not missing:
+        return None
+    rows = [
+        MissingRow(
+            each.name, "changed" if each.changed else "not found", each.reason, each.name.endswith(".zarr")
+        )
+        for each in missing
+    ]
+    one = len(missing) == 1
+    explanation = (
+        f"{_count(len(missing))} of {title} {'is' if one else 'are'} not where the project looks for "
+        f"{'it' if one else 'them'}, or {'has' if one else 'have'} changed. Strokes go only on the image "
+        "they were painted on. What is not found stays in the project, with its strokes, and is asked for at "
+        "the next opening."
+    )
+    answer = ask_where(rows, explanation, _problem(missing, places), parent)
+    if answer is None:
+        return None
+    if answer.row is None:
+        return replace(places, folders=(answer.path, *places.folders), last=None)
+    entry = missing[answer.row].entry
+    return replace(places, files={**places.files, entry: answer.path}, last=entry)
+
+
+def _problem(missing: Sequence[MissingImage], places: Places) -> str:
+    """Result of the last answer, where it did not find everything."""
+    if places.last is not None:
+        return next((each.reason for each in missing if each.entry == places.last), "")
+    if not places.folders:
+        return ""
+    are = "is" if len(missing) == 1 else "are"
+    return f"{_these(missing)} {are} not beneath {places.folders[0]}, or changed there, too."
+
+
+def say_missing(missing: Sequence[MissingImage]) -> str:
+    """A sentence about images that were not found."""
+    waiting = [each for each in missing if each.waits]
+    misplaced = [each for each in missing if not each.waits]
+    sentences = []
+    if misplaced:
+        one = len(misplaced) == 1
+        sentences.append(
+            f"{_these(misplaced)} {'was' if one else 'were'} not found, or changed: "
+            f"{'it stays' if one else 'they stay'} in the project, with the strokes; open the project again "
+            f"to say where {'it is' if one else 'they are'}."
+        )
+    if len(waiting) == 1:
+        sentences.append(waiting[0].reason)
+    elif waiting:
+        sentences.append(
+            f"{_these(waiting)} are in no file; open them in napari, and their strokes come back."
+        )
+    return " ".join(sentences)
+
+
+def _these(missing: Sequence[MissingImage]) -> str:
+    """The images, counted, the first by name."""
+    names = ", ".join(repr(each.name) for each in missing[:_MOST_NAMES])
+    more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+    return f"Image {names}" if len(missing) == 1 else f"{len(missing)} images ({names}{more})"
+
+
+def _count(number: int) -> str:
+    return f"{number} image" + ("" if number == 1 else "s")
