@@ -215,3 +215,58 @@ def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_stroke
     at.dock.unsaved.on_hidden()
     at.dock.projects.wait()
     assert [name for name, _ in kept(user_data)] == ["a.tif"]
+
+
+def reopen(at: Desk) -> Desk:
+    """Close the dock alone, as its cross does, and open it again."""
+    at.viewer.window.remove_dock_widget(at.dock.parent())
+    at.qtbot.wait(50)
+    _, dock = at.viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
+    return Desk(at.viewer, dock, at.qtbot)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_dock_that_is_opened_again_goes_on_with_list_strokes_and_project(
+    desk: Callable[..., Desk], user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    for name in "abc":
+        tifffile.imwrite(tmp_path / f"{name}.tif", two_textures(seed=ord(name)))
+    at = desk(Image(two_textures(), name="cells"))
+    paint_on(at, "cells")  # beside the list
+    at.add_files([tmp_path / f"{name}.tif" for name in "abc"])
+    for row, name in enumerate("ab"):
+        at.dock.study.pick(row)
+        at.paint_two_classes(at.layer(f"{name}.tif strokes"))
+    folder = tmp_path / "study.dsparse"
+    if saved:
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
+        at.click("project_save_button")
+        at.wait(lambda: at.find("project_label").text() == "study.dsparse: all saved")
+    layers = [each.name for each in at.viewer.layers if not each.name.endswith("segmentation")]
+    at.wait(lambda: "strokes" in at.find("images_list").item(1).text())
+    counted = at.find("images_list").item(0).text()
+
+    second = reopen(at)
+    assert second.dock is not at.dock
+    rows = [second.find("images_list").item(row).text() for row in range(3)]
+    assert rows == [counted, counted.replace("a.tif", "b.tif"), "○ c.tif"]
+    assert second.session.image == "b.tif"
+    assert second.session.strokes == "b.tif strokes"
+    second.dock.projects.wait_and_tell()
+    assert not offered(second)
+    second.paint(second.layer("a.tif strokes"), 2, (50, 100), (60, 100))  # behind
+    second.dock.study.pick(2)
+    second.paint(second.layer("c.tif strokes"), 2, (50, 100), (60, 100))
+    now = [each.name for each in second.viewer.layers if not each.name.endswith("segmentation")]
+    assert sorted(now) == sorted([*layers, "c.tif", "c.tif strokes"])
+
+    painted = {n: int(np.count_nonzero(second.layer(f"{n}.tif strokes").data)) for n in "abc"}
+    listed = [(f"{name}.tif", number) for name, number in painted.items()]
+    beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells strokes").data)))]
+    if saved:
+        second.wait(lambda: second.find("project_label").text() == "study.dsparse: all saved")
+        with nd.Project.open(folder, read_only=True) as project:
+            found = [(e.name, int(np.count_nonzero(project.strokes(e)))) for e in project.images]
+        assert found == listed
+    second.wait(lambda: kept(user_data) == (beside if saved else listed + beside))
+    assert second.dock.unsaved._names == ([] if saved else ["a.tif", "b.tif", "c.tif"]) + ["cells"]

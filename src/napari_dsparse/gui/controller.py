@@ -76,8 +76,9 @@ class Controller(QObject):
         self._class_keys = ClassKeys(self.strokes.pick_class)
         self._viewer = viewer
         self._results: ResultLayers | None = None
-        self._keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
-        self._numbers = itertools.count()
+        #: Numbers of image layers, and those still to be given.
+        self.keys: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
+        self.numbers = itertools.count()
         self._collector = CollectorHold(self)
         self._relay = EventRelay()
         self._relay.posted.connect(self.send)  # queued by Qt itself: it is emitted in another thread
@@ -137,16 +138,16 @@ class Controller(QObject):
 
     def number_of(self, layer: Image | None) -> int:
         """Number of an image layer in keys of the live loop; a new one for one that is still to be opened."""
-        number = None if layer is None else self._keys.get(layer)
+        number = None if layer is None else self.keys.get(layer)
         if number is None:
-            number = next(self._numbers)
+            number = next(self.numbers)
             if layer is not None:
-                self._keys[layer] = number
+                self.keys[layer] = number
         return number
 
     def give_number(self, layer: Image, number: int) -> None:
         """Make a new layer stand for the image of that number."""
-        self._keys[layer] = number
+        self.keys[layer] = number
 
     def choose_strokes(self, layer: Labels | None) -> None:
         """Learn from the paint on `layer`."""

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
+from napari_dsparse.gui import predecessor
 from napari_dsparse.gui.batch_desk import BatchDesk
 from napari_dsparse.gui.class_actions import ClassActions
 from napari_dsparse.gui.class_copying import ClassCopying
@@ -65,7 +66,7 @@ class SegmentationDock(QWidget):
         self._docked = False
         self._choices: tuple[ChannelChoice, ...] = ()
         self._shown = LiveState()
-        self._remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
+        self.remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
         self.combining = CombineDesk(self)
@@ -95,6 +96,7 @@ class SegmentationDock(QWidget):
         self.viewer.events.theme.connect(self._on_theme)
         self._on_theme()
         self._render(self.controller.state)
+        predecessor.take_up(self)
         self.reset_choices()
 
     # -- layers ---------------------------------------------------------------------------------------------
@@ -119,7 +121,7 @@ class SegmentationDock(QWidget):
 
     def _choose_image(self, image: Image | None) -> None:
         self._choices = () if image is None else channel_choices(image)
-        before = None if image is None else self._remembered.get(image)
+        before = None if image is None else self.remembered.get(image)
         axes = [choice.axis for choice in self._choices]
         combo = self.panel.channels_combo
         combo.blockSignals(True)
@@ -152,19 +154,19 @@ class SegmentationDock(QWidget):
 
     def show_image(self, layer: Image, axis: int | None, strokes: Labels | None) -> None:
         """Bring a layer of the viewer to the front, read with that channel axis, with these strokes."""
-        self._remembered[layer] = _Choice(axis, None if strokes is None else weakref.ref(strokes))
+        self.remembered[layer] = _Choice(axis, None if strokes is None else weakref.ref(strokes))
         self.panel.image_combo.offer([(one.name, one) for one in images_of(self.viewer)], layer)
         self._on_image_picked()
 
     def choice_for(self, layer: Image) -> ChannelChoice | None:
         """Reading of the axes that the user chose for a layer that was in front before."""
-        before = self._remembered.get(layer)
+        before = self.remembered.get(layer)
         choices = channel_choices(layer)
         return None if before is None else next((one for one in choices if one.axis == before.axis), None)
 
     def strokes_remembered(self, layer: Image) -> Labels | None:
         """The strokes that were chosen for a layer when it was in front."""
-        before = self._remembered.get(layer)
+        before = self.remembered.get(layer)
         return None if before is None or before.strokes is None else before.strokes()
 
     def _of_others(self, strokes: Labels) -> bool:
@@ -172,7 +174,7 @@ class SegmentationDock(QWidget):
         image = self.panel.image_combo.layer
         return any(
             choice.strokes is not None and choice.strokes() is strokes
-            for other, choice in self._remembered.items()
+            for other, choice in self.remembered.items()
             if other is not image
         )
 
@@ -185,7 +187,7 @@ class SegmentationDock(QWidget):
         image, index = self.panel.image_combo.layer, self.panel.channels_combo.currentIndex()
         if image is not None and 0 <= index < len(self._choices):
             strokes = self.controller.strokes.layer
-            self._remembered[image] = _Choice(
+            self.remembered[image] = _Choice(
                 self._choices[index].axis, None if strokes is None else weakref.ref(strokes)
             )
 
@@ -326,6 +328,7 @@ class SegmentationDock(QWidget):
             return
         self._closed = True
         self.projects.finish()
+        left = predecessor.leave(self)
         self.batch.shutdown()
         self.exports.shutdown()
         self.controller.changed.disconnect(self._render)
@@ -334,6 +337,7 @@ class SegmentationDock(QWidget):
             part.shutdown()
         for desk in (self.unsaved, self.study, self.projects):  # what was painted last has been passed on
             desk.shutdown()
+        left.keep(self)
 
     def event(self, event: QEvent) -> bool:
         """Handle deletion: napari deletes the widget of a closed dock without a close event."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def _strokes_on(dock: SegmentationDock, layer: Image) -> Labels | None:
     return strokes if strokes is not None and in_viewer(dock.viewer, strokes) else None
 
 
-def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:
+def _study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:
     """An image that was opened, on its layer if there is one; None if it was on one that is gone."""
     number = dock.controller.number_of(None)
     layer = None if opened.layer is None else layers[opened.layer]
@@ -96,3 +96,16 @@ def study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Im
         image.strokes_layer = None if strokes is None else weakref.ref(strokes)
         image.source = ImageSource(data_of(layer), opened.source.channel_axis, layer.name)
     return image
+
+
+def study_images(
+    dock: SegmentationDock, opened: Sequence[OpenedImage], layers: Sequence[Image]
+) -> tuple[list[StudyImage], Mapping[int, int], Mapping[int, Any]]:
+    """Images for the list, with their numbers in the project, and their strokes, by those in the list.
+
+    An image is put on its layer if there is one, and left out if it was on one that is gone.
+    """
+    found = [(_study_image(dock, each, layers), each.entry) for each in opened]
+    images = [image for image, _ in found if image is not None]
+    entries = {image.number: entry for image, entry in found if image is not None}
+    return images, entries, {image.number: image.labels for image in images}

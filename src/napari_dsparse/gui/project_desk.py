@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,16 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_dsparse.files.lock import held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.file_worker import FileWorker
-from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_image
+from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_images
 from napari_dsparse.gui.missing_images import Places, ask_places, say_missing
 from napari_dsparse.gui.pixel_copies import PixelCopies
 from napari_dsparse.gui.recent_desk import RecentDesk
 from napari_dsparse.gui.study import Study
-from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import OpenedImage, OpenedProject
-from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.live.unsaved import UnsavedKeeper
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ class ProjectDesk(QObject):
         places: Places,
         opened: OpenedProject,
     ) -> None:
-        images, entries, labels = self._study_images(opened.images, layers)
+        images, entries, labels = study_images(self._dock, opened.images, layers)
         self.worker.run(partial(keeper.switch, entries, labels))
         if keeper is not self._keeper:
             self.worker.run(self._keeper.close)
@@ -225,15 +224,6 @@ class ProjectDesk(QObject):
         self._draw()
         self.changed.emit()
 
-    def _study_images(
-        self, opened: Sequence[OpenedImage], layers: Sequence[Image]
-    ) -> tuple[list[StudyImage], Mapping[int, int], Mapping[int, Any]]:
-        """Images for the list, with their numbers in the project, and their strokes, by those in the list."""
-        found = [(study_image(self._dock, each, layers), each.entry) for each in opened]
-        images = [image for image, _ in found if image is not None]
-        entries = {image.number: entry for image, entry in found if image is not None}
-        return images, entries, {image.number: image.labels for image in images}
-
     def _on_layer(self, event: Any = None) -> None:
         """An image was opened: perhaps one that strokes of the project are waiting for."""
         if self._waiting and not self._busy:
@@ -250,7 +240,7 @@ class ProjectDesk(QObject):
     ) -> None:
         if keeper is self._keeps and opened:
             free = [e for e in opened if e.layer is None or self._study.of_layer(layers[e.layer]) is None]
-            images, entries, labels = self._study_images(free, layers)
+            images, entries, labels = study_images(self._dock, free, layers)
             unused = [each.entry for each in opened if each.entry not in entries.values()]
             self.worker.run(partial(keeper.take, entries, labels, unused))
             if images:
@@ -328,6 +318,31 @@ class ProjectDesk(QObject):
         if self._folder is not None and not self._timer.isActive():
             self._timer.start()
         self._draw()
+
+    # -- another dock ---------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> ClosedProject | None:
+        """The project as it was when the dock was closed; None if the list was in none."""
+        return self._keeper.closed
+
+    def take_up(self, closed: ClosedProject) -> None:
+        """Go on with the project of a dock that was closed."""
+        self._folder, self._busy = closed.folder, True
+        resume = partial(self._keeper.resume, closed)
+        self.worker.run(resume, partial(self._on_resumed, closed), partial(self._on_resumed, closed, False))
+        self._draw()
+
+    def _on_resumed(self, closed: ClosedProject, resumed: bool, reason: str = "") -> None:
+        self._busy = False
+        if not resumed:
+            self._folder = None
+            reason = reason or f"{closed.folder.name} was changed by another program since."
+            self._refuse(f"{reason} The list here is in no project now; its strokes are kept aside.")
+        elif self.unsaved:
+            self._timer.start()
+        self._draw()
+        self.changed.emit()
 
     # -- the thread and the end -----------------------------------------------------------------------------
 

@@ -65,8 +65,9 @@ class Study(QObject):
         self._front: Any = None
         self._classifier: Any = None
         self._kept: tuple[Any, ...] = ()
-        self._files: WeakKeyDictionary[Image, ImageFile] = WeakKeyDictionary()
-        self._combined: WeakKeyDictionary[Image, ChannelFiles] = WeakKeyDictionary()
+        #: Files that layers were opened from by us, and those that layers are combined of.
+        self.files: WeakKeyDictionary[Image, ImageFile] = WeakKeyDictionary()
+        self.combined: WeakKeyDictionary[Image, ChannelFiles] = WeakKeyDictionary()
         #: The table of classes of a list that is being opened.
         self.opened_classes: tuple[ClassInfo, ...] = ()
         self._viewer = viewer
@@ -107,7 +108,7 @@ class Study(QObject):
             number,
             layer.name,
             frame.source,
-            file=self._files.get(layer),
+            file=self.files.get(layer),
             path=path,
             channel_files=self.channel_files_of(layer),
             layer=weakref.ref(layer),
@@ -133,6 +134,13 @@ class Study(QObject):
         self.listed.emit()
         self.opened_classes = ()
 
+    def follow_paint(self, images: Sequence[StudyImage]) -> None:
+        """Notice paint on the layers of images that another list followed so far."""
+        for entry in images:
+            layer = None if entry.strokes_layer is None else entry.strokes_layer()
+            if layer is not None:
+                layer.events.paint.connect(self._on_paint)
+
     def remove(self, entry: StudyImage) -> None:
         """Take an image out of the list; its layers and files stay."""
         self.images.remove(entry)
@@ -151,22 +159,22 @@ class Study(QObject):
 
     def path_of(self, layer: Image) -> Path | None:
         """The file that a layer was opened from, by us or by napari, if that is known."""
-        file = self._files.get(layer)
+        file = self.files.get(layer)
         path = layer.source.path if file is None else file.path
         combined = file is not None and bool(file.channel_files)
         return None if path is None or combined else Path(path).absolute()
 
     def channel_files_of(self, layer: Image) -> ChannelFiles:
         """File and series of each image that a layer is combined of; empty where one is not known."""
-        file = self._files.get(layer)
-        return self._combined.get(layer, ()) if file is None else file.channel_files
+        file = self.files.get(layer)
+        return self.combined.get(layer, ()) if file is None else file.channel_files
 
     def note_channels(self, layer: Image, channels: Sequence[Image]) -> None:
         """Remember the files of the layers that `layer` is combined of, if each was opened from one."""
-        places = [(self.path_of(each), self._files.get(each)) for each in channels]
+        places = [(self.path_of(each), self.files.get(each)) for each in channels]
         found = [(path, None if file is None else file.series) for path, file in places if path is not None]
         if len(found) == len(places):
-            self._combined[layer] = tuple(found)
+            self.combined[layer] = tuple(found)
 
     def _check_new(self, name: str, path: Path | None, series: int | None = None) -> None:
         for each in self.images:
@@ -211,7 +219,7 @@ class Study(QObject):
         frame = frame_of(layer, ChannelChoice(entry.source.channel_axis, "known"))
         entry.source, entry.layer = frame.source, weakref.ref(layer)
         if entry.file is not None:
-            self._files[layer] = entry.file
+            self.files[layer] = entry.file
         give_number(layer, entry.number)
         self._viewer.add_layer(layer)
         return layer

@@ -43,7 +43,8 @@ class UnlistedStrokes(QObject):
         self._dock, self._study = dock, study
         self._beside = Study(dock.viewer, self)
         self._beside.edited.connect(self.edited)
-        self._first: WeakKeyDictionary[Labels, Any] = WeakKeyDictionary()
+        #: Strokes on layers as they were found, or kept: only further paint counts.
+        self.first: WeakKeyDictionary[Labels, Any] = WeakKeyDictionary()
         dock.controller.changed.connect(self._follow)
 
     @property
@@ -63,12 +64,17 @@ class UnlistedStrokes(QObject):
             self._beside.images.append(image)
             self.edited.emit()
 
+    def take_up(self, images: list[StudyImage], first: WeakKeyDictionary[Labels, Any]) -> None:
+        """Go on with the images of a dock that was closed."""
+        self._beside.images, self.first = images, first
+        self._beside.follow_paint(images)
+
     def know(self, images: Sequence[StudyImage]) -> None:
         """Count strokes of a list that was kept, and replaced, only once they are painted on."""
         for each in images:
             layer = None if each.strokes_layer is None else each.strokes_layer()
             if layer is not None and each.labels is not None:
-                self._first[layer] = each.labels
+                self.first[layer] = each.labels
 
     def _follow(self, state: LiveState) -> None:
         strokes = self._dock.controller.strokes.layer
@@ -114,10 +120,10 @@ class UnlistedStrokes(QObject):
             entry.channel_files = () if layer is None else self._study.channel_files_of(layer)
 
     def _painted(self, strokes: Labels, labels: Any) -> bool:
-        if our_role(strokes) == "strokes" and strokes not in self._first:
+        if our_role(strokes) == "strokes" and strokes not in self.first:
             return is_painted(labels)
-        first = self._first.setdefault(strokes, labels)
+        first = self.first.setdefault(strokes, labels)
         if not equal_paint(first, labels):
             return True
-        self._first[strokes] = labels  # is known by identity next time, which takes no time
+        self.first[strokes] = labels  # is known by identity next time, which takes no time
         return False

@@ -24,6 +24,7 @@ from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ask_at_the_end
 from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import KeptImage
+from napari_dsparse.live.project_keeper import ClosedProject
 from napari_dsparse.live.unsaved import (
     MOST_COPIED,
     UnsavedKeeper,
@@ -63,8 +64,9 @@ class UnsavedDesk(QObject):
         self._notice = dock.panel.unsaved_notice
         self._home = unsaved_folder()
         self._of_list, self._of_others = UnsavedKeeper(self._home), UnsavedKeeper(self._home)
-        self._others = UnlistedStrokes(dock, study, self)
-        self._classes: tuple[ClassInfo, ...] = ()  # of the image beside the list that was in front last
+        #: Images beside the list with strokes, and the table of classes of the one that was in front last.
+        self.others = UnlistedStrokes(dock, study, self)
+        self.classes: tuple[ClassInfo, ...] = ()
         self._changes = self._kept = 0
         self._failure: str | None = None
         self._offered: tuple[UnsavedStrokes, ...] = ()
@@ -78,15 +80,14 @@ class UnsavedDesk(QObject):
         self._staying.setInterval(STAYS_AFTER_MILLISECONDS)
         self._staying.timeout.connect(self._on_staying)
         study.edited.connect(self._on_edited)
-        study.removed.connect(self._others.adopt)
-        study.replaced.connect(self._others.know)
-        self._others.edited.connect(self._on_edited)
+        study.removed.connect(self.others.adopt)
+        study.replaced.connect(self.others.know)
+        self.others.edited.connect(self._on_edited)
         projects.changed.connect(self._on_project)
         projects.keep_aside, projects.leave_aside = self._save_then, self._of_list.leave
         self._notice.open_button.clicked.connect(self._open)
         self._notice.discard_button.clicked.connect(self._ask_to_discard)
         self._notice.later_button.clicked.connect(self._put_all_off)
-        self._look()
 
     # -- keeping --------------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ class UnsavedDesk(QObject):
         """The list is in a project now, or another one was opened, or saving failed."""
         self._changes += 1
         self.save_now()
-        self._look()
+        self.look()
 
     def save_now(self) -> None:
         """Keep what has changed."""
@@ -113,16 +114,16 @@ class UnsavedDesk(QObject):
     def _save(self, then: Callable[[], None] | None, failed: Callable[[str], None]) -> None:
         self._timer.stop()
         self._projects.catch_up()
-        self._others.catch_up()
+        self.others.catch_up()
         if self._changes != self._kept and not self._discarding:
             state = self._controller.state
             if state.chosen is not None and state.classes and not state.studied:
-                self._classes = state.classes
-            listed, others = self._listed(), self._painted(self._others.images)
+                self.classes = state.classes
+            listed, others = self._listed(), self._painted(self.others.images)
             save = partial(
                 _save_both,
                 (self._of_list, listed, self._study.classes(state)),
-                (self._of_others, others, self._classes),
+                (self._of_others, others, self.classes),
                 depth=state.depth,
                 normalise="image" if state.match_exposure else "together",
             )
@@ -153,7 +154,7 @@ class UnsavedDesk(QObject):
 
     # -- offering -------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Look for strokes that other windows left."""
         self._worker.run(partial(find_unsaved, self._home), self._offer)
 
@@ -183,11 +184,11 @@ class UnsavedDesk(QObject):
                 self._worker.run(partial(discard_unsaved, first.folder), self._after, self._refuse)
 
     def _after(self, result: Any) -> None:
-        self._look()
+        self.look()
 
     def _refuse(self, sentence: str) -> None:
         self._controller.send(ev.Refused(sentence))
-        self._look()
+        self.look()
 
     def _put_all_off(self) -> None:
         self._put_off = True
@@ -198,7 +199,7 @@ class UnsavedDesk(QObject):
     @property
     def _names(self) -> list[str]:
         """Names of the images with strokes that are in no project."""
-        return [each.name for each in (*self._listed(), *self._painted(self._others.images))]
+        return [each.name for each in (*self._listed(), *self._painted(self.others.images))]
 
     def may_close(self) -> bool:
         """Say before the window closes that strokes are in no project; False if it must stay open.
@@ -218,7 +219,7 @@ class UnsavedDesk(QObject):
             return True
         answer = ask_at_the_end(self._dock, names, self._projects.failure, self._failure)
         if answer is AtTheEnd.SAVE:
-            self._dock.study.add_entries(self._others.images)
+            self._dock.study.add_entries(self.others.images)
             self._projects.ask_to_save(anew=True)
             self._projects.wait_and_tell()
             return not self._names
@@ -265,10 +266,30 @@ class UnsavedDesk(QObject):
         self._staying.stop()
         names = self._names
         if names and not self._discarding and _a_window_is_open():
-            show_info(f"Strokes on {', '.join(names)} are in no project. The dock offers them when it opens.")
+            show_info(f"Strokes on {', '.join(names)} are in no project; the dock lists them when it opens.")
         self._timer.stop()
         for keeper in (self._of_list, self._of_others):
             self._worker.run(keeper.close)
+
+    # -- another dock ---------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> tuple[ClosedProject | None, ClosedProject | None]:
+        """Strokes of the list, and of the others, as they were kept when the dock was closed."""
+        return self._of_list.closed, self._of_others.closed
+
+    def take_up(self, closed: tuple[ClosedProject | None, ClosedProject | None]) -> None:
+        """Go on keeping strokes where a dock that was closed kept them."""
+        for keeper, kept in zip((self._of_list, self._of_others), closed, strict=True):
+            if kept is not None:
+                self._worker.run(partial(keeper.resume, kept), self._on_resumed, self._on_not_resumed)
+
+    def _on_resumed(self, resumed: bool) -> None:
+        if not resumed:
+            self._on_edited()
+
+    def _on_not_resumed(self, sentence: str) -> None:
+        self._on_edited()  # another window took them: these here are kept anew
 
 
 def _a_window_is_open() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,25 @@ from napari_dsparse.model import Model
 from napari_dsparse.project import Project
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedProject:
+    """A project as a keeper had it open last, for another one that goes on with it.
+
+    Parameters
+    ----------
+    folder : Path
+    images : tuple of ProjectImage
+        Those that were in it.
+    entries, written : mapping
+        Number in the project, and strokes, of each image by its number in the window's list.
+    """
+
+    folder: Path
+    images: tuple[ProjectImage, ...]
+    entries: Mapping[int, int]
+    written: Mapping[int, Any]
+
+
 class ProjectKeeper:
     """Holds at most one project open, and writes into it what has changed.
 
@@ -41,6 +61,8 @@ class ProjectKeeper:
         self._claimed: set[int] = set()  # numbers in the project that the window is about to list
         self._written: dict[int, Any] = {}  # labels in the project, by the same
         self._model: TrainedClassifier | None = None
+        #: What `close` closed; None if nothing was open.
+        self.closed: ClosedProject | None = None
 
     def read(
         self,
@@ -191,10 +213,31 @@ class ProjectKeeper:
     def close(self) -> None:
         """Let other programs open the project."""
         self._drop_next()
+        self.closed = None
         if self._project is not None:
+            self.closed = ClosedProject(
+                self._project.folder, self._project.images, dict(self._entries), dict(self._written)
+            )
             self._project.close()
         self._project, self._folder, self._model = None, None, None
         self._entries, self._written, self._claimed = {}, {}, set()
+
+    def resume(self, closed: ClosedProject) -> bool:
+        """Go on with a project that another keeper closed; False if its images or strokes are others now.
+
+        Raises
+        ------
+        ProjectError
+            If it is damaged or gone, or another program has it open.
+        """
+        project = Project.open(closed.folder)
+        if project.images != closed.images:
+            project.close()
+            return False
+        self.close()
+        self._project, self._folder = project, project.folder
+        self._entries, self._written = dict(closed.entries), dict(closed.written)
+        return True
 
     def _project_in(self, folder: Path) -> Project:
         folder = folder.absolute()

@@ -21,7 +21,7 @@ from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject, OpenPixels
-from napari_dsparse.live.project_keeper import ProjectKeeper
+from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.machine.user_folder import user_folder
 
 #: Pixels of an image that is in no file are kept beside its strokes up to this many bytes.
@@ -223,6 +223,17 @@ class UnsavedKeeper:
     def take(self, entries: Mapping[int, int], labels: Mapping[int, Any], unused: Sequence[int] = ()) -> None:
         """As `ProjectKeeper.take`."""
         self._keeper.take(entries, labels, unused)
+
+    @property
+    def closed(self) -> ClosedProject | None:
+        """As of `ProjectKeeper`."""
+        return self._keeper.closed
+
+    def resume(self, closed: ClosedProject) -> bool:
+        """As of `ProjectKeeper`."""
+        resumed = self._keeper.resume(closed)
+        self._folder, self._last = self._keeper.folder, ()
+        return resumed
 
     def leave(self) -> None:
         """Leave what is kept for the next window that asks."""
