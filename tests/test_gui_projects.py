@@ -343,8 +343,9 @@ def test_saving_that_fails_is_said_until_it_works(
 
 
 def test_layers_opened_at_once_bring_each_image_in_no_file_back_once(
-    desk: Callable[..., Desk], tmp_path: Path
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
     folder, strokes = tmp_path / "study.dsparse", np.ones((96, 128), np.uint8)
     with nd.Project.create(folder) as project:
         for seed in range(2):

@@ -12,7 +12,7 @@ import tifffile
 from napari.layers import Image, Labels
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
@@ -179,7 +179,10 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
     assert all(layer.visible for layer in at.viewer.layers)
 
 
-def test_a_removed_image_has_no_part_in_learning(desk: Callable[..., Desk], files: list[Path]) -> None:
+def test_a_removed_image_has_no_part_in_learning(
+    desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
     at = desk()
     at.add_files(files[:2])
     pick(at, 0)

@@ -127,9 +127,18 @@ def test_images_beside_the_list_and_taken_out_of_it_are_kept(
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
     at.click("project_save_button")
     at.wait(lambda: [name for name, _ in kept(user_data)] == ["cells.ome.tif"])
+    asked: list[str] = []
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: (asked.append(a[2]), answers.pop(0))[1])
     at.find("images_list").setCurrentRow(0)
     at.click("remove_image_button")
+    assert asked[0].startswith("a.tif has strokes. Take it out of the project study.dsparse?")
+    assert at.find("images_list").count() == 2
+    at.click("remove_image_button")
     at.wait(lambda: [name for name, _ in kept(user_data)] == ["a.tif", "cells.ome.tif"])
+    at.find("images_list").setCurrentRow(0)
+    at.click("remove_image_button")  # nothing is painted on this one
+    assert len(asked) == 2
     at.viewer.layers.remove("a.tif strokes")
     at.dock.projects.wait()
     assert len(kept(user_data)) == 2

@@ -21,6 +21,7 @@ from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
+from napari_dsparse.gui.removing import remove_asking
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_files import images_in, load_pixels, read_file, takes_long
 from napari_dsparse.gui.study_image import StudyImage
@@ -285,7 +286,7 @@ class StudyDesk(QObject):
     def _remove(self) -> None:
         row = self._panel.images_list.currentRow()
         if 0 <= row < len(self.study.images):
-            self.study.remove(self.study.images[row])
+            remove_asking(self._dock, self.study.images[row])
         elif 0 <= row - len(self.study.images) < len(self._reading):
             self._reading.pop(row - len(self.study.images))
             self._draw()
