@@ -10,6 +10,7 @@ import pytest
 from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.expected_iou import mean_range, range_text
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.sentences import describe, describe_model, progress_text
 from napari_dsparse.live.state import (
     ChosenImage,
@@ -54,6 +55,8 @@ STEPPING = replace(STEADY, training=Training.LEARNING, progress=STEP)
             "Segment whole image applies the model from worms; or press New for a strokes layer, then paint.",
         ),
         (READY, "Paint a stroke of 'background' (key 1) and one of 'object' (key 2)."),
+        (replace(READY, strokes_layer=ChosenStrokes("s", PIXELS + 1, ())), "Counting the strokes…"),
+        (replace(READY, study=(LabelledImage(1, "", OPEN.chosen.source, PIXELS),)), "Counting the strokes…"),
         (
             replace(READY, counts=((1, 40), (0, 0))),
             "Now paint a stroke of 'object' (key 2): learning takes two classes.",

@@ -33,7 +33,7 @@ from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.expected_iou import NOT_AFTER_STEPS, NOTHING_YET, WHAT_IT_IS
-from napari_dsparse.live.sentences import describe, describe_model, progress_text
+from napari_dsparse.live.sentences import describe, describe_model, is_uncounted, progress_text
 from napari_dsparse.live.state import LiveState, Training
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class SegmentationDock(QWidget):
         self._docked = False
         self._choices: tuple[ChannelChoice, ...] = ()
         self._shown = LiveState()
+        self._in_table: tuple[Any, ...] = ()
         self.remembered: WeakKeyDictionary[Image, _Choice] = WeakKeyDictionary()
         self.controller = Controller(napari_viewer)
         self.panel = Panel()
@@ -269,8 +270,10 @@ class SegmentationDock(QWidget):
         panel = self.panel
         tip = WHAT_IT_IS if state.expected else ""
         panel.status_label.say(describe(state), tip=tip, failed=state.problem is not None)
-        shown = (state.classes, state.counts, state.brush, state.expected)
-        if shown != (before.classes, before.counts, before.brush, before.expected):
+        counts = None if is_uncounted(state) else state.counts
+        shown = (state.classes, counts, state.brush, state.expected)
+        if shown != self._in_table:
+            self._in_table = shown
             panel.class_table.show_classes(*shown)
             panel.curves.set_classes(state.classes)
             panel.confusion_table.show_classes(state.classes)

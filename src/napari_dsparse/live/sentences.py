@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live.expected_iou import mean_range, range_text
 from napari_dsparse.live.state import LiveState, Training, WholeImage
 
@@ -28,6 +29,8 @@ def _state(state: LiveState) -> str:
         return state.note
     if state.strokes is None:
         return f"{_model_at_hand(state)}ress New for a strokes layer, then paint."
+    if is_uncounted(state):
+        return "Counting the strokes…"
     if state.painted_classes < 2:
         return _what_to_paint(state)
     if state.training is Training.STOPPED:
@@ -36,6 +39,14 @@ def _state(state: LiveState) -> str:
         return f"{_learned(state)} Paint where it is wrong."
     more = "paint on" if state.live else "switch on Live"
     return f"Press Train to learn from {_strokes(state)}, or {more}."
+
+
+def is_uncounted(state: LiveState) -> bool:
+    """True if something is painted, and how much is not known yet."""
+    if state.counts or state.strokes_layer is None:
+        return False
+    listed = state.studied and any(each.labels is not None for each in state.study)
+    return listed or is_painted(state.strokes_layer.labels)
 
 
 def describe_model(state: LiveState) -> str:

@@ -91,7 +91,7 @@ class ClassTable(QTableWidget):
     def show_classes(
         self,
         classes: Sequence[ClassInfo],
-        counts: Sequence[tuple[int, int]],
+        counts: Sequence[tuple[int, int]] | None,
         brush: int,
         expected: Mapping[int, tuple[float, float]] | None = None,
     ) -> None:
@@ -100,8 +100,8 @@ class ClassTable(QTableWidget):
         Parameters
         ----------
         classes : sequence of ClassInfo
-        counts : sequence of (strokes, pixels)
-            By class.
+        counts : sequence of (strokes, pixels), or None
+            By class; None while they are being counted.
         brush : int
             Class that is painted, from 1.
         expected : mapping of int to pair of float, optional
@@ -111,8 +111,7 @@ class ClassTable(QTableWidget):
         self.blockSignals(True)
         self.setRowCount(len(classes))
         for row, info in enumerate(classes):
-            strokes, pixels = counts[row] if row < len(counts) else (0, 0)
-            self._show_row(row, info, strokes, pixels)
+            self._show_row(row, info, _texts(counts, row))
             span = (expected or {}).get(row + 1)
             self._item(row, IOU).setText("" if span is None else range_text(*span))
         self.setColumnHidden(IOU, not expected)
@@ -127,7 +126,7 @@ class ClassTable(QTableWidget):
         else:
             self.clearSelection()
 
-    def _show_row(self, row: int, info: ClassInfo, strokes: int, pixels: int) -> None:
+    def _show_row(self, row: int, info: ClassInfo, counts: tuple[str, str]) -> None:
         key = self._item(row, KEY)
         key.setText(str(row + 1) if row < KEYED_CLASSES else "")
         key.setToolTip(f"Press {row + 1} to paint this class." if row < KEYED_CLASSES else "")
@@ -139,8 +138,8 @@ class ClassTable(QTableWidget):
         if name.text() != info.name:
             name.setText(info.name)
         name.setToolTip(plain(f"{info.name}: double-click to rename."))
-        self._item(row, STROKES).setText(f"{strokes:,}")
-        self._item(row, PIXELS).setText(f"{pixels:,}")
+        self._item(row, STROKES).setText(counts[0])
+        self._item(row, PIXELS).setText(counts[1])
 
     def _item(self, row: int, column: int) -> QTableWidgetItem:
         item = self.item(row, column)
@@ -256,3 +255,11 @@ class ClassTable(QTableWidget):
         super().changeEvent(event)
         if event.type() == QEvent.Type.StyleChange:
             self._fit_height()
+
+
+def _texts(counts: Sequence[tuple[int, int]] | None, row: int) -> tuple[str, str]:
+    """Number of strokes and of pixels of a class."""
+    if counts is None:
+        return "…", "…"
+    strokes, pixels = counts[row] if row < len(counts) else (0, 0)
+    return f"{strokes:,}", f"{pixels:,}"
