@@ -82,7 +82,12 @@ def test_a_removed_class_takes_its_paint_along_and_undo_brings_both_back(
     at.click("undo_class_button")
     assert names(at) == ["background", "object", "class 3", "class 4"]
     assert blocks(strokes, 4) == [1, 2, 3, 4]
+    assert at.find("class_table").selected_class == strokes.selected_label == 2, "the brush comes back, too"
     assert not at.find("undo_class_button").isEnabled()
+    at.click("remove_class_button")
+    at.find("class_table").cellClicked.emit(0, NAME)
+    at.click("undo_class_button")
+    assert strokes.selected_label == 1, "what was picked since stays"
 
 
 def test_nothing_is_asked_about_paint_that_is_not_there(

@@ -313,6 +313,12 @@ def test_paint_on_another_image_is_asked_about_before_a_class_is_removed(
     at.dock.class_actions.remove_class(3)
     assert asked == [np.count_nonzero(before)]
     np.testing.assert_array_equal(first.data, before)
+    second = at.layer("b.tif strokes")
+    at.paint(second, 3, (20, 20), (30, 20))
+    pick(at, 0)
+    at.paint(first, 3, (60, 20), (60, 30))
+    at.dock.class_actions.remove_class(3)  # before anything was counted anew
+    assert asked[1] == np.count_nonzero(first.data) + np.count_nonzero(second.data)
 
 
 def test_a_file_is_in_the_list_once_however_it_was_opened(

@@ -11,6 +11,7 @@ from napari_dsparse.gui.widgets.class_dialogs import ask_removal
 from napari_dsparse.gui.widgets.class_menu import fill_merge_menu
 from napari_dsparse.gui.widgets.panel import Panel
 from napari_dsparse.gui.widgets.plain import plain
+from napari_dsparse.images.painted import count_label
 from napari_dsparse.live.state import LiveState
 
 
@@ -62,9 +63,7 @@ class ClassActions(QObject):
     def remove_class(self, number: int) -> None:
         """Remove class `number`; if there is paint of it, ask once what becomes of it."""
         classes, editor = self._controller.state.classes, self._controller.editor
-        counts = self._controller.state.counts  # of all images of the list
-        counted = counts[number - 1][1] if number <= len(counts) else 0
-        pixels, into = max(editor.painted_pixels(number), counted), 0
+        pixels, into = editor.painted_pixels(number) + self._painted_behind(number), 0
         if pixels:
             others = {other: info for other, info in enumerate(classes, start=1) if other != number}
             answer = ask_removal(self._panel, classes[number - 1].name, pixels, others)
@@ -75,6 +74,14 @@ class ClassActions(QObject):
             editor.make(class_edits.merge(classes, number, into))
         else:
             editor.make(class_edits.remove(classes, number))
+
+    def _painted_behind(self, number: int) -> int:
+        """Pixels of class `number` on the images of the list behind: the trainer may not have counted yet."""
+        state = self._controller.state
+        if state.chosen is None or not state.studied:
+            return 0
+        behind = (each.labels for each in state.study if each.key != state.chosen.key)
+        return sum(count_label(labels, number) for labels in behind if labels is not None)
 
     def _remove_selected(self) -> None:
         self.remove_class(self._controller.state.brush)

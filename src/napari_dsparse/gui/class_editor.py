@@ -33,6 +33,7 @@ class _Entry:
 
     `mark` is that of its step in napari's history, None if it took none; `undone` is true while that step is
     undone. `cancels` is the entry that this one took back by a step of its own, `cancelled` is true of that.
+    `brush` holds the class that was painted before it, and the one after it.
     """
 
     step: DoneEdit
@@ -40,6 +41,7 @@ class _Entry:
     undone: bool = False
     cancels: _Entry | None = None
     cancelled: bool = False
+    brush: tuple[int, int] = (0, 0)
 
 
 class ClassEditor:
@@ -121,7 +123,7 @@ class ClassEditor:
             self._drop_added(step)
         elif layer is None:
             self._entries.remove(entry)
-            self._renumber(step.inverse(classes), step, made=False)
+            self._renumber(step.inverse(classes), entry, made=False)
         elif is_newest(layer, entry.mark):
             layer.undo()
             self._catch_up()  # a hidden layer does not tell
@@ -174,13 +176,21 @@ class ClassEditor:
             finally:
                 self._writing = False
         self._keep(entry)
-        step = entry.step if entry.cancels is None else entry.cancels.step
-        self._renumber(edit, step, made=entry.cancels is None)
+        self._renumber(edit, entry.cancels or entry, made=entry.cancels is None)
 
-    def _renumber(self, edit: ClassEdit, step: DoneEdit, *, made: bool) -> None:
-        """Let everything but the paint follow; the tool in hand stays. `step` is made, or taken back."""
-        layer = self._layer
-        brush = 0 if layer is None else edit.brush(int(layer.selected_label))
+    def _renumber(self, edit: ClassEdit, entry: _Entry, *, made: bool) -> None:
+        """Let everything but the paint follow; the tool in hand stays. `entry` is made, or taken back.
+
+        The brush follows its class. If that is the class which took the place of one removed, it goes back to
+        the one that was removed, unless another was picked meanwhile.
+        """
+        layer, step = self._layer, entry.step
+        now = 0 if layer is None else int(layer.selected_label)
+        brush = edit.brush(now)
+        if made:
+            entry.brush = now, brush
+        elif now == entry.brush[1]:
+            brush = entry.brush[0]
         study = None if self.renumber_others is None else self.renumber_others(edit, step, made)
         self._send(ev.ClassesRenumbered(edit, self._strokes.copy(), study))
         if layer is not None:
@@ -225,10 +235,10 @@ class ClassEditor:
 
     def _show(self, entry: _Entry) -> None:
         """Let the table follow an entry that napari has just undone or redone."""
-        step, in_force = entry.step, not entry.undone
+        in_force = not entry.undone
         if entry.cancels is not None:
-            step, in_force = entry.cancels.step, entry.undone
-            entry.cancels.cancelled = not in_force
+            entry, in_force = entry.cancels, entry.undone
+            entry.cancelled = not in_force
         classes = self._state().classes
-        edit = step.again(classes) if in_force else step.inverse(classes)
-        self._renumber(edit, step, made=in_force)
+        edit = entry.step.again(classes) if in_force else entry.step.inverse(classes)
+        self._renumber(edit, entry, made=in_force)
