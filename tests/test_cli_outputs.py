@@ -5,13 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from tests.classifiers import classifier_for
 
 from napari_dsparse.batch.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.cli.arguments import FORMATS
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.export import SUFFIXES
+from napari_dsparse.files.model import save_classifier
 
 
 def plan(
@@ -146,3 +150,26 @@ def test_results_that_do_not_fit_are_refused_before_the_work(
     ):
         with pytest.raises(ExportError, match="free space or choose another folder"):
             check_room(outputs, shape, 5)
+
+
+def test_a_failed_prediction_leaves_no_empty_folder(run: Any, tmp_path: Path) -> None:
+    save_classifier(classifier_for(network="context", depth="neighbours"), tmp_path / "m.safetensors")
+    good, bad = tmp_path / "good.npy", tmp_path / "bad.npy"
+    np.save(good, np.zeros((5, 40, 50), np.uint8))
+    np.save(bad, np.zeros((40, 50), np.uint8))  # no stack, which is found out as it is segmented
+
+    def predict(output: str, *images: Path) -> int:
+        code: int = run(
+            "predict", "-m", tmp_path / "m.safetensors", "-o", f"{tmp_path / output}/", *images
+        ).code
+        return code
+
+    assert predict("new/deep", bad) == 1
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    assert predict("mine/deep", bad) == 1
+    assert [*tmp_path.glob("mine/*")] == [], "a folder that was there stays"
+    assert predict("both", bad, good) == 1
+    assert [path.name for path in (tmp_path / "both").iterdir() if not path.name.startswith(".")] == [
+        "good_segmentation.ome.tif"
+    ]

@@ -6,7 +6,8 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +157,22 @@ def check_writable(
         if not make_parents and not path.parent.is_dir():
             raise ExportError(f"Folder {path.parent} does not exist; make it or choose another one.")
         try_target(path)
+
+
+@contextmanager
+def used_folders(outputs: Sequence[Path]) -> Iterator[None]:
+    """At its end, folders of `outputs` that were made within are removed again if nothing is in them."""
+    made: set[Path] = set()
+    for folder in {path.parent for path in outputs}:
+        while not os.path.lexists(folder):
+            made.add(folder)
+            folder = folder.parent
+    try:
+        yield
+    finally:
+        for folder in sorted(made, reverse=True):  # what lies in a folder comes before it
+            with suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
 
 
 def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:

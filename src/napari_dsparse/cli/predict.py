@@ -15,7 +15,7 @@ from typing import Any
 from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input
 from napari_dsparse.batch.jobs import Notes, run_in_order
 from napari_dsparse.batch.joined_table import join_tables
-from napari_dsparse.batch.outputs import Outputs, check_writable, plan_outputs
+from napari_dsparse.batch.outputs import Outputs, check_writable, plan_outputs, used_folders
 from napari_dsparse.batch.results import Listener
 from napari_dsparse.batch.segmenter import FAULTS_OF_AN_IMAGE, Choices, PredictorMaker, Segmenter
 from napari_dsparse.classifier import TrainedClassifier
@@ -74,7 +74,11 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
             facts.append(done.facts)
             report.add(images=facts)
 
-    with _predictors(arguments, report) as predictor_of, _journal_kept(finished, report):
+    with (
+        used_folders([path for outputs in planned for path in outputs.paths]),
+        _predictors(arguments, report) as predictor_of,
+        _journal_kept(finished, report),
+    ):
         batch = _Batch(wanted, planned, held, finished, classifier, predictor_of, choices, report)
         run_in_order(batch.segment, len(wanted), jobs, take, batch.stop)
     done = [outputs.measurements for outputs, fact in zip(planned, facts, strict=True) if fact["ok"]]

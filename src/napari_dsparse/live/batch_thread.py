@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from napari_dsparse.batch.inputs import WantedImage
-from napari_dsparse.batch.outputs import Outputs, check_writable
+from napari_dsparse.batch.outputs import Outputs, check_writable, used_folders
 from napari_dsparse.batch.pace import Pace, Stopwatch
 from napari_dsparse.batch.results import write
 from napari_dsparse.batch.segmenter import FAULTS_OF_AN_IMAGE, Choices, Segmenter, check_volume
@@ -182,7 +182,8 @@ class BatchThread(threading.Thread):
         with quiet(), self._cores.working():
             try:
                 self._cores.apply_thread_limit()
-                self._segment_all()
+                with used_folders([path for one in self._job.images for path in one.outputs.paths]):
+                    self._segment_all()
                 ended = BatchEnded()
             except Stopped:
                 ended = BatchEnded(stopped=True)
