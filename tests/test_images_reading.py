@@ -360,6 +360,7 @@ def test_a_damaged_file_is_said_to_be_so_in_one_sentence(tmp_path: Path, name: s
             read(path)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
+        assert "install" not in str(caught.value), "nothing is missing"
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".npy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -46,6 +47,8 @@ DAMAGE = (
     struct.error,
     Image.DecompressionBombError,
 )
+#: Words in the reasons of readers that lack a package or a decoder, not in those of damaged files.
+_MISSING = re.compile(r"requires the|install|No module|not available|codec", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +252,10 @@ def _read(
         raise error(str(known)) from known
     except DAMAGE as damage:
         reason = " ".join(str(damage).split()) or type(damage).__name__
+        remedy = "install what that says is missing, or " if _MISSING.search(reason) else ""
         raise error(
             f"File {str(file)!r} cannot be read ({reason}); "
-            "install what that says is missing, or save the file again from the program that made it."
+            f"{remedy}save the file again from the program that made it."
         ) from damage
 
 
