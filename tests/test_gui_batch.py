@@ -23,6 +23,7 @@ from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets import dialogs
 from napari_dsparse.gui.widgets.batch_dialog import Existing
 from napari_dsparse.gui.widgets.batch_table import Stage
+from napari_dsparse.gui.widgets.distinct_names import distinct_names
 from napari_dsparse.images.reading import Expected, read_image
 from napari_dsparse.prediction import Predictor
 
@@ -103,6 +104,14 @@ def test_the_files_are_those_of_the_command_line_and_the_summary_names_what_fail
     stages = batch.segment()
     assert stages == {**{f"{name}.tif": Stage.DONE for name in NAMES}, "broken.tif": Stage.FAILED}
     assert batch.status.startswith("Done: 3 segmented, 1 failed")
+    outcome = batch.status
+    chosen = [check for check in batch.dialog.checks if check.isChecked()]
+    for check in chosen:
+        check.setChecked(False)
+    assert batch.status == "Choose what to write."
+    for check in chosen:
+        check.setChecked(True)
+    assert batch.status == outcome
     images = [folder / "images" / f"{name}.tif" for name in NAMES]
     options = [*(f"--{name}" for name in more), "--min-size", "12", "--splitting", "0.6"]
     options += ["--table", str(folder / "all-cli.csv")]
@@ -229,3 +238,30 @@ def test_two_images_of_one_file_have_results_of_their_own(tmp_path: Path) -> Non
     wanted = wanted_images(items_of_list(entries, ()))
     assert [each.name.name for each in wanted] == ["two_image_0.tif", "two_image_1.tif"]
     assert [each.open(Expected(1)).source.shape for each in wanted] == [(30, 40), (20, 50)]
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(
+    desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    places = [tmp_path / day / "im.tif" for day in ("one", "two", "three")]
+    for place in places:
+        place.parent.mkdir()
+        tifffile.imwrite(place, two_textures())
+    at = desk()
+    at.add_files(places)
+    listed = at.find("images_list")
+    names = [str(Path(place.parent.name) / "im.tif") for place in places]
+    assert [listed.item(row).text() for row in range(3)] == [f"○ {name}" for name in names]
+    batch = Batch(at, tmp_path)
+    assert [row.name for row in batch.dialog.batch_table.rows] == names
+    assert batch.dialog.isSizeGripEnabled() is False, "it would lie over a corner of Close"
+
+
+def test_as_many_folders_are_shown_as_tell_files_apart() -> None:
+    paths = [
+        Path(each).absolute() for each in ("/a/x/im.tif", "/b/x/im.tif", "/b/y/im.tif", "/b/y/other.tif")
+    ]
+    shown = distinct_names([(path.name, path) for path in paths])
+    assert [Path(each).as_posix() for each in shown] == ["a/x/im.tif", "b/x/im.tif", "y/im.tif", "other.tif"]
+    assert distinct_names([("im.tif", None), ("im.tif", paths[0])]) == ["im.tif", str(Path("x/im.tif"))]
+    assert distinct_names([("im.tif", paths[0]), ("im.tif", paths[0])])  # nothing tells them apart

@@ -25,6 +25,7 @@ from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.widgets.batch_dialog import BatchDialog, Existing, ask_existing
 from napari_dsparse.gui.widgets.batch_table import BatchRow, Stage
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_path, ask_open_paths
+from napari_dsparse.gui.widgets.distinct_names import distinct_names
 from napari_dsparse.live.batch_thread import BatchEnded, BatchImage, BatchJob, ImageEnded, ImageProgress
 from napari_dsparse.live.sentences import describe_model
 from napari_dsparse.live.state import LiveState, newest_classifier
@@ -55,6 +56,8 @@ class BatchDesk(QObject):
         self._running: list[int] = []  # rows of the images of the job
         self._ended: dict[int, ImageEnded] = {}  # by row
         self._ran = False
+        self._outcome, self._failed = "", False  # of the last run, in a sentence
+        self._missed = False  # something was still to be chosen
         self._saving: BatchSaving  # made with the dialog
         self._model_file: Path | None = None
         self._suggested = ""
@@ -162,8 +165,13 @@ class BatchDesk(QObject):
     def _begin_anew(self) -> None:
         """Show the images as not begun: another table has another summary."""
         self._forget(ran=False)
-        self.dialog.batch_table.show_rows([BatchRow(item.name, item.place) for item in self._items])
+        self.dialog.batch_table.show_rows(self._rows())
         self._draw()
+
+    def _rows(self) -> list[BatchRow]:
+        """The images as not begun, those of one name with the folders that tell them apart."""
+        names = distinct_names([(item.name, item.path) for item in self._items])
+        return [BatchRow(name, item.place) for name, item in zip(names, self._items, strict=True)]
 
     def _forget(self, *, ran: bool) -> None:
         self._ran = ran
@@ -224,8 +232,11 @@ class BatchDesk(QObject):
         dialog.batch_start_button.setEnabled(missing is None)
         dialog.batch_list_button.setEnabled(bool(self._study.images))
         dialog.batch_remove_button.setEnabled(bool(self._items))
-        if not self._ran:
+        if missing is not None or not self._ran:
             self._say(missing or f"{_images(len(self._items))} to segment.")
+        elif self._missed:
+            self._say(self._outcome, failed=self._failed)
+        self._missed = missing is not None
         self._saving.enable(self._ran)
 
     def _say(self, sentence: str, *, failed: bool = False) -> None:
@@ -266,7 +277,7 @@ class BatchDesk(QObject):
         answer = ask_existing(dialog, len(existing), len(wanted)) if existing else Existing.SKIP
         if answer is None:
             return
-        rows = [BatchRow(item.name, item.place) for item in self._items]
+        rows = self._rows()
         if answer is Existing.SKIP:
             for number, names in existing.items():
                 rows[number] = replace(
@@ -308,16 +319,16 @@ class BatchDesk(QObject):
 
     def _on_progress(self, event: ImageProgress) -> None:
         number, pace = self._running[event.number], event.pace
-        item = self._items[number]
+        row = self.dialog.batch_table.rows[number]
         text = "opening …" if pace is None else _progress(pace)
-        self.dialog.batch_table.show_row(number, BatchRow(item.name, item.place, Stage.RUNNING, text))
+        self.dialog.batch_table.show_row(number, BatchRow(row.name, row.place, Stage.RUNNING, text))
         self._tell(pace)
 
     def _on_image_ended(self, event: ImageEnded) -> None:
         number = self._running[event.number]
-        item = self._items[number]
+        row = self.dialog.batch_table.rows[number]
         self._ended[number] = event
-        self.dialog.batch_table.show_row(number, row_of(item.name, item.place, event))
+        self.dialog.batch_table.show_row(number, row_of(row.name, row.place, event))
         self._tell(None)
 
     def _tell(self, pace: Pace | None) -> None:
@@ -337,15 +348,15 @@ class BatchDesk(QObject):
         dialog = self.dialog
         dialog.show_running(False)
         self._button.setText(_BUTTON)
-        self._draw()
         summary = told(dialog.batch_table.rows)
-        if event.problem is not None:
-            self._say(f"{event.problem} ({summary})", failed=True)
-            return
         seconds = sum(each.seconds for each in self._ended.values())
         took = f" in {duration(seconds)}" if self._ended else ""
-        failed = any(each.stage is Stage.FAILED for each in dialog.batch_table.rows)
-        self._say(f"{'Cancelled' if event.stopped else 'Done'}: {summary}{took}.", failed=failed)
+        self._outcome = f"{'Cancelled' if event.stopped else 'Done'}: {summary}{took}."
+        self._failed = any(each.stage is Stage.FAILED for each in dialog.batch_table.rows)
+        if event.problem is not None:
+            self._outcome, self._failed = f"{event.problem} ({summary})", True
+        self._draw()
+        self._say(self._outcome, failed=self._failed)
 
 
 def _progress(pace: Pace) -> str:

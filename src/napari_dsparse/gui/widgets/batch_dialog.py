@@ -63,7 +63,6 @@ class BatchDialog(QDialog):
         super().__init__(parent)
         self.setObjectName("batch_dialog")
         self.setWindowTitle("Segment many images")
-        self.setSizeGripEnabled(True)
         self._make_controls()
         layout = QVBoxLayout(self)
         layout.setSpacing(6)

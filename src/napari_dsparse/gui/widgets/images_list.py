@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QSizePolicy, QWidget
 
+from napari_dsparse.gui.widgets.distinct_names import distinct_names
 from napari_dsparse.gui.widgets.plain import plain
 
 #: Rows shown before the list scrolls, and the fewest.
@@ -81,10 +82,15 @@ class ImagesList(QListWidget):
             added = QListWidgetItem()
             added.setSizeHint(QSize(0, ROW_HEIGHT))
             self.addItem(added)
+        files = (Path(row.place) for row in rows)
+        names = distinct_names(
+            [(row.name, file if file.is_absolute() else None) for row, file in zip(rows, files, strict=True)]
+        )
         for number, row in enumerate(rows):
             item = self.item(number)
-            if item.text() != row.text:
-                item.setText(row.text)
+            text = replace(row, name=names[number]).text
+            if item.text() != text:
+                item.setText(text)
             said = (
                 "segmented by the newest model" if row.segmented else "not segmented by the newest model yet"
             )
