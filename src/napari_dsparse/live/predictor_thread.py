@@ -30,7 +30,7 @@ from napari_dsparse.live.overviews import Overviews, parts_of
 from napari_dsparse.live.worker import Worker
 from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
-from napari_dsparse.prediction.next_spot import block_means, empty_grid, find_spot, store_blocks
+from napari_dsparse.prediction.next_spot import DoubtMap, block_means
 from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
 from napari_dsparse.prediction.predictor import Predictor
 from napari_dsparse.prediction.tile_prediction import TilePrediction
@@ -68,7 +68,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._compared: tuple[Normalisation, ImageSource] | None = None
         self._memory = ViewMemory(default_view_bytes() if view_bytes is None else view_bytes)
         self._ahead: tuple[tuple[object, ...], Predictor] | None = None
-        self._unsure: tuple[int, npt.NDArray[np.float32]] | None = None  # by number of the image
+        self._unsure: tuple[int, DoubtMap] | None = None  # by number of the image
         self._overviews = Overviews()
 
     # -- called by the window's thread ----------------------------------------------------------------------
@@ -117,7 +117,7 @@ class PredictorThread(Worker[PredictorJob]):
     def _find_spot(self, job: SpotJob) -> None:
         unsure = self._unsure
         known = unsure is not None and unsure[0] == job.envelope.image
-        spot = find_spot(unsure[1], job.labels, job.visited) if unsure is not None and known else None
+        spot = unsure[1].find_spot(job.labels, job.visited) if unsure is not None and known else None
         self._post(SpotFound(job.envelope, spot))
 
     def _remember_doubt(self, job: PredictionJob, prediction: TilePrediction) -> float:
@@ -130,8 +130,8 @@ class PredictorThread(Worker[PredictorJob]):
 
     def _store_doubt(self, job: PredictionJob, tile: Tile, means: npt.NDArray[np.float32]) -> None:
         if self._unsure is None or self._unsure[0] != job.envelope.image:
-            self._unsure = job.envelope.image, empty_grid(job.source.shape)
-        store_blocks(self._unsure[1], means, tile.plane, tile.rows, tile.columns)
+            self._unsure = job.envelope.image, DoubtMap(job.source.shape)
+        self._unsure[1].store(means, tile.plane, tile.rows, tile.columns)
 
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()
