@@ -17,11 +17,15 @@ from napari_dsparse.gui.layers.class_look import class_colormap
 
 @cache
 def warm_up_colormaps() -> threading.Thread:
-    """Compile in a thread of its own, once per process."""
+    """Compile in a thread of its own, once per process; a labels layer is made once that thread has ended."""
     thread = threading.Thread(target=_compile, name="colormaps")
     thread.start()
     return thread
 
 
 def _compile() -> None:
-    class_colormap(default_classes(2)).map(np.arange(3, dtype=np.uint8))
+    # Only the table from labels to colours, which takes longest: the loop over pixels runs in numba's own
+    # threads, which two threads at a time may not use everywhere.
+    compile_table = getattr(class_colormap(default_classes(2)), "_get_typed_dict_mapping", None)
+    if compile_table is not None:
+        compile_table(np.dtype(np.uint8))

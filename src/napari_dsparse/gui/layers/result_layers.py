@@ -16,6 +16,7 @@ from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.chunk_store import chunk_store
 from napari_dsparse.gui.layers.class_look import probability_colormap, probability_look
+from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.corrections import Corrections
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.overlay import Overlay
@@ -221,6 +222,7 @@ class ResultLayers(QObject):
         layer = self._ours(Labels, name, "segmentation", dtype)
         if layer is None:
             data = blank(self._frame, self.image, dtype, self._store)
+            warm_up_colormaps().join()
             layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
             self._add(layer, "segmentation")
         self._segmentation = layer

@@ -11,6 +11,7 @@ import numpy as np
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.brush import brush_size_for
 from napari_dsparse.gui.layers.class_look import show_classes
+from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.large_strokes import LargeStrokes, needs_large_strokes, sparse_strokes
 from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
 from napari_dsparse.machine.memory import free_memory
@@ -73,6 +74,7 @@ def new_strokes_layer(
     """
     from napari.layers import Labels
 
+    warm_up_colormaps().join()
     look: dict[str, Any] = {"name": name or f"{frame.source.name} strokes", "opacity": STROKES_OPACITY}
     if needs_large_strokes(frame):
         layer = LargeStrokes(sparse_strokes(frame, data), **look, **frame.placement)
