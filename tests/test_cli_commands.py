@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from napari_dsparse.cli import INTERRUPTED, TERMINATED, main
 from napari_dsparse.cli import train as cli_train
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction import cluster as cluster_module
 from napari_dsparse.prediction import tiles as tiles_module
+from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 
 #: A corner of a bundled image with strokes of both classes: small, since many commands run on it.
 CORNER = (slice(160, 256), slice(120, 232))
@@ -457,6 +460,44 @@ def test_a_cluster_writes_the_same_bytes(run: Any, folder: Path, tmp_path: Path,
     (here,) = (tmp_path / "here").iterdir()
     assert (tmp_path / "there" / here.name).read_bytes() == here.read_bytes()
     assert len(list((tmp_path / "there").iterdir())) == 2
+
+
+def test_what_was_computed_before_a_scheduler_ended_is_not_computed_again(
+    run: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    monkeypatch.setattr(tiles_module, "TILE_OVER_HALO", 0)
+    monkeypatch.setattr(tiles_module, "TILE_INPUT", 219 - 1 + 40)
+    monkeypatch.setattr(batch_results, "_WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(cluster_module, "PATIENCE", 1.0)
+    stream, came, ending = ClusterPredictor.stream, [], []
+
+    def noted(*arguments: Any) -> Iterator[Any]:
+        for found in stream(*arguments):
+            came.append(found.tile)
+            yield found
+            if ending:
+                ending.pop().close()
+
+    monkeypatch.setattr(ClusterPredictor, "stream", noted)
+    predict = "predict", "-m", folder / "model.safetensors", "-o", tmp_path / "l.png", folder / "other.png"
+    assert run(*predict[:4], tmp_path / "here.png", predict[-1]).code == 0
+    how: dict[str, Any] = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, silence_logs=50, **how) as local:
+        ending.append(local)
+        ran = run(*predict, "--scheduler", local.scheduler_address, "--wait", "20")
+    assert ran.code == 1
+    assert "has ended, or cannot be reached any more" in ran.err
+    assert "the same command with --resume goes on from it" in ran.err
+    before = set(came)
+    came.clear()
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, silence_logs=50, **how) as local:
+        ran = run(*predict, "--scheduler", local.scheduler_address, "--wait", "20", "--resume")
+    assert ran.code == 0, ran.err
+    assert before
+    assert came
+    assert before.isdisjoint(came)
+    assert (tmp_path / "l.png").read_bytes() == (tmp_path / "here.png").read_bytes()
 
 
 def test_what_is_no_scheduler_is_refused_before_anything_is_read(
