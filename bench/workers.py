@@ -32,7 +32,7 @@ from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.shares import count, warm_up
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor, TilePredictor, predict_image
-from napari_dsparse.prediction.cluster import Cluster
+from napari_dsparse.prediction.cluster import IDLE, Cluster
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 
 #: Throughput of two workers that is wanted, over that of one process with two threads.
@@ -193,9 +193,11 @@ def blocks_counted() -> int:
 @contextmanager
 def _cluster() -> Iterator[tuple[Cluster, Callable[..., Any]]]:
     """Two worker processes of one thread, and a function that calls another on each of them."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(IDLE),
         LocalCluster(
             n_workers=_TWO,
             threads_per_worker=1,
