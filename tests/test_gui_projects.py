@@ -453,3 +453,78 @@ def test_paint_while_another_project_is_opened_belongs_to_the_one_before(
     assert painted(folder, "a.tif") == np.count_nonzero(strokes.data)
     with nd.Project.open(folder):  # it has been let go
         pass
+
+
+def choose(at: Desk, action: str) -> None:
+    """Choose from the menu of projects."""
+    menu = at.find("project_recent_button").menu()
+    next(each for each in menu.actions() if each.objectName() == action).trigger()
+
+
+def test_a_new_project_saves_the_one_before_and_begins_an_empty_list(
+    desk: Callable[..., Desk],
+    files: list[Path],
+    tmp_path: Path,
+    user_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at, folder = desk(Image(two_textures(seed=5), name="mine")), tmp_path / "study.dsparse"
+    begin(at, files)
+    at.dock.study.add_layers([at.layer("mine")])
+    pick(at, 2)
+    at.paint_two_classes(at.layer("mine strokes"))
+    pick(at, 0)
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.No)
+    save(at, folder, monkeypatch)  # without a copy of the pixels in no file
+    strokes = at.layer("a.tif strokes")
+    at.paint(strokes, 2, (50, 100), (60, 100))
+    before = np.array(strokes.data)
+    choose(at, "project_new_action")
+    assert at.dock.projects.folder == folder  # the answer was no
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
+    choose(at, "project_new_action")
+    at.wait(lambda: at.dock.projects.folder is None)
+    assert at.find("images_list").count() == 0
+    assert at.find("project_label").text() == "In no project yet"
+    assert [each.name for each in at.viewer.layers if "segm" not in each.name] == ["mine", "mine strokes"]
+    at.dock.projects.wait_and_tell()
+    with nd.Project.open(folder) as project:  # closed
+        np.testing.assert_array_equal(project.strokes("a.tif"), before)
+        assert project.strokes("mine").any()
+    assert at.session.strokes == "mine strokes"
+    assert not at.dock.unsaved._names  # those on screen are in the project
+    at.paint(at.layer("mine strokes"), 2, (50, 100), (60, 100))
+    at.wait(lambda: at.dock.unsaved._names == ["mine"])
+
+
+def test_saving_as_goes_on_in_a_copy_with_images_that_were_not_found(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, copy = tmp_path / "study.dsparse", tmp_path / "deeper" / "copy.dsparse"
+    copy.parent.mkdir()
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[20:24, 20:30], strokes[20:24, 90:100] = 1, 2
+    with nd.Project.create(folder) as project:
+        for file in files:
+            project.add(file, strokes)
+        project.save()
+    files[1].unlink()
+    monkeypatch.setattr(missing_images, "ask_where", lambda *a: None)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(copy), ""))
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.has_layer("a.tif strokes"))
+    at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+    choose(at, "project_save_as_action")
+    saved(at, copy)
+    now = painted(copy, "a.tif")
+    assert now == painted(folder, "a.tif") > np.count_nonzero(strokes)
+    at.paint(at.layer("a.tif strokes"), 1, (70, 20), (80, 20))
+    at.wait(lambda: painted(copy, "a.tif") > now)
+    at.dock.shutdown()
+    assert painted(folder, "a.tif") == now  # it stays
+    with nd.Project.open(copy) as project:
+        assert project.name == "copy"
+        assert project.images[0].path == "../../a.tif"
+        np.testing.assert_array_equal(project.strokes("b.tif"), strokes)
+        assert project.find("a.tif").path == files[0]

@@ -95,9 +95,16 @@ def test_commands_press_the_buttons_of_the_dock_and_open_it(
         ("export_segmentation", dock.panel.export_button),
         ("segment_many", dock.panel.batch_button),
         ("open_project", dock.panel.project_open_button),
+        ("save_project", dock.panel.project_save_button),
     ):
         button.clicked.disconnect()
         button.setEnabled(True)
         button.clicked.connect(lambda checked=False, name=name: pressed.append(name))
         run(f"napari-dsparse.{name}").result()
-    assert pressed == ["segment_whole", "next_spot", "export_segmentation", "segment_many", "open_project"]
+    assert pressed[:4] == ["segment_whole", "next_spot", "export_segmentation", "segment_many"]
+    assert pressed[4:] == ["open_project", "save_project"]
+    run("napari-dsparse.save_project_as").result()
+    assert dock.controller.state.problem == "There is nothing to save yet; add images to the list."
+    run("napari-dsparse.new_project").result()
+    dock.projects.wait_and_tell()
+    assert dock.panel.status_label.text().startswith("A new list")

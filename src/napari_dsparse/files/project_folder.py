@@ -7,8 +7,11 @@ after that.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Set
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from napari_dsparse.errors import ExportError, ProjectError
@@ -18,6 +21,7 @@ from napari_dsparse.files.project_description import (
     STROKES,
     STROKES_NAME,
     ProjectDescription,
+    ProjectImage,
     describe_project,
     read_project_description,
 )
@@ -46,14 +50,59 @@ def create_project(folder: Path, project: ProjectDescription) -> None:
     ExportError
         If something of that name exists, but for an empty folder, or it cannot be written.
     """
-    if folder.suffix != SUFFIX or folder.name == SUFFIX:
-        raise ProjectError(f"A project is a folder NAME{SUFFIX}, not {folder.name!r}; choose such a name.")
-    with suppress(OSError):
-        folder.rmdir()  # an empty one only: a program that was killed may have left it
+    _check_new(folder)
     with complete_or_absent(folder) as partial:
         partial.mkdir()
         (partial / STROKES).mkdir()
         (partial / DESCRIPTION).write_bytes(describe_project(project))
+
+
+def _check_new(folder: Path) -> None:
+    if folder.suffix != SUFFIX or folder.name == SUFFIX:
+        raise ProjectError(f"A project is a folder NAME{SUFFIX}, not {folder.name!r}; choose such a name.")
+    with suppress(OSError):
+        folder.rmdir()  # an empty one only: a program that was killed may have left it
+
+
+def copy_project(folder: Path, target: Path) -> None:
+    """Make a copy of a project, with all its strokes, its model and the pixels it holds, or none at all.
+
+    Images stay where they are: their paths are those of the same files, relative to the copy.
+
+    Raises
+    ------
+    ProjectError
+        If it is none or damaged, or the name of the copy does not end in ``.dsparse``.
+    ExportError
+        If something has that name, or it cannot be written.
+    """
+    _check_new(target)
+    project = read_project(folder)
+    images = tuple(_moved(each, folder, target) for each in project.images)
+    with complete_or_absent(target) as partial:
+        partial.mkdir()
+        (partial / STROKES).mkdir()
+        for name in sorted(project.files):
+            shutil.copyfile(file_within(folder, name), partial / name)
+        if (folder / IMAGES).is_dir():
+            shutil.copytree(file_within(folder, IMAGES), partial / IMAGES)
+        description = replace(project, name=target.stem, images=images)
+        (partial / DESCRIPTION).write_bytes(describe_project(description))
+
+
+def _moved(image: ProjectImage, folder: Path, target: Path) -> ProjectImage:
+    """The entry of the same file in a copy of its project."""
+    channels = tuple(_moved(each, folder, target) for each in image.channels)
+    if image.path is None:
+        return replace(image, channels=channels)
+    if image.path.startswith(f"{IMAGES}/"):  # the file is copied, too
+        return replace(image, channels=channels, absolute_path=str(target.absolute() / image.path))
+    there = os.path.normpath(folder.absolute() / image.path)
+    try:
+        relative = Path(os.path.relpath(there, target.absolute())).as_posix()
+    except ValueError:  # on another drive
+        return replace(image, channels=channels, path=None, absolute_path=there)
+    return replace(image, channels=channels, path=relative)
 
 
 def read_project(folder: Path) -> ProjectDescription:

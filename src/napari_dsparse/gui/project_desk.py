@@ -6,22 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.files.lock import held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.project_folder import SUFFIX
+from napari_dsparse.gui.awaited_images import AwaitedImages
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_images
 from napari_dsparse.gui.missing_images import Places, ask_places, say_missing
 from napari_dsparse.gui.pixel_copies import PixelCopies
 from napari_dsparse.gui.recent_desk import RecentDesk
+from napari_dsparse.gui.removing import close_layers
 from napari_dsparse.gui.study import Study
-from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
+from napari_dsparse.gui.widgets.dialogs import ask_project_path, confirm
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
-from napari_dsparse.live.kept_images import OpenedImage, OpenedProject
+from napari_dsparse.live.kept_images import OpenedProject
 from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.live.unsaved import UnsavedKeeper
 
@@ -58,10 +61,8 @@ class ProjectDesk(QObject):
         #: Works on all files of this dock.
         self.worker = FileWorker("project", self)
         self._folder: Path | None = None
-        self._keeps: ProjectKeeper | UnsavedKeeper = self._keeper  # of what is listed
         self._changes = self._saved = 0
         self._busy = False  # a project is being opened
-        self._waiting = False  # images of it are in no file, and not open either
         self._copies = PixelCopies()
         self._failure: str | None = None  # of the last saving
         #: Keeps a list that is in no project before another is opened; then calls the one or the other.
@@ -73,11 +74,11 @@ class ProjectDesk(QObject):
         self._timer.setInterval(int(1000 * AUTOSAVE_SECONDS))
         self._timer.timeout.connect(self.save_now)
         study.edited.connect(self._on_edited)
-        dock.viewer.layers.events.inserted.connect(self._on_layer)
+        self._awaited = AwaitedImages(dock, study, self)
         panel = self._panel
-        panel.project_open_button.clicked.connect(self._ask_to_open)
         panel.project_save_button.clicked.connect(self.ask_to_save)
-        self._recent = RecentDesk(dock, self)
+        #: The menu of projects.
+        self.recent = RecentDesk(dock, self)
         self._draw()
 
     def save_after(self, seconds: float) -> None:
@@ -88,6 +89,11 @@ class ProjectDesk(QObject):
     def unsaved(self) -> bool:
         """True if something has changed since the project was written, or there is no project to hold it."""
         return self._changes != self._saved
+
+    @property
+    def busy(self) -> bool:
+        """True while another list is being opened."""
+        return self._busy
 
     @property
     def folder(self) -> Path | None:
@@ -106,20 +112,31 @@ class ProjectDesk(QObject):
 
     # -- opening --------------------------------------------------------------------------------------------
 
-    def _ask_to_open(self) -> None:
-        for folder in ask_folder(self._dock, f"Open project (a folder NAME{SUFFIX})"):
-            self.open_asked(folder)
+    def new(self) -> None:
+        """Begin an empty list; a project that is open is saved and closed, strokes in none are kept aside.
 
-    def open_asked(self, folder: Path) -> None:
-        """Open a project; a list that is in none is replaced only after asking."""
-        if self._folder is None and any(each.labels is not None for each in self._study.images):
-            question = (
-                "The images listed now are in no project. Open another list? Layers that are open stay, and "
-                "strokes are kept aside."
-            )
-            if not confirm(self._dock, "Open project", question):
-                return
-        self.open(folder)
+        Layers that were opened for images of the list go with it.
+        """
+        if self._begin():
+            self._save_before(self._clear)
+
+    def _clear(self) -> None:
+        self.worker.run(self._keeper.close)
+        if self._folder is None and self.leave_aside is not None:
+            self.worker.run(self.leave_aside)
+        before, self._folder, self._awaited.keeper = self._study.images, None, None
+        self._study.replace([], default_classes(2))
+        close_layers(self._dock, before)
+        self._end_opening()
+        self._controller.send(ev.Noted("A new list: add images, paint, and Save… keeps it as a project."))
+        self._draw()
+        self.changed.emit()
+
+    def _end_opening(self) -> None:
+        self._busy = False
+        self._changes = self._saved = 0  # opening changes nothing
+        self._failure = None
+        self._timer.stop()
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
         """Open a project in place of the list; what a project that is open lacks is saved first."""
@@ -201,18 +218,16 @@ class ProjectDesk(QObject):
             self.worker.run(self._keeper.close)
         elif self._folder is None and self.leave_aside is not None:  # else it would count as saved now
             self.worker.run(self.leave_aside)
-        self._keeps = keeper
-        self._folder, self._busy = opened.folder if keeper is self._keeper else None, False
-        self._waiting = len(images) < len(opened.images) or any(each.waits for each in opened.missing)
+        self._folder = opened.folder if keeper is self._keeper else None
+        waits = len(images) < len(opened.images) or any(each.waits for each in opened.missing)
+        self._awaited.keeper = keeper if waits else None
         self._study.replace(images, opened.classes)
         self._controller.send(ev.DepthChosen(opened.depth))
         self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
-        self._changes = self._saved = 0  # opening changes nothing
-        self._failure = None
-        self._timer.stop()
+        self._end_opening()
         if places.folders or places.files:  # but the project shall know where its images are now
             self._on_edited()
         if opened.missing:
@@ -223,29 +238,6 @@ class ProjectDesk(QObject):
             self._controller.send(ev.Noted(f"Project {opened.folder.name} opened."))
         self._draw()
         self.changed.emit()
-
-    def _on_layer(self, event: Any = None) -> None:
-        """An image was opened: perhaps one that strokes of the project are waiting for."""
-        if self._waiting and not self._busy:
-            layers = open_layers(self._dock)
-            keeper = self._keeps
-            find = partial(keeper.find_open, pixels_of(self._dock, layers))
-            self.worker.run(find, partial(self._take, layers, keeper), self._refuse)
-
-    def _take(
-        self,
-        layers: Sequence[Image],
-        keeper: ProjectKeeper | UnsavedKeeper,
-        opened: Sequence[OpenedImage],
-    ) -> None:
-        if keeper is self._keeps and opened:
-            free = [e for e in opened if e.layer is None or self._study.of_layer(layers[e.layer]) is None]
-            images, entries, labels = study_images(self._dock, free, layers)
-            unused = [each.entry for each in opened if each.entry not in entries.values()]
-            self.worker.run(partial(keeper.take, entries, labels, unused))
-            if images:
-                self._study.images += images
-                self._study.announce()
 
     def _refuse(self, sentence: str) -> None:
         self._controller.send(ev.Refused(sentence))
@@ -270,6 +262,19 @@ class ProjectDesk(QObject):
     def save_as(self, folder: Path) -> None:
         """Make a project of the list, and keep it up to date from now on."""
         self._submit(folder)
+
+    def save_copy(self, folder: Path) -> None:
+        """Go on in a copy of the project, which is saved first and stays as it is then."""
+        if self._begin():
+            self._save_before(partial(self._copy, folder))
+
+    def _copy(self, folder: Path) -> None:
+        copy = partial(self._keeper.copy_to, folder)
+        self.worker.run(copy, partial(self._on_copied, self._saved), self._on_failure)
+
+    def _on_copied(self, changes: int, folder: Path) -> None:
+        self._busy = False
+        self._on_saved(changes, None, folder)
 
     def save_now(self) -> None:
         """Write what has changed, if there is a project to hold it."""
@@ -304,7 +309,8 @@ class ProjectDesk(QObject):
     def _on_saved(self, changes: int, then: Callable[[], None] | None, folder: Path) -> None:
         if self._folder != folder:
             self._controller.send(ev.Noted(f"Project {folder.name} made; it is kept up to date from now on."))
-        self._folder, self._keeps, self._saved, self._failure = folder, self._keeper, changes, None
+            self._awaited.keeper = self._keeper if self._awaited.keeper is self._keeper else None
+        self._folder, self._saved, self._failure = folder, changes, None
         if then is not None:
             then()
         elif self.unsaved:
@@ -372,7 +378,7 @@ class ProjectDesk(QObject):
     def shutdown(self) -> None:
         """Let other programs open the project."""
         self._timer.stop()
-        self._dock.viewer.layers.events.inserted.disconnect(self._on_layer)
+        self._awaited.close()
         self.worker.run(self._keeper.close)
         self.worker.close()
 

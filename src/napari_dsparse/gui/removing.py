@@ -1,7 +1,8 @@
-"""Images that are taken out of the list, with their strokes if the user says so."""
+"""Images that are taken out of the list with their strokes, and layers of a list that is closed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from napari_dsparse.gui.study_image import StudyImage
@@ -17,6 +18,19 @@ def remove_asking(dock: SegmentationDock, image: StudyImage) -> None:
     dock.projects.catch_up()
     if not is_painted(image.labels) or confirm(dock, "Remove image", _question(dock, image)):
         dock.study.study.remove(image)
+
+
+def close_layers(dock: SegmentationDock, images: Sequence[StudyImage]) -> None:
+    """Remove layers that were opened for images of the list, with their strokes and results.
+
+    Layers that the user opened stay, and what belongs to them.
+    """
+    study = dock.study.study
+    for entry in images:
+        image = None if entry.layer is None else entry.layer()
+        if image is not None and image in study.files:
+            for layer in reversed(study.layers_of(entry)):
+                dock.viewer.layers.remove(layer)
 
 
 def _question(dock: SegmentationDock, image: StudyImage) -> str:

@@ -234,7 +234,7 @@ class Study(QObject):
 
     def bring_to_top(self, entry: StudyImage, strokes: Labels) -> None:
         """Put the layers of an image above all others, its strokes on top."""
-        layers = [each for each in self._layers_of(entry) if each is not strokes]
+        layers = [each for each in self.layers_of(entry) if each is not strokes]
         for layer in (*layers, strokes):
             if self._viewer.layers[-1] is not layer:
                 self._viewer.layers.move(self._viewer.layers.index(layer), len(self._viewer.layers))
@@ -265,14 +265,14 @@ class Study(QObject):
     def show_layers(self, entry: StudyImage, *, only: bool) -> None:
         """Show the layers of an image; those of the others too, or only of this one."""
         for each in self.images:
-            for layer in self._layers_of(each):
+            for layer in self.layers_of(each):
                 shown = each is entry or not only
                 if shown and CHANNEL_NAMES in layer.metadata:  # the layers that it is made of are shown
                     continue
                 if layer.visible != shown:  # being set at all takes the tool out of the user's hand
                     layer.visible = shown
 
-    def _layers_of(self, entry: StudyImage) -> list[Layer]:
+    def layers_of(self, entry: StudyImage) -> list[Layer]:
         """The image's layer, its strokes and its results, as far as they are open."""
         held = (None if each is None else each() for each in (entry.layer, entry.strokes_layer))
         layers: list[Layer] = [each for each in held if each is not None and in_viewer(self._viewer, each)]
@@ -331,7 +331,7 @@ class Study(QObject):
 
     def _renumber_results(self, entry: StudyImage, edit: ClassEdit) -> None:
         """Let the segmentation of an image behind follow: it is perhaps on screen."""
-        for layer in self._layers_of(entry):
+        for layer in self.layers_of(entry):
             if our_role(layer) == "segmentation":
                 hidden = {edit.number(number) for number in hidden_labels(layer)}
                 renumber(layer, edit)

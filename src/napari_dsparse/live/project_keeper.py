@@ -14,7 +14,7 @@ from napari_dsparse.errors import DsparseError, ExportError, ImageError, LabelsE
 from napari_dsparse.files.chunked import nothing_painted
 from napari_dsparse.files.pixel_copy import copy_pixels
 from napari_dsparse.files.project_description import ProjectImage
-from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, file_within
+from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, copy_project, file_within
 from napari_dsparse.images.identity import shows
 from napari_dsparse.live.kept_images import (
     KeptImage,
@@ -221,6 +221,22 @@ class ProjectKeeper:
             self._project.close()
         self._project, self._folder, self._model = None, None, None
         self._entries, self._written, self._claimed = {}, {}, set()
+
+    def copy_to(self, folder: Path) -> Path:
+        """Go on with a copy of the present project, which stays as it was saved last; the copy's path.
+
+        Raises
+        ------
+        ProjectError, ExportError
+            As `copy_project`.
+        """
+        if self._project is None:
+            raise ProjectError("There is no project open to be copied; save the list first.")
+        copy_project(self._project.folder, folder.absolute())
+        copy = Project.open(folder)
+        self._project.close()
+        self._project, self._folder = copy, copy.folder
+        return copy.folder
 
     def resume(self, closed: ClosedProject) -> bool:
         """Go on with a project that another keeper closed; False if its images or strokes are others now.

@@ -52,6 +52,21 @@ def open_project(viewer: Viewer) -> None:
     _press(viewer, "project_open_button")
 
 
+def new_project(viewer: Viewer) -> None:
+    """Close the list and begin an empty one."""
+    open_dock(viewer).projects.recent.ask_to_begin()
+
+
+def save_project(viewer: Viewer) -> None:
+    """Save the list as a project, or what has changed in it."""
+    _press(viewer, "project_save_button")
+
+
+def save_project_as(viewer: Viewer) -> None:
+    """Go on in a copy of the project under another name."""
+    open_dock(viewer).projects.recent.ask_to_copy()
+
+
 def _press(viewer: Any, name: str) -> None:
     dock = open_dock(viewer)
     button = dock.findChild(QPushButton, name)

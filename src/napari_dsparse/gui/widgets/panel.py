@@ -140,8 +140,8 @@ class Panel(QWidget):
             "Remove", "Take the selected image out of the list; its layers and its file stay."
         )
         self.project_open_button = _button("Open…", "Open a project: its images, strokes and classes.")
-        self.project_recent_button = _button("", "Open a project that was open before.")
-        self.project_recent_button.setAccessibleName("Recent projects")
+        self.project_recent_button = _button("", "New project, save as, and projects open before.")
+        self.project_recent_button.setAccessibleName("More for projects")
         self.project_recent_button.setFixedWidth(24)
         self.project_save_button = _button(
             "Save…", "Keep images, strokes, classes and model in a project; changes follow by themselves."
