@@ -89,6 +89,11 @@ def _opened(form: Form, arguments: Mapping[str, Any], data: list[Any]) -> str:
     return f"Opened as {layer.name}."
 
 
+def _prepare_open(form: Form) -> None:
+    """Name the button as other forms do."""
+    form.file.choose_btn.text = "Choose..."
+
+
 def _objects(count: int) -> str:
     return "1 object" if count == 1 else f"{count:,} objects"
 
@@ -179,5 +184,6 @@ open_form = background_form(
     button="Open",
     doing="Reading",
     finish=_opened,
+    prepare=_prepare_open,
     file={"label": "Labels", "mode": "r", "filter": LABELS_FILTER},
 )
