@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,15 @@ def test_damaged_descriptions_name_default_classes_or_none(tmp_path: Path, label
     assert read_label_classes(path) is None
     path.write_bytes(content[:40])
     assert read_label_classes(path) is None
+
+
+def test_a_name_in_a_store_never_chooses_a_folder(tmp_path: Path, labels: np.ndarray) -> None:
+    pytest.importorskip("zarr")
+    for name in ("a.zarr", "b.zarr"):
+        export_labels(tmp_path / name, labels, classes=CLASSES)
+    listed = tmp_path / "a.zarr" / "labels" / "zarr.json"
+    described = json.loads(listed.read_text())
+    described["attributes"]["ome"]["labels"] = ["../../b.zarr/labels/segmentation"]
+    listed.write_text(json.dumps(described))
+    assert read_label_classes(tmp_path / "b.zarr")
+    assert read_label_classes(tmp_path / "a.zarr") is None

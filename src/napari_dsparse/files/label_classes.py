@@ -72,6 +72,8 @@ def _classes_of_store(path: Path) -> tuple[ClassInfo, ...] | None:
         (name,) = _attributes(path / "labels")["ome"]["labels"]
         if name == OBJECTS:
             return ()
+        if name != SEGMENTATION:  # which would choose another folder
+            return None
         label = _attributes(path / "labels" / name)["ome"]["image-label"]
     elif "image-label" in ome and ome["multiscales"][0]["name"] == SEGMENTATION:
         label = ome["image-label"]  # our stores of before had it at the root
