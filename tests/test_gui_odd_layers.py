@@ -80,7 +80,7 @@ def test_images_strokes_and_names(desk: Callable[..., Desk], monkeypatch: pytest
             if comes == "right":
                 assert learns(at), f"{what}: {at.status}"
             elif comes == "one more":
-                assert "paint a stroke" in at.status.lower(), f"{what}: {at.status}"
+                at.wait(lambda: "paint a stroke" in at.status.lower())
             elif comes != "objects":
                 at.wait(lambda word=comes: word in at.status)
             assert (comes == "objects") == bool(asked), what

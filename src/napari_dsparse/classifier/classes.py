@@ -64,11 +64,15 @@ def default_classes(count: int) -> tuple[ClassInfo, ...]:
 
 
 def next_class(classes: Sequence[ClassInfo]) -> ClassInfo:
-    """A class to add to `classes`: with the next default name and the first default colour that are free."""
+    """A class to add to `classes`: with the next default name that is free.
+
+    Its colour is the default one of its number or, if a class has that, the first default one that is free.
+    """
     names, colors, count = {info.name for info in classes}, {info.color for info in classes}, len(classes)
     defaults = (default_class(number) for number in range(count + 1, 2 * count + 2))
     name = next(info.name for info in defaults if info.name not in names)
-    color = next(color for n in range(1, count + 2) if (color := default_color(n)) not in colors)
+    numbers = (count + 1, *range(1, count + 2))
+    color = next(color for n in numbers if (color := default_color(n)) not in colors)
     return ClassInfo(name, color)
 
 
