@@ -419,6 +419,7 @@ def test_a_series_in_time_is_one_in_the_list_too(desk: Callable[..., Desk], tmp_
     film = np.stack([two_textures(seed=seed) for seed in range(5)])
     tifffile.imwrite(tmp_path / "film.tif", film, imagej=True, metadata={"axes": "TYX"})
     tifffile.imwrite(tmp_path / "stack.tif", film, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "plane.tif", two_textures((300, 400)))
     at = desk()
     at.add_files([tmp_path / "film.tif", tmp_path / "stack.tif"])
     pick(at, 0)
@@ -426,6 +427,13 @@ def test_a_series_in_time_is_one_in_the_list_too(desk: Callable[..., Desk], tmp_
     assert at.find("depth_check").isHidden()
     pick(at, 1)
     assert at.layer("stack.tif").axis_labels == ("z", "y", "x")
-    one, other = (image.source.depth_problem for image in at.dock.study.study.images)
+    at.add_files([tmp_path / "plane.tif"])
+    pick(at, 2)  # of fewer axes than the viewer has now
+    assert at.find("image_combo").currentText() == "plane.tif"
+    camera = camera_of(at.viewer)
+    np.testing.assert_allclose(camera.center[-2:], (149.5, 199.5))
+    assert camera.zoom * 400 <= at.viewer.canvas.size[1]
+    assert at.find("depth_check").isHidden()
+    one, other, _ = (image.source.depth_problem for image in at.dock.study.study.images)
     assert "in time" in str(one)
     assert other is None
