@@ -875,3 +875,14 @@ def test_a_whole_image_that_is_left_is_said_to_be_undone() -> None:
     world.tell(chosen("stack"), strokes_on("stack"))
     assert world.state.whole is None
     assert "grey is not segmented as a whole" in describe(world.state)
+
+
+def test_paint_beyond_the_table_gets_a_name_and_a_colour_of_its_own() -> None:
+    world = World()
+    four = default_classes(4)
+    world.tell(chosen("grey"), strokes_on("grey"), ev.ClassesEdited((four[0], four[1], four[3])))
+    world.tell(ev.Painted(painted_on("grey", 1, 2, 3, 5)))
+    world.settle()
+    names, colors = zip(*((info.name, info.color) for info in world.state.classes), strict=True)
+    assert names[:3] == ("background", "object", "class 4")
+    assert len(set(names)) == len(set(colors)) == 5

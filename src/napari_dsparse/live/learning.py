@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from napari_dsparse.classifier.classes import ClassInfo, default_classes
+from napari_dsparse.classifier.classes import ClassInfo, default_classes, distinct_class, next_class
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, ShowClasses, StopTraining
@@ -214,7 +214,9 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
         segmenting.expire_preview_delay(turn)
     if len(event.counts) > len(state.classes) and state.strokes_layer is not None:
         more = state.strokes_layer.palette[len(state.classes) : len(event.counts)]
-        turn.set(classes=(*state.classes, *more))
+        turn.set(classes=_with_palette(state.classes, more))
+        if turn.state.classes[len(state.classes) :] != more:
+            turn.do(ShowClasses(turn.state.classes))
         submit(turn, learn=state.live)
     elif event.learning and event.envelope.job > state.stopped_job:
         expect_fit(turn)
@@ -222,6 +224,14 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
         turn.set(stopping=False)  # what was stopped made way for this
         if not event.learning:
             segmenting.on_model_rests(turn)
+
+
+def _with_palette(classes: tuple[ClassInfo, ...], more: tuple[ClassInfo, ...]) -> tuple[ClassInfo, ...]:
+    """Classes, and those of a layer's palette beyond them; edits may have given their names to others."""
+    for info in more:
+        taken = info.name in {known.name for known in classes}
+        classes = (*classes, next_class(classes) if taken else distinct_class(info, classes))
+    return classes
 
 
 def on_step(turn: Turn, event: msg.StepTaken) -> None:
