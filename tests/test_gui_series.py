@@ -11,6 +11,7 @@ import tifffile
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog
 
+import napari_dsparse as nd
 from gui_session import Desk, two_textures
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.series_dialog import SeriesDialog
@@ -67,3 +68,20 @@ def test_the_images_that_are_checked_are_added_each_by_its_number(
     monkeypatch.setattr(SeriesDialog, "exec", lambda dialog: QDialog.DialogCode.Rejected)
     at.add_files([first])
     assert len(images) == 5
+
+
+def test_images_of_one_file_are_told_apart_in_a_project_that_is_opened(
+    desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    file, strokes = several(tmp_path / "a.tif"), np.zeros((60, 70), np.uint8)
+    strokes[10, 5:9], strokes[10, 60:64] = 1, 2
+    with nd.Project.create(tmp_path / "p.dsparse") as project:
+        project.add(file, series=0)
+        project.add(file, strokes, series=2)
+        project.save()
+    at = desk()
+    at.dock.projects.open(tmp_path / "p.dsparse")
+    at.wait(lambda: len(at.dock.study.study.images) == 2)
+    assert [each.name for each in at.dock.study.study.images] == ["a.tif, image 0", "a.tif, image 2"]
+    at.wait(lambda: at.has_layer("a.tif, image 2 strokes"))
+    np.testing.assert_array_equal(at.layer("a.tif, image 2 strokes").data, strokes)

@@ -66,6 +66,12 @@ def _strokes_on(dock: SegmentationDock, layer: Image) -> Labels | None:
     return strokes if strokes is not None and in_viewer(dock.viewer, strokes) else None
 
 
+def _name_of(opened: OpenedImage) -> str:
+    """Name of an image in the list; of a file with several, which one it is."""
+    file = opened.file
+    return opened.name if file is None or not file.choices else f"{opened.name}, image {file.series}"
+
+
 def _study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:
     """An image that was opened, on its layer if there is one; None if it was on one that is gone."""
     number = dock.controller.number_of(None)
@@ -81,7 +87,7 @@ def _study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[I
         return None
     image = StudyImage(
         number,
-        opened.name,
+        _name_of(opened),
         opened.source,
         file=opened.file,
         path=opened.path,
