@@ -31,7 +31,7 @@ class Fragments(nn.Module):
         self.patch = int(torch.as_tensor(patch_size(trunk)).max())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) to features (N, F, H-P+1, W-P+1) of float32."""
+        """Images (N, C, H, W) to features (N, F, H-P+1, W-P+1), of the images' type."""
         strides: list[int] = []
         maps = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
@@ -49,7 +49,7 @@ class Fragments(nn.Module):
         for stride in reversed(strides):
             maps = _join(maps, stride)
         rows, columns = (extent - self.patch + 1 for extent in images.shape[2:])
-        return maps[:, :, :rows, :columns].float()
+        return maps[:, :, :rows, :columns].to(images.dtype)
 
 
 def _split(maps: Tensor, stride: int) -> Tensor:
