@@ -36,7 +36,7 @@ from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.network import densify
 from napari_dsparse.prediction import plan_tiles, predict_image
 from napari_dsparse.prediction.blocks import BlockGrid
-from napari_dsparse.prediction.cluster import IDLE, Cluster
+from napari_dsparse.prediction.cluster import Cluster, local_workers
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
 
@@ -222,20 +222,7 @@ def _made(folder: Path) -> Path:
 @contextmanager
 def _workers(count: int) -> Iterator[Cluster]:
     """So many processes of one thread, and the connection to them."""
-    import dask
-    from distributed import LocalCluster
-
-    with (
-        dask.config.set(IDLE),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            memory_limit=None,
-            silence_logs=50,
-        ) as local,
-        Cluster(local.scheduler_address) as cluster,
-    ):
+    with local_workers(count) as address, Cluster(address) as cluster:
         yield cluster
 
 

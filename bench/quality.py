@@ -129,7 +129,9 @@ def one(forest, name, number, budget, seed, loaded, labels, following) -> Qualit
     nexts: list[float | None] = [None, None, None]
     if following is not None and set(np.unique(following[1])) <= set(np.unique(truth)) | {0}:
         other, other_truth = following
-        predictions = (model.predict(other), as_suggested(model, other).predict(other), apply(other))
+        suggested, as_trained = as_suggested(model, other), model.predict(other)
+        matched = as_trained if suggested is model else suggested.predict(other)
+        predictions = (as_trained, matched, apply(other))
         nexts = [forest.miou(found, other_truth, other_truth > 0) for found in predictions]
     return QualityRow(
         name, number, budget, seed, ours, forest.miou(found, truth, known), *nexts,

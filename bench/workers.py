@@ -32,7 +32,7 @@ from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.shares import count, warm_up
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.prediction import Predictor, TilePredictor, predict_image
-from napari_dsparse.prediction.cluster import IDLE, Cluster
+from napari_dsparse.prediction.cluster import Cluster, local_workers
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
 
 #: Throughput of two workers that is wanted, over that of one process with two threads.
@@ -193,20 +193,12 @@ def blocks_counted() -> int:
 @contextmanager
 def _cluster() -> Iterator[tuple[Cluster, Callable[..., Any]]]:
     """Two worker processes of one thread, and a function that calls another on each of them."""
-    import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with (
-        dask.config.set(IDLE),
-        LocalCluster(
-            n_workers=_TWO,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            memory_limit=None,
-            silence_logs=50,
-        ) as local,
-        Client(local.scheduler_address, set_as_default=False) as client,
-        Cluster(local.scheduler_address, wait=300) as cluster,
+        local_workers(_TWO) as address,
+        Client(address, set_as_default=False) as client,
+        Cluster(address, wait=300) as cluster,
     ):
         client.wait_for_workers(_TWO, timeout=300)
         yield cluster, client.run

@@ -124,6 +124,11 @@ def describe_image(
         axis = resolve_image(
             file.data, labels_shape=labels_shape, channel_axis=channel_axis, name=path.name
         ).channel_axis
+    return _entry_of(file, axis, folder, number)
+
+
+def _entry_of(file: ImageFile, axis: int | None, folder: Path, number: int) -> ProjectImage:
+    path = file.path
     try:
         fingerprint = take_fingerprint(file, axis)
     except ImageError:
@@ -156,12 +161,9 @@ def describe_combination(
     ImageError
         If one cannot be read or has channels of its own, or they differ in shape.
     """
-    pairs = list(zip(paths, series, strict=True))
-    file = combine_files([read_single_channel(path, each) for path, each in pairs])
-    channels = [
-        describe_image(path, folder, place, channel_axis=None, series=each)
-        for place, (path, each) in enumerate(pairs, 1)
-    ]
+    files = [read_single_channel(path, each) for path, each in zip(paths, series, strict=True)]
+    file = combine_files(files)
+    channels = [_entry_of(each, None, folder, place) for place, each in enumerate(files, 1)]
     source = combined_source(file)
     fingerprint = pixel_fingerprint(source)
     return ProjectImage(

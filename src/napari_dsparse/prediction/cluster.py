@@ -88,7 +88,7 @@ class Cluster:
             address = self._scheduler
             if self._scheduler == LOCAL:
                 self._say(f"Starting {available_cores()} workers on this machine.")
-                address = until_ready.enter_context(_local_cluster())
+                address = until_ready.enter_context(local_workers(available_cores()))
             elif self._scheduler.endswith(SUFFIXES):
                 address = until_ready.enter_context(job_queue(Path(self._scheduler), self._say))
             elif not _ADDRESS.fullmatch(self._scheduler):
@@ -228,8 +228,14 @@ def _not_installed(error: ImportError) -> DsparseError:
 
 
 @contextmanager
-def _local_cluster() -> Iterator[str]:
-    """The address of a scheduler of this machine's own, with a worker for every core."""
+def local_workers(number: int) -> Iterator[str]:
+    """The address of a scheduler of this machine's own, with so many worker processes of one thread.
+
+    Raises
+    ------
+    DsparseError
+        If dask.distributed is not installed.
+    """
     try:
         import dask
         from distributed import LocalCluster
@@ -239,7 +245,7 @@ def _local_cluster() -> Iterator[str]:
     with (
         dask.config.set(IDLE),
         LocalCluster(
-            n_workers=available_cores(),
+            n_workers=number,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
