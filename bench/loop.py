@@ -28,8 +28,8 @@ from napari_dsparse.prediction.tiles import FieldOfView
 
 #: A user looks at the result for so long before painting on (seconds).
 LOOK = 0.3
-#: The window waits so long for the brush to come to rest (`gui.layers.paint_watch`).
-DEBOUNCE = 0.12
+#: The window waits so long after the end of a stroke (`gui.layers.paint_watch`).
+DEBOUNCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,6 +327,11 @@ def test_classes_are_copied_from_a_project_and_undone(
     assert names(at) == ["background", "object"]  # those that were added went with it
     assert blocks(strokes, 2) == [1, 2]
     assert strokes.selected_label == 2
+    at.click("train_button")
+    at.wait(lambda: at.session.has_model and not at.session.learning)
+    assert names(at) == ["background", "object"]  # a count that knew them does not bring them back
+    assert at.session.model is not None
+    assert len(at.session.model.classifier.classes) == 2
     strokes.redo()
     at.wait(lambda: names(at) == ["glass", "object", "stroma", "background"])
     assert blocks(strokes, 2) == [4, 2]

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QDialog
 
 from gui_session import Desk, two_textures
 from napari_dsparse.errors import ImageError
-from napari_dsparse.gui import project_desk
+from napari_dsparse.gui import pixel_copies, project_desk
 from napari_dsparse.gui.layers.combining import check_combination, combined_layer
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of, placement_of
 from napari_dsparse.gui.widgets.combine_dialog import CombineDialog
@@ -130,7 +130,7 @@ def test_a_combination_is_kept_in_a_project_by_its_files(
     at.paint_two_classes(strokes)
     at.wait(lambda: at.session.training is Training.STEADY)
     asked: list[str] = []
-    monkeypatch.setattr(project_desk, "confirm", lambda *about: asked.append(about[-1]) or True)
+    monkeypatch.setattr(pixel_copies, "confirm", lambda *about: asked.append(about[-1]) or True)
     monkeypatch.setattr(project_desk, "ask_project_path", lambda *about: folder)
     at.click("project_save_button")
     at.wait(lambda: at.find("project_label").text() == "study.dsparse: all saved")

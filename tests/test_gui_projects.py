@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import missing_images, project_desk, study_desk, unsaved_desk
+from napari_dsparse.gui import added_files, lock_question, missing_images, project_desk, unsaved_desk
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.missing_dialog import MissingDialog, MissingRow, WhereItIs
@@ -176,7 +176,7 @@ def test_images_that_were_moved_renamed_or_changed_are_asked_for_and_stay_in_the
     answers[:] = [WhereItIs(elsewhere, None), WhereItIs(files[0], 0), renamed, None]
     menu = at.find("project_recent_button").menu()
     next(action for action in menu.actions() if action.text() == "study.dsparse").trigger()
-    at.wait(lambda: at.find("images_list").count() == 3)
+    at.wait(lambda: len(at.dock.study.study.images) == 3)
     assert not answers
     assert [[name for name, _ in rows] for rows, _ in asked[2:]] == [["c.tif", "d.tif"]] * 2 + [["d.tif"]]
     assert asked[2][1].startswith("2 images ('c.tif', 'd.tif') are not beneath ")
@@ -383,7 +383,7 @@ def test_files_that_are_being_read_are_listed_in_the_project_they_were_added_to(
         at.dock.projects.open(folder)
         at.wait(lambda: at.dock.projects.folder == folder)
 
-    monkeypatch.setattr(study_desk, "read_file", slowly)
+    monkeypatch.setattr(added_files, "read_file", slowly)
     show(folders[0])
     at.dock.study.add_files(files)
     show(folders[1])
@@ -416,7 +416,7 @@ def test_a_lock_of_another_computer_is_taken_over_only_when_the_user_says_so(
         asked.append(question)
         return answers.pop(0)
 
-    monkeypatch.setattr(project_desk, "confirm", answer)
+    monkeypatch.setattr(lock_question, "confirm", answer)
     at.dock.projects.open(folder)
     at.wait(lambda: len(asked) == 1)
     assert "on the computer 'former'" in at.status
@@ -495,6 +495,76 @@ def test_a_new_project_saves_the_one_before_and_begins_an_empty_list(
     assert not at.dock.unsaved._names  # those on screen are in the project
     at.paint(at.layer("mine strokes"), 2, (50, 100), (60, 100))
     at.wait(lambda: at.dock.unsaved._names == ["mine"])
+
+
+def test_a_new_list_has_a_table_of_its_own_and_no_model(
+    desk: Callable[..., Desk], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = desk()
+    begin(at, files)
+    at.click("add_class_button")
+    assert at.session.has_model
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: QMessageBox.StandardButton.Yes)
+    choose(at, "project_new_action")
+    at.wait(lambda: not at.viewer.layers)
+    at.dock.projects.wait_and_tell()
+    assert [each.name for each in at.session.classes] == ["background", "object"]
+    assert not at.session.has_model
+    assert at.status.startswith("A new list: add images")
+
+
+def test_opening_another_project_closes_the_layers_of_the_one_before(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, folder = desk(Image(two_textures(seed=5), name="mine")), tmp_path / "study.dsparse"
+    namesake = tmp_path / "other" / "a.tif"
+    namesake.parent.mkdir()
+    tifffile.imwrite(namesake, two_textures(seed=7))
+    other = named_project(tmp_path / "other.dsparse", namesake)
+    begin(at, files)
+    save(at, folder, monkeypatch)
+    at.dock.projects.open(other)
+    at.wait(lambda: at.dock.projects.folder == other)
+    assert [each.name for each in at.viewer.layers] == ["mine", "a.tif", "a.tif strokes"]
+    assert not np.any(at.layer("a.tif strokes").data)
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder == folder)
+    assert np.count_nonzero(at.layer("a.tif strokes").data) == painted(folder, "a.tif") > 0
+    strokes = at.layer("a.tif strokes")
+    at.dock.projects.open(folder)  # what it shows already stays, and can be undone
+    at.wait(lambda: not at.dock.projects.busy)
+    assert at.layer("a.tif strokes") is strokes
+
+
+def test_images_that_are_missing_have_a_row_that_asks_for_them(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study.dsparse"
+    with nd.Project.create(folder) as project:
+        for file in files:
+            project.add(file)
+        project.add(ImageSource(two_textures(seed=8), None, "cells"))
+        project.save()
+    found = files[1].rename(tmp_path / "elsewhere.tif")
+    answers: list[WhereItIs | None] = [None, WhereItIs(found, 0)]
+    monkeypatch.setattr(missing_images, "ask_where", lambda *a, **k: answers.pop(0))
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder is not None)
+    rows = at.find("images_list")
+    assert [rows.item(row).text()[2:] for row in range(rows.count())] == [
+        "a.tif",
+        "b.tif: not found",
+        "cells: not open",
+    ]
+    pick(at, 2)
+    assert at.status == "Image 'cells' is in no file; open it in napari, and its strokes come back."
+    pick(at, 1)
+    at.wait(lambda: len(at.dock.study.study.images) == 2)
+    assert not answers
+    at.viewer.add_layer(Image(two_textures(seed=8), name="cells, open"))
+    at.wait(lambda: len(at.dock.study.study.images) == 3)
+    assert rows.count() == 3
 
 
 def test_saving_as_goes_on_in_a_copy_with_images_that_were_not_found(

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import class_actions, study_desk
+from napari_dsparse.gui import added_files, class_actions
 from napari_dsparse.gui.layers.objects_layer import OBJECTS
 from napari_dsparse.gui.layers.viewer import camera_of, mark_ours
 from napari_dsparse.gui.study_files import read_file
@@ -380,7 +380,7 @@ def test_files_are_read_beside_the_window_and_may_be_taken_out_meanwhile(
         go_on.wait(60)
         return read_file(path, series)
 
-    monkeypatch.setattr(study_desk, "read_file", slowly)
+    monkeypatch.setattr(added_files, "read_file", slowly)
     at.dock.study.add_files([tmp_path / f"{name}.npy" for name in names])
     shown = at.find("images_list")
     assert [shown.item(n).text() for n in range(4)] == [f"… {name}.npy: being read" for name in names]

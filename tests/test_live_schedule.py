@@ -886,3 +886,14 @@ def test_paint_beyond_the_table_gets_a_name_and_a_colour_of_its_own() -> None:
     names, colors = zip(*((info.name, info.color) for info in world.state.classes), strict=True)
     assert names[:3] == ("background", "object", "class 4")
     assert len(set(names)) == len(set(colors)) == 5
+
+
+def test_classes_taken_out_of_the_table_do_not_come_back_with_what_was_under_way() -> None:
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), ev.ClassesEdited(default_classes(4)))
+    world.tell(ev.Painted(painted_on("grey", 1, 2)))
+    world.tell(ev.ClassesEdited(default_classes(2)))
+    world.settle()
+    assert len(world.state.classes) == len(world.state.counts) == 2
+    assert world.state.model is not None
+    assert len(world.state.model.classifier.classes) == 2

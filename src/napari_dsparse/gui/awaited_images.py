@@ -64,6 +64,8 @@ class AwaitedImages(QObject):
             self._projects.worker.run(partial(keeper.take, entries, labels, unused))
             if images:
                 self._study.images += images
+                found = {*entries.values()}
+                self._study.missing = tuple(e for e in self._study.missing if e.entry not in found)
                 self._study.announce()
 
     def _refuse(self, sentence: str) -> None:

@@ -85,6 +85,7 @@ class SegmentationDock(QWidget):
 
         self.study = StudyDesk(self)
         self.projects = ProjectDesk(self, self.study.study, self.study.pick)
+        self.study.missing_picked.connect(self.projects.ask_for_missing)
         self.overlay = OverlayDesk(self)
         self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
         self.objects = ObjectsDesk(self)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dsparse.classifier.classes import default_classes
-from napari_dsparse.files.lock import held_elsewhere, remove_held_elsewhere
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.awaited_images import AwaitedImages
 from napari_dsparse.gui.file_worker import FileWorker
-from napari_dsparse.gui.kept import kept_image, open_layers, pixels_of, study_images
+from napari_dsparse.gui.kept import kept_images, learned_model, open_layers, pixels_of, study_images
+from napari_dsparse.gui.lock_question import LockQuestion
 from napari_dsparse.gui.missing_images import Places, ask_places, say_missing
 from napari_dsparse.gui.pixel_copies import PixelCopies
 from napari_dsparse.gui.recent_desk import RecentDesk
 from napari_dsparse.gui.removing import close_layers
 from napari_dsparse.gui.study import Study
-from napari_dsparse.gui.widgets.dialogs import ask_project_path, confirm
+from napari_dsparse.gui.widgets.dialogs import ask_project_path
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
-from napari_dsparse.live.kept_images import OpenedProject
+from napari_dsparse.live.kept_images import MissingImage, OpenedProject
 from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.live.unsaved import UnsavedKeeper
 
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_dsparse.gui.dock import SegmentationDock
+
+Keeper: TypeAlias = ProjectKeeper | UnsavedKeeper
 
 #: Seconds from a change to its saving: what a crash may cost.
 AUTOSAVE_SECONDS = 5.0
@@ -74,7 +75,7 @@ class ProjectDesk(QObject):
         self._timer.setInterval(int(1000 * AUTOSAVE_SECONDS))
         self._timer.timeout.connect(self.save_now)
         study.edited.connect(self._on_edited)
-        self._awaited = AwaitedImages(dock, study, self)
+        self._awaited, self._lock = AwaitedImages(dock, study, self), LockQuestion(dock, self)
         panel = self._panel
         panel.project_save_button.clicked.connect(self.ask_to_save)
         #: The menu of projects.
@@ -125,8 +126,13 @@ class ProjectDesk(QObject):
         if self._folder is None and self.leave_aside is not None:
             self.worker.run(self.leave_aside)
         before, self._folder, self._awaited.keeper = self._study.images, None, None
+        learned = learned_model(self._study, self._controller.state) is not None
         self._study.replace([], default_classes(2))
         close_layers(self._dock, before)
+        if learned:
+            self._controller.send(ev.ResetPressed())
+        if self._controller.state.chosen is None:  # else the table is that of an image beside the list
+            self._controller.set_classes(default_classes(2))
         self._end_opening()
         self._controller.send(ev.Noted("A new list: add images, paint, and Save… keeps it as a project."))
         self._draw()
@@ -139,7 +145,10 @@ class ProjectDesk(QObject):
         self._timer.stop()
 
     def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
-        """Open a project in place of the list; what a project that is open lacks is saved first."""
+        """Open a project in place of the list; what a project that is open lacks is saved first.
+
+        Layers that were opened for images of the list go with it, but for those that the project shows.
+        """
         if self._begin():
             places = Places(image_folders)
             self._save_before(partial(self._read, folder, self._keeper, places))
@@ -149,7 +158,7 @@ class ProjectDesk(QObject):
         if self._begin():
             self._save_before(partial(self._read, folder, keeper, Places()))
 
-    def _read(self, folder: Path, keeper: ProjectKeeper | UnsavedKeeper, places: Places) -> None:
+    def _read(self, folder: Path, keeper: Keeper, places: Places) -> None:
         layers = open_layers(self._dock)
         failed = self._on_failure if keeper is not self._keeper else partial(self._on_not_opened, folder)
         self.worker.run(
@@ -157,6 +166,13 @@ class ProjectDesk(QObject):
             partial(self._on_read, layers, keeper, places),
             failed,
         )
+
+    def ask_for_missing(self, image: MissingImage) -> None:
+        """Ask anew where images are that were not found, this one among them."""
+        if self._folder is None or image.waits:
+            self.refuse(image.reason)
+        else:
+            self.open(self._folder)
 
     def _begin(self) -> bool:
         if self._busy:
@@ -167,14 +183,7 @@ class ProjectDesk(QObject):
 
     def _on_not_opened(self, folder: Path, sentence: str) -> None:
         self._on_failure(sentence)
-        self.worker.run(partial(held_elsewhere, folder), partial(self._offer_to_take_over, folder))
-
-    def _offer_to_take_over(self, folder: Path, held: str | None) -> None:
-        """Ask whether to remove the lock of another computer, of which nothing can be told from here."""
-        question = "Remove the lock and open it here? Two programs that change one project lose work."
-        if held is not None and confirm(self._dock, "Open project", f"{held} {question}"):
-            self.worker.run(partial(remove_held_elsewhere, folder, held), failed=self._refuse)
-            self.open(folder)
+        self._lock.ask(folder)
 
     def _save_before(self, then: Callable[[], None]) -> None:
         """Go on with `then` once the present project holds everything; not at all if that fails."""
@@ -187,11 +196,7 @@ class ProjectDesk(QObject):
             then()
 
     def _on_read(
-        self,
-        layers: Sequence[Image],
-        keeper: ProjectKeeper | UnsavedKeeper,
-        places: Places,
-        opened: OpenedProject,
+        self, layers: Sequence[Image], keeper: Keeper, places: Places, opened: OpenedProject
     ) -> None:
         """It has been read; what was painted meanwhile belongs to the project before."""
         self.catch_up()
@@ -205,13 +210,7 @@ class ProjectDesk(QObject):
         else:
             self._save_before(partial(self._show, layers, keeper, places, opened))
 
-    def _show(
-        self,
-        layers: Sequence[Image],
-        keeper: ProjectKeeper | UnsavedKeeper,
-        places: Places,
-        opened: OpenedProject,
-    ) -> None:
+    def _show(self, layers: Sequence[Image], keeper: Keeper, places: Places, opened: OpenedProject) -> None:
         images, entries, labels = study_images(self._dock, opened.images, layers)
         self.worker.run(partial(keeper.switch, entries, labels))
         if keeper is not self._keeper:
@@ -221,7 +220,9 @@ class ProjectDesk(QObject):
         self._folder = opened.folder if keeper is self._keeper else None
         waits = len(images) < len(opened.images) or any(each.waits for each in opened.missing)
         self._awaited.keeper = keeper if waits else None
-        self._study.replace(images, opened.classes)
+        before, shared = self._study.images, {id(each.layer()) for each in images if each.layer is not None}
+        self._study.replace(images, opened.classes, opened.missing)
+        close_layers(self._dock, before, shared)
         self._controller.send(ev.DepthChosen(opened.depth))
         self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
         self._panel.images_section.expand(animate=False)
@@ -231,7 +232,7 @@ class ProjectDesk(QObject):
         if places.folders or places.files:  # but the project shall know where its images are now
             self._on_edited()
         if opened.missing:
-            self._refuse(say_missing(opened.missing))
+            self.refuse(say_missing(opened.missing))
         elif self._folder is None:
             self._controller.send(ev.Noted("The strokes are back; Save… keeps them in a project."))
         else:
@@ -239,7 +240,8 @@ class ProjectDesk(QObject):
         self._draw()
         self.changed.emit()
 
-    def _refuse(self, sentence: str) -> None:
+    def refuse(self, sentence: str) -> None:
+        """Say why something is not done."""
         self._controller.send(ev.Refused(sentence))
 
     # -- saving ---------------------------------------------------------------------------------------------
@@ -284,32 +286,24 @@ class ProjectDesk(QObject):
 
     def _submit(self, folder: Path, then: Callable[[], None] | None = None) -> None:
         self._timer.stop()
-        state, changes = self._controller.state, self._changes
-        images = [
-            replace(kept_image(each), copied=each.number in self._copies.allowed)
-            for each in self._study.images
-        ]
-        model = state.model
-        learned = model is not None and any(each.key in model.keys for each in self._study.images)
-        classifier = model.classifier if model is not None and learned else None
-        self.worker.run(
-            partial(
-                self._keeper.save,
-                folder,
-                images,
-                self._study.classes(state),
-                classifier,
-                state.depth,
-                "image" if state.match_exposure else "together",
-            ),
-            partial(self._on_saved, changes, then),
-            self._on_failure,
+        state = self._controller.state
+        save = partial(
+            self._keeper.save,
+            folder,
+            kept_images(self._study, self._copies.allowed),
+            self._study.classes(state),
+            learned_model(self._study, state),
+            state.depth,
+            "image" if state.match_exposure else "together",
         )
+        self.worker.run(save, partial(self._on_saved, self._changes, then), self._on_failure)
 
     def _on_saved(self, changes: int, then: Callable[[], None] | None, folder: Path) -> None:
         if self._folder != folder:
             self._controller.send(ev.Noted(f"Project {folder.name} made; it is kept up to date from now on."))
             self._awaited.keeper = self._keeper if self._awaited.keeper is self._keeper else None
+            if self._folder is None:
+                self._study.forget_missing()  # they are not in what was saved
         self._folder, self._saved, self._failure = folder, changes, None
         if then is not None:
             then()
@@ -344,7 +338,7 @@ class ProjectDesk(QObject):
         if not resumed:
             self._folder = None
             reason = reason or f"{closed.folder.name} was changed by another program since."
-            self._refuse(f"{reason} The list here is in no project now; its strokes are kept aside.")
+            self.refuse(f"{reason} The list here is in no project now; its strokes are kept aside.")
         elif self.unsaved:
             self._timer.start()
         self._draw()

@@ -69,8 +69,9 @@ class RecentDesk(QObject):
         images = self._dock.study.study.images
         if self._projects.folder is None and any(each.labels is not None for each in images):
             question = (
-                "The images listed now are in no project. Open another list? Layers that are open stay, and "
-                "strokes are kept aside."
+                "The images listed now are in no project. Open another list? Strokes are kept aside. Layers "
+                "that were opened from the list close, with their results; layers that you opened yourself "
+                "stay."
             )
             if not confirm(self._dock, "Open project", question):
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from napari_dsparse.gui.study_image import StudyImage
@@ -20,15 +20,15 @@ def remove_asking(dock: SegmentationDock, image: StudyImage) -> None:
         dock.study.study.remove(image)
 
 
-def close_layers(dock: SegmentationDock, images: Sequence[StudyImage]) -> None:
+def close_layers(dock: SegmentationDock, images: Sequence[StudyImage], shared: Collection[int] = ()) -> None:
     """Remove layers that were opened for images of the list, with their strokes and results.
 
-    Layers that the user opened stay, and what belongs to them.
+    Layers that the user opened stay, and what belongs to them; so do those of which `shared` has the `id`.
     """
     study = dock.study.study
     for entry in images:
         image = None if entry.layer is None else entry.layer()
-        if image is not None and image in study.files:
+        if image is not None and image in study.files and id(image) not in shared:
             for layer in reversed(study.layers_of(entry)):
                 dock.viewer.layers.remove(layer)
 

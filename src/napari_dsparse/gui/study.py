@@ -12,31 +12,26 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
-from napari_dsparse.gui.layers.class_look import hidden_labels, show_classes
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of, is_sparse
 from napari_dsparse.gui.layers.image_view import show_view, view_of
-from napari_dsparse.gui.layers.paint_history import paint_of, repaint
-from napari_dsparse.gui.layers.result_pixels import renumber
+from napari_dsparse.gui.layers.paint_history import paint_of
 from napari_dsparse.gui.layers.strokes_binding import copy_of
 from napari_dsparse.gui.layers.viewer import in_viewer, our_role
 from napari_dsparse.gui.study_files import layer_of
 from napari_dsparse.gui.study_image import ChannelFiles, StudyImage
-from napari_dsparse.images.painted import equal_paint
+from napari_dsparse.images.painted import equal_paint, never_written
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.kept_images import MissingImage
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Image, Labels, Layer
-
-#: Edits of the table of classes that can be taken back on images behind.
-_MOST_STEPS = 20
 
 
 class Study(QObject):
@@ -62,6 +57,8 @@ class Study(QObject):
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
         self.images: list[StudyImage] = []
+        #: Images of the project that were not found, and stay in it.
+        self.missing: tuple[MissingImage, ...] = ()
         self._front: Any = None
         self._classifier: Any = None
         self._kept: tuple[Any, ...] = ()
@@ -127,12 +124,24 @@ class Study(QObject):
         self._check_channels(entry.name, entry.source)
         return self._append(entry)
 
-    def replace(self, images: list[StudyImage], classes: tuple[ClassInfo, ...]) -> None:
+    def replace(
+        self,
+        images: list[StudyImage],
+        classes: tuple[ClassInfo, ...],
+        missing: tuple[MissingImage, ...] = (),
+    ) -> None:
         """Make it another list, with another table of classes."""
         before, self.images, self.opened_classes = self.images, images, classes
+        self.missing = missing
         self.replaced.emit(before)
         self.listed.emit()
         self.opened_classes = ()
+
+    def forget_missing(self) -> None:
+        """Images that were not found belong to it no more."""
+        if self.missing:
+            self.missing = ()
+            self.counted.emit()
 
     def follow_paint(self, images: Sequence[StudyImage]) -> None:
         """Notice paint on the layers of images that another list followed so far."""
@@ -256,7 +265,7 @@ class Study(QObject):
             if not is_sparse(layer):
                 now = now.reshape(entry.source.shape)
             if not equal_paint(now, entry.labels):
-                entry.labels = now if is_sparse(layer) else _never_written(now.copy())
+                entry.labels = now if is_sparse(layer) else never_written(now.copy())
                 changed = True
         if changed:
             self.listed.emit()
@@ -283,60 +292,6 @@ class Study(QObject):
             )
             layers += [each for each in self._viewer.layers if our_role(each) and ours.fullmatch(each.name)]
         return layers
-
-    def renumber(
-        self, state: LiveState, edit: ClassEdit, step: DoneEdit, made: bool
-    ) -> tuple[list[Labels], tuple[LabelledImage, ...]] | None:
-        """Let strokes and segmentations of the images behind follow an edit of the table of classes.
-
-        Parameters
-        ----------
-        state : LiveState
-            Before the edit.
-        edit : ClassEdit
-        step : DoneEdit
-            The edit as it was made on the image in front, whether it is made now or taken back.
-        made : bool
-            False if it is taken back.
-
-        Returns
-        -------
-        (list of Labels, tuple of LabelledImage) or None
-            Layers that were painted anew, and the list; None if the image in front is beside the list.
-        """
-        if state.chosen is None or not state.studied:
-            return None
-        layers = []
-        self.catch_up(state.chosen.key)
-        for entry in self.images:
-            if entry.key != state.chosen.key:
-                self._renumber_results(entry, edit)
-            in_front = entry.key == state.chosen.key and state.strokes_layer is not None
-            if entry.labels is None or in_front:
-                continue
-            before = entry.labels
-            own = next((own for front, own in entry.steps if front is step), None)
-            if made or own is None:
-                entry.steps = [each for each in entry.steps if each[0] is not step][1 - _MOST_STEPS :]
-                entry.steps.append((step, done(state.classes, edit, before)))
-                entry.labels = _never_written(edit.applied_to(before))
-            else:
-                entry.labels = _never_written(own.restore(before, state.classes))
-            layer = None if entry.strokes_layer is None else entry.strokes_layer()
-            fits = layer is not None and layer.data.size == entry.labels.size
-            if layer is not None and fits and in_viewer(self._viewer, layer):
-                repaint(layer, entry.labels)
-                layers.append(layer)
-        return layers, self.labelled
-
-    def _renumber_results(self, entry: StudyImage, edit: ClassEdit) -> None:
-        """Let the segmentation of an image behind follow: it is perhaps on screen."""
-        for layer in self.layers_of(entry):
-            if our_role(layer) == "segmentation":
-                hidden = {edit.number(number) for number in hidden_labels(layer)}
-                renumber(layer, edit)
-                show_classes(layer, edit.classes, hidden=hidden)
-                layer.refresh(extent=False, highlight=False)
 
     # -- following ------------------------------------------------------------------------------------------
 
@@ -385,10 +340,3 @@ class Study(QObject):
         )
         if entry is not None and entry.key != self._front:
             self.edited.emit()
-
-
-def _never_written(labels: Any) -> Any:
-    """The same array, read-only where it can be."""
-    if isinstance(labels, np.ndarray):
-        labels.flags.writeable = False
-    return labels

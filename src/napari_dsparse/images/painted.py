@@ -101,6 +101,13 @@ def equal_paint(one: Any, other: Any) -> bool:
     return tuple(one.shape) == tuple(other.shape) and not differing_places(one, other).size
 
 
+def never_written(labels: Any) -> Any:
+    """The same array, read-only where it can be."""
+    if isinstance(labels, np.ndarray):
+        labels.flags.writeable = False
+    return labels
+
+
 def values_at(labels: Any, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Values of the pixels with these flat indices."""
     values: npt.NDArray[Any] = labels[np.unravel_index(places, labels.shape)]

@@ -142,6 +142,11 @@ class MissingImage:
     changed: bool = False
     waits: bool = False
 
+    @property
+    def state(self) -> str:
+        """Two words on it."""
+        return "not open" if self.waits else "has changed" if self.changed else "not found"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedProject:

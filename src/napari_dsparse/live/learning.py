@@ -121,6 +121,16 @@ def match_exposure(turn: Turn, matched: bool) -> None:
         turn.set(note=MATCHED_LATER)
 
 
+def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
+    """Show other names and colours. Where there are fewer classes, what knows the last ones is outdated."""
+    state = turn.state
+    turn.set(classes=classes, study_named=state.study_named or state.studied)
+    turn.do(ShowClasses(classes))
+    if len(classes) < len(state.classes) and state.strokes_layer is not None:
+        turn.set(counts=state.counts[: len(classes)], left_job=state.jobs, superseded_job=state.jobs)
+        submit(turn, learn=state.live)
+
+
 # -- buttons ------------------------------------------------------------------------------------------------
 
 
@@ -212,8 +222,9 @@ def on_counted(turn: Turn, event: msg.StrokesCounted) -> None:
     if repainted:
         segmenting.forget_spots(turn)
         segmenting.expire_preview_delay(turn)
-    if len(event.counts) > len(state.classes) and state.strokes_layer is not None:
-        more = state.strokes_layer.palette[len(state.classes) : len(event.counts)]
+    highest = max((number for number, (_, pixels) in enumerate(event.counts, start=1) if pixels), default=0)
+    if highest > len(state.classes) and state.strokes_layer is not None:
+        more = state.strokes_layer.palette[len(state.classes) : highest]
         turn.set(classes=_with_palette(state.classes, more))
         if turn.state.classes[len(state.classes) :] != more:
             turn.do(ShowClasses(turn.state.classes))

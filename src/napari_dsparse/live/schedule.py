@@ -11,7 +11,7 @@ from typing import TypeAlias
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import filing, learning, renumbering, segmenting
 from napari_dsparse.live import messages as msg
-from napari_dsparse.live.actions import Action, DismissThreads, ShowClasses
+from napari_dsparse.live.actions import Action, DismissThreads
 from napari_dsparse.live.state import ChosenImage, LiveState, Training
 from napari_dsparse.live.turn import Turn
 
@@ -89,8 +89,7 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.BrushChanged():
             turn.set(brush=event.number)
         case ev.ClassesEdited():
-            turn.set(classes=event.classes, study_named=turn.state.study_named or turn.state.studied)
-            turn.do(ShowClasses(event.classes))
+            learning.edit_classes(turn, event.classes)
         case ev.ClassesRenumbered():
             renumbering.renumber(turn, event)
         case ev.LiveSwitched():

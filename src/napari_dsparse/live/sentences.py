@@ -16,7 +16,7 @@ def describe(state: LiveState) -> str:
 
 def _state(state: LiveState) -> str:
     if state.image is None:
-        return "Open an image to start; File > Open Sample has some with strokes."
+        return state.note or "Open an image to start; File > Open Sample has some with strokes."
     if state.training is Training.PAUSED:
         return f"Paused after {_step(state)}; press Pause again to go on."
     if state.learning and (state.stepping or state.whole is not None or not _is_fitted(state)):

@@ -43,7 +43,7 @@ class StrokesBinding(QObject):
         self._frame: ImageFrame | None = None
         self._classes = 0
         self._passed_on: Any = None  # of sparse strokes
-        self._watch = PaintWatch(self)
+        self._watch = PaintWatch(viewer, self)
         self._watch.changed.connect(self._on_paint)
 
     def bind(self, layer: Labels, frame: ImageFrame) -> StrokesChosen:

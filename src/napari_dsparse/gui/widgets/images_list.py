@@ -31,8 +31,8 @@ class ImageRow:
         By the newest model, wholly.
     place : str
         For the tooltip: its file, or that it is a layer.
-    reading : bool
-        It is still being read from its file.
+    absent : str
+        Reason why it cannot be opened now, such as "being read"; empty if it can.
     """
 
     name: str
@@ -40,13 +40,13 @@ class ImageRow:
     pixels: int
     segmented: bool
     place: str
-    reading: bool = False
+    absent: str = ""
 
     @property
     def text(self) -> str:
         """Text of the row: a dot where it is segmented, the name, the paint."""
-        if self.reading:
-            return f"… {self.name}: being read"
+        if self.absent:
+            return f"… {self.name}: {self.absent}"
         dot = "●" if self.segmented else "○"
         if not self.strokes:
             return f"{dot} {self.name}"
@@ -94,8 +94,7 @@ class ImagesList(QListWidget):
             said = (
                 "segmented by the newest model" if row.segmented else "not segmented by the newest model yet"
             )
-            said = "being read" if row.reading else said
-            item.setToolTip(plain(f"{row.name} ({row.place}), {said}."))
+            item.setToolTip(plain(f"{row.name} ({row.place}), {row.absent or said}."))
         self.setCurrentRow(front)
         self.blockSignals(False)
         shown = min(max(len(rows), FEWEST_ROWS_SHOWN), MOST_ROWS_SHOWN)
