@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_dsparse import samples
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource, resolve_image
+from napari_dsparse.images.reading import read_image
+from napari_dsparse.images.reference import ImageReference, OpenedImages
 from napari_dsparse.prediction import (
     Prediction,
     Predictor,
@@ -620,3 +623,108 @@ def test_all_workers_are_restarted_by_somebody_else(
 
     with Cluster(nannies.scheduler_address) as opened:
         predict_while(restart, ClusterPredictor(classifier, opened), source, expected)
+
+
+@pytest.fixture
+def in_file(tmp_path: Path, source: ImageSource) -> ImageSource:
+    """`source`, in a compressed TIFF of tiles."""
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, source.data, photometric="rgb", tile=(32, 32), compression="zlib")
+    return read_image(path).source()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, pieces.Job]]:
+    """The jobs that are submitted, with the worker each is meant for."""
+    jobs: list[tuple[str, pieces.Job]] = []
+    submit = Cluster.submit
+
+    def noted(opened: Cluster, function: Any, job: pieces.Job, worker: str) -> Any:
+        jobs.append((worker, job))
+        return submit(opened, function, job, worker)
+
+    monkeypatch.setattr(Cluster, "submit", noted)
+    return jobs
+
+
+def test_workers_that_see_the_file_read_it_themselves_and_one_of_them_is_killed(
+    nannies: Any,
+    classifier: TrainedClassifier,
+    in_file: ImageSource,
+    expected: Prediction,
+    sent: list[tuple[str, pieces.Job]],
+) -> None:
+    with Cluster(nannies.scheduler_address) as opened:
+        predict_while(lambda: kill(nannies, 1), ClusterPredictor(classifier, opened), in_file, expected)
+    assert len(sent) >= PLANES
+    assert all(isinstance(job.pixels, ImageReference) for _, job in sent)
+
+
+def test_pixels_are_sent_to_a_worker_that_does_not_see_the_file(
+    scheduler: str,
+    classifier: TrainedClassifier,
+    in_file: ImageSource,
+    expected: Prediction,
+    sent: list[tuple[str, pieces.Job]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[str] = []
+    reading, blind = OpenedImages.reading, ""
+
+    def unless_blind(self: OpenedImages, reference: ImageReference) -> Any:
+        if pieces._own_address() == blind:
+            raise ImageError("no such file")
+        return reading(self, reference)
+
+    monkeypatch.setattr(OpenedImages, "reading", unless_blind)
+    with Cluster(scheduler, say=lines.append) as opened:
+        blind = next(iter(opened.threads()))
+        predictor = ClusterPredictor(classifier, opened)
+        predict_while(lambda: None, predictor, in_file, expected)
+        assert {to for to, job in sent if isinstance(job.pixels, ImageReference)} == set(opened.threads())
+        assert any(to == blind and isinstance(job.pixels, np.ndarray) for to, job in sent)
+        sent.clear()
+        for found in predictor.stream(in_file, plan_tiles(in_file.shape, classifier.spec)[:4]):
+            assert found.labels.tobytes() == expected.labels[found.tile.slices].tobytes()
+    assert {(to == blind, type(job.pixels)) for to, job in sent} == {
+        (True, np.ndarray),  # without asking it again
+        (False, ImageReference),
+    }
+    (line,) = [line for line in lines if "stack.tif" in line]
+    assert line.startswith("Workers on ")
+    assert line.endswith(
+        "stack.tif themselves (no such file); pixels of the files in its folder are sent to them."
+    )
+
+
+@pytest.mark.parametrize("where", ["workers", "here"])
+@pytest.mark.parametrize("how", ["rewritten", "cut"])
+def test_a_file_that_changes_meanwhile_ends_the_run(
+    scheduler: str,
+    classifier: TrainedClassifier,
+    in_file: ImageSource,
+    expected: Prediction,
+    how: str,
+    where: str,
+) -> None:
+    def change() -> None:
+        assert in_file.origin is not None
+        if how == "cut":
+            os.truncate(in_file.origin.path, 500)
+        else:
+            os.utime(in_file.origin.path, (1, 1))
+
+    written = r"Image 'stack\.tif' was written to while it was read"
+    cut = r"Image 'stack\.tif' could not be read at plane .* too early"
+    told = {
+        ("rewritten", "here"): written,
+        ("rewritten", "workers"): written,
+        ("cut", "here"): cut,
+        ("cut", "workers"): f"{cut}|{written}",  # by the planes that were looked at to know it again
+    }
+    with Cluster(scheduler) as opened:
+        predictor: Any = {"workers": ClusterPredictor(classifier, opened), "here": Predictor(classifier)}[
+            where
+        ]
+        with pytest.raises(ImageError, match=told[how, where]):
+            predict_while(change, predictor, in_file, expected)

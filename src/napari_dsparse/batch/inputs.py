@@ -112,7 +112,7 @@ def read_input(
             channel_axis=channel_axis,
             name=path.name,
         )
-        source = replace(source, letters=file.letters)
+        source = replace(source, letters=file.letters, origin=file.origin)
     return input_of(file, source)
 
 

@@ -25,6 +25,7 @@ from napari_dsparse.files.pixels import Pixels
 from napari_dsparse.images.exposure import describe_ratio, is_notable
 from napari_dsparse.images.fingerprint import fingerprint
 from napari_dsparse.images.microscope_file import ChunkArray
+from napari_dsparse.images.origin import state_of
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.machine.devices import pick_device
@@ -294,13 +295,11 @@ def _key(classifier: TrainedClassifier, image: InputImage, choices: Choices) -> 
 
 
 def file_state(image: InputImage) -> str:
-    """Number, size and newest time of an image's files; empty for one that is in memory alone."""
+    """State of all of an image's files; empty for one that is in memory alone."""
     if not image.in_file:
         return ""
-    inside = image.path.rglob("*") if image.path.is_dir() else (image.path, *image.files)
-    stated = [path.stat() for path in inside if path.is_file()]
-    newest = max((one.st_mtime_ns for one in stated), default=0)
-    return f"{len(stated)} {sum(one.st_size for one in stated)} {newest}"
+    inside = sorted(image.path.rglob("*")) if image.path.is_dir() else (image.path, *image.files)
+    return state_of(path for path in inside if path.is_file())
 
 
 @cache  # reading a package's description takes milliseconds

@@ -214,7 +214,7 @@ class StudyDesk(QObject):
 
     def _on_loaded(self, entry: StudyImage, pixels: Any) -> None:
         if entry is self._opening and entry in self.study.images:
-            entry.source = replace(entry.source, data=pixels)
+            entry.source = replace(entry.source, data=pixels, origin=None)
             self._open(entry)
 
     def _open(self, entry: StudyImage) -> None:

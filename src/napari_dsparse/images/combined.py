@@ -82,6 +82,7 @@ def combine_files(files: Sequence[ImageFile]) -> ImageFile:
         choices=(),
         files=tuple(dict.fromkeys(beside)),
         channel_files=tuple((each.path, each.series) for each in files),
+        origin=None,
     )
 
 

@@ -20,6 +20,7 @@ from tifffile import TiffFileError
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
 from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_microscope
+from napari_dsparse.images.origin import Origin, origin_of
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
 from napari_dsparse.images.units import find_unit, size_from_resolution
@@ -98,6 +99,8 @@ class ImageFile:
         Other files that the image is read from, where it is spread over a set.
     channel_files : tuple of (Path, int)
         Path and series of each channel, where it is combined of several images.
+    origin : Origin, optional
+        Files that `data` is read from; None where it is in memory, or combined of several images.
     """
 
     data: Any
@@ -112,10 +115,12 @@ class ImageFile:
     choices: Choices = ()
     files: tuple[Path, ...] = ()
     channel_files: tuple[tuple[Path, int], ...] = ()
+    origin: Origin | None = None
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""
-        return ImageSource(self.data, self.channel_axis, self.path.name, self.letters)
+        name, letters = self.path.name, self.letters
+        return ImageSource(self.data, self.channel_axis, name, letters, origin=self.origin)
 
 
 def read_image(
@@ -343,6 +348,7 @@ def _resolve(
         content.remarks,
         content.choices,
         content.files,
+        origin=origin_of(file, content),
     )
 
 

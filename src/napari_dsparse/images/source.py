@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_dsparse.errors import ImageError
+from napari_dsparse.images.origin import Origin
 
 #: Pixels are booleans, integers or real numbers (numpy dtype kinds).
 _NUMERIC_KINDS = "buif"
@@ -40,6 +41,8 @@ class ImageSource:
         Letters of all axes of `data` as its file names them; None where it comes from no file.
     in_time : bool
         True if its planes are known to follow one another in time; so does the letter T.
+    origin : Origin, optional
+        Files that `data` is read from; None where it is in memory, or nobody knows.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class ImageSource:
     name: str = "image"
     letters: str | None = None
     in_time: bool = False
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         _check_pixels(self.data, self.name)

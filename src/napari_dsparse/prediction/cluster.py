@@ -22,6 +22,7 @@ from napari_dsparse.errors import DsparseError
 from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.prediction.job_queue import SUFFIXES, job_queue
 from napari_dsparse.prediction.pieces import installed_version
+from napari_dsparse.prediction.sight import Sight
 
 #: Seconds to wait for the scheduler, for a first worker, and for one to come back when all are lost.
 PATIENCE = 30.0
@@ -76,6 +77,8 @@ class Cluster:
         self._wait = PATIENCE if wait is None else wait
         self._patience = max(PATIENCE, self._wait)
         self._say = say
+        #: Knows which workers read images from files themselves.
+        self.sight = Sight(say)
         self._client: Any = None
         self._threads: dict[str, int] = {}
         self._answers = True
@@ -110,7 +113,7 @@ class Cluster:
     def submit(self, function: Callable[..., Any], argument: object, worker: str) -> Any:
         """A future of `function(argument)`, computed by a worker, or another if that is lost or busy."""
         with warnings.catch_warnings():
-            # Pixels travel with their task, so that it can be done again when a worker is lost.
+            # All that a task needs travels with it, so that it can be done again when a worker is lost.
             warnings.filterwarnings("ignore", "Sending large graph")
             return self._client.submit(
                 function, argument, workers=[worker], allow_other_workers=True, pure=False

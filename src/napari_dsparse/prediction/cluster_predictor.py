@@ -1,7 +1,8 @@
 """The same tiles, the same bytes, computed by the workers of a dask scheduler.
 
-The image is read here; every task carries the pixels of a piece with all it reads, and the model. So workers
-need neither the files nor shared storage, a task whose worker is lost can be done again by any other, and
+Every task carries the model and a piece: a reference to the image's file, from which a worker that sees the
+very same file reads all the piece needs; or these pixels, read here, for workers that do not, and of images
+in no file. So workers need no shared storage, a task whose worker is lost can be done again by any other, and
 only as many pieces as keep workers busy are on their way at a time. Each worker gets pieces beside those it
 had before, whose local scores it keeps, and sends back what is asked for: labels, mostly.
 """
@@ -19,10 +20,12 @@ from typing import Any
 from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.images.origin import check_state
+from napari_dsparse.images.reference import ImageReference, refer_to
 from napari_dsparse.machine.memory import MOST_BAND, MOST_SCORES, MemoryNeeds
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster, lacks_package
-from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
+from napari_dsparse.prediction.pieces import Piece, Setting, Unread, do_job, make_job
 from napari_dsparse.prediction.predictor import check_fits
 from napari_dsparse.prediction.runs import Runs
 from napari_dsparse.prediction.tile_prediction import MAPS, WantedResults
@@ -68,6 +71,7 @@ class ClusterPredictor:
         self._maps: Collection[str] = MAPS
         self._grid = BlockGrid((), (), 0)
         self._image = ""
+        self._reference: ImageReference | None = None
 
     def begin(self, source: ImageSource, tiles: Sequence[Tile], maps: Collection[str] = MAPS) -> None:
         """Say which tiles of an image may be asked for: their blocks are computed, whatever part is streamed.
@@ -84,6 +88,7 @@ class ClusterPredictor:
         self._maps = maps
         self._grid = BlockGrid.over(tiles, self.classifier.spec.block_halo)
         self._image = uuid.uuid4().hex
+        self._reference = refer_to(source)
 
     def stream(
         self,
@@ -96,7 +101,8 @@ class ClusterPredictor:
         Raises
         ------
         ImageError
-            If the image has other channels than those the classifier was trained on.
+            If the image has other channels than those the classifier was trained on, or its file cannot be
+            read, or changes meanwhile.
         DsparseError
             If the scheduler ends, its workers stay away, or some die over a piece.
         """
@@ -108,6 +114,7 @@ class ClusterPredictor:
         underway: dict[Piece, _Task] = {}
         lost: list[Piece] = []
         losses: Counter[Piece] = Counter()
+        unread: set[Piece] = set()
         try:
             while (runs or lost or underway) and not stopped():
                 moved = False
@@ -115,7 +122,8 @@ class ClusterPredictor:
                 for worker in _free_workers(threads, underway.values()):
                     piece = lost.pop() if lost else runs.take(worker, threads)
                     if piece is not None:
-                        underway[piece] = _Task(self._submitted(source, piece, worker), worker)
+                        sees = piece not in unread and self._sees(worker)
+                        underway[piece] = _Task(self._submitted(source, piece, worker, sees), worker)
                         moved = True
                         break
                 for piece in self._left(threads, underway):
@@ -129,6 +137,11 @@ class ClusterPredictor:
                     del underway[piece]
                     future.release()
                     moved = True
+                    if isinstance(found, Unread):
+                        self._learn(found)
+                        unread.add(piece)
+                        lost.append(piece)
+                        continue
                     if found is not None:
                         yield from found
                         continue
@@ -146,10 +159,28 @@ class ClusterPredictor:
             for task in underway.values():
                 task.future.release()
 
-    def _submitted(self, source: ImageSource, piece: Piece, worker: str) -> Any:
-        """A future of the piece."""
-        job = make_job(self._setting, source, piece, self._grid, image=self._image, maps=self._maps)
+    def _submitted(self, source: ImageSource, piece: Piece, worker: str, sees: bool) -> Any:
+        """A future of the piece, whose pixels a worker that sees the image's file reads there."""
+        reference = self._reference if sees else None
+        job = make_job(
+            self._setting,
+            source,
+            piece,
+            self._grid,
+            image=self._image,
+            maps=self._maps,
+            reference=reference,
+        )
+        if reference is None and self._reference is not None:
+            check_state(source, self._reference.state)  # others have read it as it was
         return self._cluster.submit(do_job, job, worker)
+
+    def _sees(self, worker: str) -> bool:
+        return self._reference is not None and self._cluster.sight.sees(worker, self._reference)
+
+    def _learn(self, answer: Unread) -> None:
+        assert self._reference is not None
+        self._cluster.sight.learn(answer, self._reference)
 
     def _left(self, threads: Mapping[str, int], underway: Mapping[Piece, _Task]) -> list[Piece]:
         """Pieces that no worker has, since all were lost that there were at some moment."""
@@ -195,8 +226,8 @@ def window(threads: Mapping[str, int]) -> int:
     return sum(map(_slots, threads.values()))
 
 
-def _result(future: Any, piece: Piece, name: str) -> list[WantedResults] | None:
-    """Predictions of a piece that is done; None if they are lost."""
+def _result(future: Any, piece: Piece, name: str) -> list[WantedResults] | Unread | None:
+    """Predictions of a piece that is done, or that its pixels are wanted; None if they are lost."""
     from distributed import KilledWorker
 
     try:
@@ -214,4 +245,6 @@ def _result(future: Any, piece: Piece, name: str) -> list[WantedResults] | None:
         if future.status == "error":  # of the computation itself
             raise
         return None
+    if isinstance(found, Unread):
+        return found
     return [replace(one, tile=tile) for one, tile in zip(found, piece.tiles, strict=True)]

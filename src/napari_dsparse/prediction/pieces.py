@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_dsparse.classifier import TrainedClassifier
-from napari_dsparse.errors import DsparseError
+from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.images.reference import ImageReference, OpenedImages
 from napari_dsparse.machine.allocator import keep_freed_memory
 from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.prediction.blocks import BlockGrid, KeptScores
@@ -99,11 +100,32 @@ class Setting:
         return cls(classifier, digest.hexdigest(), device, precision, installed_version())
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of some planes of an image; it may reach outside, as `ImageSource.read` allows.
+
+    Parameters
+    ----------
+    planes : tuple of tuple of int
+    rows, columns : (int, int)
+        Start and stop.
+    """
+
+    planes: tuple[tuple[int, ...], ...]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def read(self, source: ImageSource) -> NDArray[np.generic]:
+        """The pixels, (planes, C, h, w), in the type they are stored in where that holds them all."""
+        pixels = np.stack([source.read(each, self.rows, self.columns) for each in self.planes])
+        return _narrowed(pixels, np.dtype(source.data.dtype))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A piece with all that a worker needs for it: if a worker is lost, any other can do it again.
 
-    Made by `make_job`. Coordinates are those of `pixels`, but for the origin.
+    Made by `make_job`. Coordinates of tiles and grid are those of the window.
 
     Parameters
     ----------
@@ -112,12 +134,12 @@ class Job:
         The image's, for messages.
     image : str
         Equal for pieces of one image by one classifier and grid, and for no others.
-    planes, rows, columns : tuple of (tuple of int), int
-        The origin: planes of the image that `pixels` holds, and row and column of its first pixel.
+    window : Window
+        All that is read for the piece: of one plane, or with its neighbours of two or three.
     maps : collection of str
         Results that are wanted beside labels: some of `MAPS`.
-    pixels : array, shape (planes, C, h, w)
-        One plane, or with its neighbours two or three.
+    pixels : array, shape (planes, C, h, w), or ImageReference
+        Those of the window, or the image from which a worker is to read them itself.
     tiles : tuple of Tile
     grid : BlockGrid
         Of the whole image, so that a worker computes the very blocks that one machine computes.
@@ -126,11 +148,9 @@ class Job:
     setting: Setting
     name: str
     image: str
-    planes: tuple[tuple[int, ...], ...]
-    rows: int
-    columns: int
+    window: Window
     maps: tuple[str, ...]
-    pixels: NDArray[np.generic]
+    pixels: NDArray[np.generic] | ImageReference
     tiles: tuple[Tile, ...]
     grid: BlockGrid
 
@@ -143,8 +163,9 @@ def make_job(
     *,
     image: str,
     maps: Collection[str] = MAPS,
+    reference: ImageReference | None = None,
 ) -> Job:
-    """Read all that a piece needs.
+    """A job of a piece, with all pixels that it needs or a reference to them.
 
     Parameters
     ----------
@@ -157,6 +178,13 @@ def make_job(
         Equal for pieces of one image by one classifier and grid, and for no others.
     maps : collection of str
         Results that are wanted beside labels.
+    reference : ImageReference, optional
+        To the image, for a worker that sees its file; without, the pixels are read here.
+
+    Raises
+    ------
+    ImageError
+        If they cannot be read.
     """
     blocks = piece.blocks(grid)
     rows, columns = (
@@ -164,26 +192,41 @@ def make_job(
         for spans in ([block.rows for block in blocks], [block.columns for block in blocks])
     )
     plane = piece.tiles[0].plane
-    window = Tile(plane, rows, columns).window(setting.classifier.spec.local_patch)
     beside = source.beside(plane) if setting.classifier.spec.neighbours else ()
     planes = sorted({plane, *beside})
-    pixels = np.stack([source.read(each, *window) for each in planes])
-    down, right = -window[0][0], -window[1][0]
+    window = Window(tuple(planes), *Tile(plane, rows, columns).window(setting.classifier.spec.local_patch))
+    down, right = -window.rows[0], -window.columns[0]
     return Job(
         setting,
         source.name,
         image,
-        tuple(planes),
-        -down,
-        -right,
+        window,
         tuple(sorted(maps)),
-        _narrowed(pixels, np.dtype(source.data.dtype)),
+        window.read(source) if reference is None else reference,
         tuple(_moved(tile, planes.index(plane), down, right) for tile in piece.tiles),
         grid.moved(down, right),
     )
 
 
-def do_job(job: Job) -> list[WantedResults]:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A worker's answer to a job whose pixels it cannot read: they have to be sent.
+
+    Parameters
+    ----------
+    worker : str
+        Its address.
+    host : str
+        Name of its machine.
+    reason : str
+    """
+
+    worker: str
+    host: str
+    reason: str
+
+
+def do_job(job: Job) -> list[WantedResults] | Unread:
     """Predict the tiles of a job, in its own coordinates; runs on a worker.
 
     Raises
@@ -197,8 +240,15 @@ def do_job(job: Job) -> list[WantedResults]:
             f"A worker on {platform.node()!r} has napari-dsparse {own}, but the version here is "
             f"{job.setting.version}; install one version everywhere, or the tiles may differ."
         )
+    pixels = job.pixels
+    if isinstance(pixels, ImageReference):
+        try:
+            with _opened_images.reading(pixels) as image:
+                pixels = job.window.read(image)
+        except ImageError as error:
+            return Unread(_own_address(), platform.node(), str(error))
     predictor = _memory.predictor_of(job.setting)
-    source = ImageSource(job.pixels, 1, job.name)
+    source = ImageSource(pixels, 1, job.name)
     predictor.begin(source, job.tiles, job.maps, job.grid, _kept_scores, partial(_in_image, job))
     found = (predictor.tile(source, tile) for tile in job.tiles)
     return [
@@ -211,7 +261,16 @@ def do_job(job: Job) -> list[WantedResults]:
 def _in_image(job: Job, block: Tile) -> Hashable:
     """Name of a block of a job among those of all jobs."""
     (index,) = block.plane
-    return job.image, job.planes[index], block.rows[0] + job.rows, block.columns[0] + job.columns
+    window = job.window
+    rows, columns = block.rows[0] + window.rows[0], block.columns[0] + window.columns[0]
+    return job.image, window.planes[index], rows, columns
+
+
+def _own_address() -> str:
+    """Address of the worker that this runs on."""
+    from distributed import get_worker
+
+    return str(get_worker().address)
 
 
 def installed_version() -> str:
@@ -221,6 +280,9 @@ def installed_version() -> str:
 
 #: Local scores of a worker's last pieces, shared by its threads.
 _kept_scores = KeptScores()
+
+#: Images that this worker reads itself.
+_opened_images = OpenedImages()
 
 
 class _WorkerMemory(threading.local):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.normalisation import check_float32
+from napari_dsparse.images.origin import unchanged
 from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction.tile_prediction import MAPS, TileResult, label_dtype
 from napari_dsparse.prediction.tiles import Tile, in_bands, plan_tiles
@@ -115,8 +116,8 @@ def predict_image(
     Raises
     ------
     ImageError
-        If the image has other channels than those the classifier was trained on, or float32 does not tell
-        its values apart.
+        If the image has other channels than those the classifier was trained on, float32 does not tell its
+        values apart, or its files are written to meanwhile.
     """
     classes = len(predictor.classifier.classes)
     result = Prediction(
@@ -150,8 +151,9 @@ def predict_into(
     if progress is not None and done:
         progress(done / pixels)
     predictor.begin(source, tiles, results.maps)
-    for tile in predictor.stream(source, in_bands(missing, band), stop):
-        results.put(tile)
-        done += tile.labels.size
-        if progress is not None:
-            progress(done / pixels)
+    with unchanged(source):
+        for tile in predictor.stream(source, in_bands(missing, band), stop):
+            results.put(tile)
+            done += tile.labels.size
+            if progress is not None:
+                progress(done / pixels)
