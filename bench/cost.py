@@ -5,14 +5,16 @@
 One piece is read, sent to a worker process of this machine, computed there with one thread, sent back and
 kept; each of these is timed by itself, and computing once more with all surroundings known, which tells what
 a block of local scores takes and what a tile. How many blocks, tiles, pieces and bytes an image takes on so
-many workers is counted by sharing it out as the program does. The client does all but the computing, one
-piece after another, and workers compute meanwhile: so an image takes as long as the busiest of them, and then
-its writing. That prediction is compared with whole runs of sizes that fit, where all share this machine's
-cores, and carried on to sizes and numbers of workers that do not. Network and disk are this machine's own.
+many workers is counted by sharing it out as the program does, both ways: workers that see the image's file
+read it themselves, and are sent its pixels otherwise. The client does the rest, one piece after another, and
+workers compute meanwhile: so an image takes as long as the busiest of them, and then its writing. That
+prediction is compared with whole runs of sizes that fit, where all share this machine's cores, and carried on
+to sizes and numbers of workers that do not. Network and disk are this machine's own.
 """
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +34,7 @@ from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.files.export import export_labels
 from napari_dsparse.files.parts import Parts
 from napari_dsparse.images.reading import read_image
+from napari_dsparse.images.reference import refer_to
 from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.network import densify
 from napari_dsparse.prediction import plan_tiles, predict_image
@@ -42,6 +45,9 @@ from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
 
 #: Numbers of workers that are told, and drawn.
 WORKERS, _DRAWN = (1, 10, 100), (1, 2, 5, 10, 20, 50, 100)
+
+#: Ways of pixels to workers, and whether they go through the client.
+WAYS = {"read by workers": False, "sent": True}
 
 #: Empty tasks by which the scheduler's overhead is measured.
 _TASKS = 200
@@ -69,13 +75,20 @@ class Rates:
     ----------
     block, tile : float
         Seconds of one worker thread per block of local scores, and per tile beside its blocks.
-    read, send, keep, write : float
-        Seconds of the client per megapixel: read, sent with its results coming back, kept as a part of the
-        result, and written in the end.
+    read : float
+        Seconds of whoever reads, per megapixel.
+    send, keep, write : float
+        Seconds of the client per megapixel: sent with its results coming back, kept as a part of the result,
+        and written in the end.
     task : float
         Seconds of scheduler and client per piece, whatever it holds.
     operations : float
         Floating-point operations per block, by the layers.
+    refer, result : float
+        Seconds of the client for what travels where workers read: model and reference, per piece, and
+        results, per megapixel.
+    referred : int
+        Bytes of a piece without pixels.
     """
 
     block: float
@@ -86,32 +99,41 @@ class Rates:
     write: float
     task: float
     operations: float
+    refer: float = 0.0
+    result: float = 0.0
+    referred: int = 0
 
 
-def client_seconds(rates: Rates, counts: Counts) -> float:
-    """Seconds that the client is busy while others compute."""
-    return (
-        rates.task * counts.pieces + (rates.read + rates.send) * counts.sent + rates.keep * counts.megapixels
+def client_seconds(rates: Rates, counts: Counts, *, shipped: bool = True) -> float:
+    """Seconds that the client is busy while others compute, with pixels `shipped` or read by workers."""
+    moved = (
+        (rates.read + rates.send) * counts.sent
+        if shipped
+        else rates.refer * counts.pieces + rates.result * counts.megapixels
     )
+    return rates.task * counts.pieces + moved + rates.keep * counts.megapixels
 
 
-def worker_seconds(rates: Rates, counts: Counts) -> float:
-    """Seconds that the busiest worker computes."""
-    return rates.block * counts.busiest_blocks + rates.tile * counts.busiest_tiles
+def worker_seconds(rates: Rates, counts: Counts, *, shipped: bool = True) -> float:
+    """Seconds that the busiest worker computes, and reads where pixels are not `shipped`."""
+    read = 0.0 if shipped else rates.read * counts.sent * counts.busiest_tiles / counts.tiles
+    return rates.block * counts.busiest_blocks + rates.tile * counts.busiest_tiles + read
 
 
-def seconds(rates: Rates, counts: Counts, cores: int | None = None) -> float:
+def seconds(rates: Rates, counts: Counts, cores: int | None = None, *, shipped: bool = True) -> float:
     """Predicted seconds of an image; of `cores` that client and workers share, if it is not a cluster."""
-    client, worker = client_seconds(rates, counts), worker_seconds(rates, counts)
+    client, worker = (part(rates, counts, shipped=shipped) for part in (client_seconds, worker_seconds))
     shared = 0.0
     if cores is not None:
-        shared = (rates.block * counts.blocks + rates.tile * counts.tiles + client) / cores
+        read = 0.0 if shipped else rates.read * counts.sent
+        shared = (rates.block * counts.blocks + rates.tile * counts.tiles + read + client) / cores
     return max(client, worker, shared) + rates.write * counts.megapixels
 
 
-def bound(rates: Rates, counts: Counts) -> str:
+def bound(rates: Rates, counts: Counts, *, shipped: bool = True) -> str:
     """The busier side."""
-    return "workers" if worker_seconds(rates, counts) >= client_seconds(rates, counts) else "client"
+    client, worker = (part(rates, counts, shipped=shipped) for part in (client_seconds, worker_seconds))
+    return "workers" if worker >= client else "client"
 
 
 def measure(quick: bool = False) -> Report:
@@ -123,9 +145,10 @@ def measure(quick: bool = False) -> Report:
         folder = Path(name)
         rates = _rates(classifier, folder, plan.piece)
         runs = [
-            (size, workers, _whole_run(classifier, folder, size, workers))
+            (size, workers, way, took)
             for size in plan.sizes
             for workers in plan.workers
+            for way, took in _whole_runs(classifier, folder, size, workers)
         ]
     spec = classifier.spec
     numbers = {
@@ -134,10 +157,11 @@ def measure(quick: bool = False) -> Report:
             {
                 "size": size,
                 "workers": workers,
+                "pixels": way,
                 "seconds": took,
-                "predicted": seconds(rates, count(spec, size, workers), available_cores()),
+                "predicted": seconds(rates, count(spec, size, workers), available_cores(), shipped=WAYS[way]),
             }
-            for size, workers, took in runs
+            for size, workers, way, took in runs
         ],
     }
     largest = plan.told[-1]
@@ -146,7 +170,12 @@ def measure(quick: bool = False) -> Report:
         f"Predicted time of {largest:,} x {largest:,} pixels",
         "worker threads",
         "hours",
-        {"predicted": [(n, seconds(rates, count(spec, largest, n)) / 3600) for n in _DRAWN]},
+        {
+            f"pixels {way}": [
+                (n, seconds(rates, count(spec, largest, n), shipped=shipped) / 3600) for n in _DRAWN
+            ]
+            for way, shipped in WAYS.items()
+        },
     )
     return Report("Cost on a cluster", _text(rates, runs, spec, plan), numbers, (curves,))
 
@@ -159,6 +188,7 @@ def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
     piece = Piece(tiles)
     setting = Setting.of(classifier, "cpu", "float32")
     read, job = _timed(lambda: make_job(setting, source, piece, grid, image="piece", maps=()))
+    referred = replace(job, pixels=refer_to(source))
     with _workers(1) as cluster:
         (worker,) = cluster.threads()
         cluster.submit(do_job, replace(job, image="other"), worker).result()  # sets the model up
@@ -166,8 +196,11 @@ def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
         known = float(cluster.submit(_seconds_of_job, job, worker).result())
         found = cluster.submit(do_job, job, worker).result()
         returned = sum(int(one.labels.nbytes) for one in found)
-        send = min(
-            _timed(lambda: cluster.submit(_echo, (job, returned), worker).result())[0] for _ in range(3)
+        send, refer, both = (
+            min(
+                _timed(lambda given=given: cluster.submit(_echo, given, worker).result())[0] for _ in range(5)
+            )
+            for given in ((job, returned), (referred, 0), (referred, returned))
         )
         started = time.perf_counter()
         waiting = [cluster.submit(_nothing, number, worker) for number in range(_TASKS)]
@@ -197,21 +230,28 @@ def _rates(classifier: TrainedClassifier, folder: Path, size: int) -> Rates:
         write=written / piece.pixels * 1e6,
         task=task,
         operations=2 * work.on_map(network, *edges) / blocks,
+        refer=max(0.0, refer - task),
+        result=max(0.0, both - refer) / piece.pixels * 1e6,
+        referred=len(pickle.dumps(referred)),
     )
 
 
-def _whole_run(classifier: TrainedClassifier, folder: Path, size: int, workers: int) -> float:
-    say(f"cost: {size} x {size} on {workers} workers")
+def _whole_runs(
+    classifier: TrainedClassifier, folder: Path, size: int, workers: int
+) -> Iterator[tuple[str, float]]:
+    """Seconds of an image on so many workers, in each of `WAYS`."""
     source = read_image(write_image(_made(folder / f"{size}-{workers}"), size)).source()
     with _workers(workers) as cluster:
         predictor = ClusterPredictor(classifier, cluster)
         small = read_image(write_image(_made(folder / f"small-{size}-{workers}"), 300)).source()
         warm_up(cluster, classifier, small)
-        started = time.perf_counter()
-        labels = predict_image(predictor, source).labels
-        output = folder / f"{size}-{workers}.ome.tif"
-        export_labels(output, labels, classes=classifier.classes)
-        return time.perf_counter() - started
+        for way, shipped in WAYS.items():
+            say(f"cost: {size} x {size} on {workers} workers, pixels {way}")
+            output = folder / f"{size}-{workers}-{shipped}.ome.tif"
+            started = time.perf_counter()
+            labels = predict_image(predictor, replace(source, origin=None) if shipped else source).labels
+            export_labels(output, labels, classes=classifier.classes)
+            yield way, time.perf_counter() - started
 
 
 def _made(folder: Path) -> Path:
@@ -248,7 +288,7 @@ def _nothing(number: int) -> int:
     return number
 
 
-def _text(rates: Rates, runs: Sequence[tuple[int, int, float]], spec: NetworkSpec, plan: Plan) -> str:
+def _text(rates: Rates, runs: Sequence[tuple[int, int, str, float]], spec: NetworkSpec, plan: Plan) -> str:
     parts = [
         [
             "a worker thread, per block of local scores",
@@ -256,32 +296,46 @@ def _text(rates: Rates, runs: Sequence[tuple[int, int, float]], spec: NetworkSpe
             f"{rates.operations / 1e9:.1f} GFLOP",
         ],
         ["a worker thread, per tile beside its blocks", f"{1e3 * rates.tile:.0f}", ""],
-        ["client, reading, per megapixel", f"{1e3 * rates.read:.1f}", ""],
-        ["client, sending and taking results, per megapixel sent", f"{1e3 * rates.send:.1f}", ""],
+        ["client or worker, reading, per megapixel", f"{1e3 * rates.read:.1f}", ""],
+        ["client, sending pixels and taking results, per megapixel sent", f"{1e3 * rates.send:.1f}", ""],
         ["client and scheduler, per piece", f"{1e3 * rates.task:.1f}", ""],
+        [
+            "client, sending a model and a reference, per piece",
+            f"{1e3 * rates.refer:.1f}",
+            f"{rates.referred / 1e6:.2f} MB",
+        ],
+        ["client, taking results of what workers read, per megapixel", f"{1e3 * rates.result:.1f}", ""],
         ["client, keeping parts, per megapixel", f"{1e3 * rates.keep:.1f}", ""],
         ["client, writing in the end, per megapixel", f"{1e3 * rates.write:.1f}", ""],
     ]
     cores = available_cores()
     checked = []
-    for size, workers, took in runs:
-        predicted = seconds(rates, count(spec, size, workers), cores)
+    for size, workers, way, took in runs:
+        predicted = seconds(rates, count(spec, size, workers), cores, shipped=WAYS[way])
         checked.append([
-            f"{size:,} x {size:,}", workers, f"{took:.1f}", f"{predicted:.1f}", f"{took / predicted:.2f}"
+            f"{size:,} x {size:,}", workers, way,
+            f"{took:.1f}", f"{predicted:.1f}", f"{took / predicted:.2f}",
         ])  # fmt: skip
     told, counted = [], []
     for size in plan.told:
         found = [count(spec, size, number) for number in WORKERS]
-        told.append([
-            f"{size:,} x {size:,}",
-            *(f"{_duration(seconds(rates, one))} ({bound(rates, one)})" for one in found),
-        ])  # fmt: skip
+        told += [
+            [
+                f"{size:,} x {size:,}",
+                way,
+                *(_foretold(rates, one, shipped) for one in found),
+            ]
+            for way, shipped in WAYS.items()
+        ]
         counted += [
             [
                 f"{size:,} x {size:,}",
                 workers,
                 f"{one.pieces:,}",
                 f"{one.sent / one.megapixels:.2f}",
+                f"{one.sent / one.pieces + rates.referred / 1e6:.2f}",
+                f"{rates.referred / 1e6:.2f}",
+                f"{one.megapixels / one.pieces:.2f}",
                 f"{one.blocks / found[0].blocks:.2f}",
                 f"{found[0].blocks / workers / one.busiest_blocks:.2f}",
                 f"{one.blocks * rates.operations / 1e15:.2f}",
@@ -293,15 +347,23 @@ def _text(rates: Rates, runs: Sequence[tuple[int, int, float]], spec: NetworkSpe
         f"The default network, {spec.classes} classes, one channel of one byte, labels alone:",
         table(["work of", "ms", ""], parts),
         f"The prediction against whole runs, client and worker processes of one thread on {cores} cores:",
-        table(["image", "workers", "seconds", "predicted", "ratio"], checked),
+        table(["image", "workers", "pixels", "seconds", "predicted", "ratio"], checked),
         "Predictions for workers on machines of their own, and which side is busier:",
-        table(["image", *(f"{n} workers" for n in WORKERS)], told),
-        "Counted for these: pixels sent per pixel of the image, blocks over those of one worker, throughput "
-        "per worker by the blocks of the busiest, and seconds of the scheduler in all:",
+        table(["image", "pixels", *(f"{n} workers" for n in WORKERS)], told),
+        "Counted for these: pixels read per pixel of the image, megabytes through the client per piece (with "
+        "pixels, without, and back), blocks over those of one worker, throughput per worker by the blocks of "
+        "the busiest, and seconds of the scheduler in all:",
         table(
-            ["image", "workers", "pieces", "sent", "blocks", "per worker", "PFLOP", "scheduler (s)"], counted
+            ["image", "workers", "pieces", "read", "MB, sent", "MB, read by workers", "MB, back", "blocks",
+             "per worker", "PFLOP", "scheduler (s)"],
+            counted,
         ),
     ])  # fmt: skip
+
+
+def _foretold(rates: Rates, counts: Counts, shipped: bool) -> str:
+    took = _duration(seconds(rates, counts, shipped=shipped))
+    return f"{took} ({bound(rates, counts, shipped=shipped)})"
 
 
 def _duration(value: float) -> str:

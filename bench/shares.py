@@ -28,7 +28,7 @@ class Counts:
     ----------
     pieces : int
     sent : float
-        Megapixels sent with them.
+        Megapixels read for them, and sent unless workers read them.
     blocks, tiles : int
         Computed by all workers.
     busiest_blocks, busiest_tiles : int

@@ -3,16 +3,19 @@
     python -m bench.workers [--quick] [--sizes 2048,4096] [--pairs N] [--json FILE] [--plots FOLDER]
 
 The default network segments a uint8 image from disk into an array. Every run is a process of its own, warmed
-up on a small image before the clock starts; workers are started before, too. Blocks of local scores are
-counted where they are computed, and bytes where they are sent. Where other work shares the machine, threads
-of one process wait for each other, and which waiting is chosen decides their time: so the one process is run
-as OpenMP waits by itself (it spins) and with OMP_WAIT_POLICY=passive (it sleeps).
+up on a small image before the clock starts; workers are started before, too, and read the image themselves.
+Blocks of local scores are counted where they are computed, and bytes (of the model, too) where they are sent,
+beside those that would be sent to workers that do not see the file. Where other work shares the machine,
+threads of one process wait for each other, and which waiting is chosen decides their time: so the one process
+is run as OpenMP waits by itself (it spins) and with OMP_WAIT_POLICY=passive (it sleeps).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -31,6 +34,7 @@ from bench.memory import default_classifier, write_image
 from bench.report import Curves, Report, program, say, several, table, verdict
 from bench.shares import count, warm_up
 from napari_dsparse.images.reading import read_image
+from napari_dsparse.images.reference import ImageReference
 from napari_dsparse.prediction import Predictor, TilePredictor, predict_image
 from napari_dsparse.prediction.cluster import Cluster, local_workers
 from napari_dsparse.prediction.cluster_predictor import ClusterPredictor
@@ -59,8 +63,8 @@ class Run:
         One of `_SIDES`.
     seconds, processor : float
         By the clock, and of all processes and threads together.
-    blocks, sent, returned : int
-        Blocks of local scores, and bytes to workers and back.
+    blocks, sent, shipped, returned : int
+        Blocks of local scores, bytes to workers, bytes if pixels went with them, and bytes back.
     load : float
         Of the machine, before.
     """
@@ -71,6 +75,7 @@ class Run:
     processor: float
     blocks: int
     sent: int
+    shipped: int
     returned: int
     load: float
 
@@ -131,13 +136,14 @@ def segment(image: str, side: str) -> dict[str, Any]:
                 **_timed(predictor, source, time.process_time),
                 "blocks": blocks_counted(),
                 "sent": 0,
+                "shipped": 0,
                 "returned": 0,
             }
         with _cluster() as (cluster, on_workers):
             there = ClusterPredictor(classifier, cluster, "cpu")
             warm_up(cluster, classifier, small)
             on_workers(count_blocks)
-            sent, returned = _followed(cluster)
+            sent, shipped, returned = _followed(cluster)
             found = _timed(
                 there, source, lambda: time.process_time() + sum(on_workers(time.process_time).values())
             )
@@ -145,6 +151,7 @@ def segment(image: str, side: str) -> dict[str, Any]:
                 **found,
                 "blocks": sum(on_workers(blocks_counted).values()),
                 "sent": sum(sent),
+                "shipped": sum(shipped),
                 "returned": sum(returned),
             }
 
@@ -155,14 +162,17 @@ def _timed(predictor: TilePredictor, source: Any, processor: Callable[[], float]
     return {"seconds": time.perf_counter() - started, "processor": processor() - before}
 
 
-def _followed(cluster: Cluster) -> tuple[list[int], list[int]]:
-    """Lists of the bytes of each piece from now on: of its pixels, and of its results."""
+def _followed(cluster: Cluster) -> tuple[list[int], list[int], list[int]]:
+    """Lists of the bytes of each piece from now on: as it is sent, with its pixels, and of its results."""
     sent: list[int] = []
+    shipped: list[int] = []
     returned: list[int] = []
     submit = cluster.submit
 
     def counted(function: Callable[..., Any], job: Any, worker: str) -> Any:
-        sent.append(job.pixels.nbytes)
+        sent.append(len(pickle.dumps(job)))
+        pixels = math.prod(stop - start for start, stop in (job.window.rows, job.window.columns))
+        shipped.append(sent[-1] + pixels * isinstance(job.pixels, ImageReference))  # one channel of one byte
         returned.append(
             sum((tile.rows[1] - tile.rows[0]) * (tile.columns[1] - tile.columns[0]) for tile in job.tiles)
             * (1 + 4 * len(job.maps))
@@ -170,7 +180,7 @@ def _followed(cluster: Cluster) -> tuple[list[int], list[int]]:
         return submit(function, job, worker)
 
     cluster.submit = counted  # type: ignore[method-assign]
-    return sent, returned
+    return sent, shipped, returned
 
 
 def count_blocks() -> None:
@@ -230,6 +240,7 @@ def _text(runs: list[Run], sizes: list[int]) -> str:
             statistics.median(run.blocks for run in mine),
             f"{foreseen:.2f}",
             f"{np.median([run.sent for run in mine]) / size**2:.2f}",
+            f"{np.median([run.shipped for run in mine]) / size**2:.2f}",
             f"{np.median([run.returned for run in mine]) / size**2:.2f}",
         ])  # fmt: skip
     return "\n\n".join([
@@ -241,7 +252,11 @@ def _text(runs: list[Run], sizes: list[int]) -> str:
             rows,
         ),
         "Counted: blocks of local scores, the ratio that they allow, and bytes per pixel:",
-        table(["image", "blocks, one process", "two workers", "ratio by blocks", "sent", "returned"], counts),
+        table(
+            ["image", "blocks, one process", "two workers", "ratio by blocks", "sent", "with pixels",
+             "returned"],
+            counts,
+        ),
     ])  # fmt: skip
 
 

@@ -309,6 +309,23 @@ def test_a_predicted_image_takes_as_long_as_the_busier_side() -> None:
     assert cost.bound(rates, many) == "client"
 
 
+def test_a_client_whose_workers_read_is_soon_done() -> None:
+    rates = cost.Rates(
+        block=0.5, tile=2.0, read=0.01, send=0.02, keep=0.1, write=0.2, task=0.1, operations=1.0,
+        refer=0.05, result=0.01,
+    )  # fmt: skip
+    counts = shares.Counts(
+        pieces=40, sent=150.0, blocks=900, tiles=60, busiest_blocks=9, busiest_tiles=3, megapixels=100.0
+    )
+    client, worker = 0.15 * 40 + 0.11 * 100, 0.5 * 9 + 2 * 3 + 0.01 * 150 * 3 / 60
+    assert cost.worker_seconds(rates, counts, shipped=False) == pytest.approx(worker)
+    assert cost.seconds(rates, counts, shipped=False) == pytest.approx(client + 20)
+    assert client < cost.client_seconds(rates, counts, shipped=True)
+    assert cost.seconds(rates, counts, cores=1, shipped=False) == pytest.approx(
+        client + 0.5 * 900 + 2 * 60 + 0.01 * 150 + 20
+    )
+
+
 def test_shares_are_those_of_all_workers() -> None:
     spec = NetworkSpec("context", 1, 2)
     one, two, many = (shares.count(spec, 6000, workers) for workers in (1, 2, 50))
