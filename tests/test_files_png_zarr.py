@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,28 @@ def test_very_many_chunks_are_put_into_shards(
         array = zarr.open(path / "labels/segmentation/0" if dtype == "u1" else path / "0")
         assert (array.shards, array.chunks[-2:]) == (shards, (16, 16))
         np.testing.assert_array_equal(read_image(path).data[...], data)
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_every_chunk_of_every_level_is_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: bool
+) -> None:
+    storage = pytest.importorskip("zarr.storage")
+    written: Counter[str] = Counter()
+    put = storage.LocalStore.set
+
+    async def counted(store: Any, key: str, value: Any) -> None:
+        written[key] += "/c/" in key
+        await put(store, key, value)
+
+    monkeypatch.setattr(storage.LocalStore, "set", counted)
+    monkeypatch.setattr(ome_zarr, "_CHUNK", 128)
+    monkeypatch.setattr(ome_zarr, "_MANY_CHUNKS", 4 if shards else 1000)
+    monkeypatch.setattr(ome_zarr, "_SHARD_BYTES", 256**2)
+    labels = np.random.default_rng(0).integers(1, 4, (2, 700, 900), np.uint8)
+    export_labels(tmp_path / "labels.ome.zarr", labels, classes=default_classes(3))
+    edge = 256 if shards else 128
+    sizes = [(-(-700 // 2**level), -(-900 // 2**level)) for level in range(2)]
+    chunks = {count for count in written.values() if count}
+    assert chunks == {1}
+    assert written.total() == 2 * sum(-(-rows // edge) * -(-columns // edge) for rows, columns in sizes)
