@@ -10,6 +10,7 @@ from functools import cache
 
 from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.images import ImageSource
+from napari_dsparse.images.reference import refer_to
 from napari_dsparse.machine.memory import MOST_SCORES
 from napari_dsparse.prediction import plan_tiles
 from napari_dsparse.prediction.blocks import BLOCK, BlockGrid
@@ -91,10 +92,10 @@ def pixels_sent(piece: Piece, grid: BlockGrid, spec: NetworkSpec) -> int:
 
 
 def warm_up(cluster: Cluster, classifier: TrainedClassifier, source: ImageSource) -> None:
-    """Have every worker set the classifier up, on a small image."""
+    """Have every worker set the classifier up, on a small image that it opens."""
     tiles = plan_tiles(source.shape, classifier.spec)
     grid = BlockGrid.over(tiles, classifier.spec.block_halo)
     setting = Setting.of(classifier, "cpu", "float32")
-    job = make_job(setting, source, Piece(tiles), grid, image="warm", maps=())
+    job = make_job(setting, source, Piece(tiles), grid, image="warm", maps=(), reference=refer_to(source))
     for future in [cluster.submit(do_job, job, worker) for worker in cluster.threads()]:
         future.result()

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import platform
 import threading
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from napari_dsparse.classifier import TrainedClassifier
+from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.reference import ImageReference, OpenedImages
@@ -71,7 +72,10 @@ class Setting:
 
     Parameters
     ----------
-    classifier : TrainedClassifier
+    described : TrainedClassifier
+        Without its weights.
+    weights : mapping of str to array
+        Arrays, which travel at a tenth of what tensors take of the client.
     identity : str
         Equal for equal classifiers: a copy comes with every piece, and is set up once.
     device, precision : str
@@ -80,7 +84,8 @@ class Setting:
         Of this package; a worker with another one refuses.
     """
 
-    classifier: TrainedClassifier = field(compare=False)
+    described: TrainedClassifier = field(compare=False)
+    weights: Mapping[str, NDArray[np.float32]] = field(compare=False)
     identity: str
     device: str
     precision: str
@@ -95,9 +100,21 @@ class Setting:
             ).encode(),
             digest_size=16,
         )
-        for name in sorted(classifier.weights):
-            digest.update(classifier.weights[name].numpy().tobytes())
-        return cls(classifier, digest.hexdigest(), device, precision, installed_version())
+        weights = {name: classifier.weights[name].numpy() for name in sorted(classifier.weights)}
+        for values in weights.values():
+            digest.update(values.tobytes())
+        described = replace(classifier, weights={})
+        return cls(described, weights, digest.hexdigest(), device, precision, installed_version())
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The classifier's network."""
+        return self.described.spec
+
+    def classifier(self) -> TrainedClassifier:
+        """The classifier, its weights copied."""
+        tensors = {name: torch.tensor(values) for name, values in self.weights.items()}
+        return replace(self.described, weights=tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,9 +209,9 @@ def make_job(
         for spans in ([block.rows for block in blocks], [block.columns for block in blocks])
     )
     plane = piece.tiles[0].plane
-    beside = source.beside(plane) if setting.classifier.spec.neighbours else ()
+    beside = source.beside(plane) if setting.spec.neighbours else ()
     planes = sorted({plane, *beside})
-    window = Window(tuple(planes), *Tile(plane, rows, columns).window(setting.classifier.spec.local_patch))
+    window = Window(tuple(planes), *Tile(plane, rows, columns).window(setting.spec.local_patch))
     down, right = -window.rows[0], -window.columns[0]
     return Job(
         setting,
@@ -297,10 +314,10 @@ class _WorkerMemory(threading.local):
         if self.predictor is None or self.setting != setting:
             self.setting = self.predictor = None
             keep_freed_memory()
-            self.predictor = Predictor(setting.classifier, setting.device, precision=setting.precision)
+            self.predictor = Predictor(setting.classifier(), setting.device, precision=setting.precision)
             self.setting = setting
             self._threads.add(threading.get_ident())
-            symmetries = setting.classifier.n_symmetries
+            symmetries = setting.described.n_symmetries
             _kept_scores.most_bytes = len(self._threads) * symmetries * MOST_SCORES
         return self.predictor
 
