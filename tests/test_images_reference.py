@@ -18,6 +18,7 @@ from napari_dsparse.images import ImageSource, reference
 from napari_dsparse.images.combined import combine_files, combined_source
 from napari_dsparse.images.reading import read_image
 from napari_dsparse.images.reference import ImageReference, OpenedImages, refer_to
+from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.prediction import Predictor, plan_tiles, tiles
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.pieces import Piece, Setting, do_job, make_job
@@ -150,6 +151,29 @@ def test_a_file_that_changes_while_it_is_open_is_noticed_and_opened_anew(
         os.utime(tmp_path / "a.tif", ns=(0, 0))
     with pytest.raises(ImageError, match="another file"), images.reading(there):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are not listed here")
+def test_files_are_closed_between_jobs(
+    stack: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "MOST_SEGMENTS", 0)  # else all was decoded to see that it is the same
+
+    def is_open() -> bool:
+        links = Path("/proc/self/fd").iterdir()
+        return any(os.path.samefile(tmp_path / "a.tif", link) for link in links if link.exists())
+
+    there = refer_to(stack)
+    assert there is not None
+    assert isinstance(stack.data, TiffArray)
+    stack.data.close()
+    images = OpenedImages()
+    for plane in (0, 1):
+        with images.reading(there) as image:
+            pixels = image.read((plane,), (0, 90), (0, 110))
+            assert is_open()
+        assert not is_open()
+        np.testing.assert_array_equal(pixels[0], STACK[plane])
 
 
 def test_a_bounded_number_of_images_is_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

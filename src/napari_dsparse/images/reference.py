@@ -20,7 +20,7 @@ from napari_dsparse.machine.memory import MOST_SEGMENTS
 #: Windows of an image that have to agree, beside the state of its files.
 _WINDOWS = 8
 
-#: Images that are kept open.
+#: Images whose descriptions are kept.
 _OPEN = 4
 
 
@@ -66,7 +66,11 @@ def refer_to(source: ImageSource) -> ImageReference | None:
 
 
 class OpenedImages:
-    """Images that are referred to, the last few kept open. Several threads may use them."""
+    """Images that are referred to, the last few known. Several threads may use them.
+
+    Files are open while they are read alone: whoever else uses the disk may move and remove them, and what a
+    network's disk says of a file is new when it is opened.
+    """
 
     def __init__(self) -> None:
         self._open: OrderedDict[ImageReference, ImageSource] = OrderedDict()
@@ -85,6 +89,8 @@ class OpenedImages:
         try:
             source = self._opened(reference)
             yield source
+            if isinstance(source.data, TiffArray):
+                source.data.close()
             _check(source, reference)
         except (ImportError, *DAMAGE) as error:  # our own are among them
             with self._lock:

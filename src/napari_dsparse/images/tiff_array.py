@@ -95,6 +95,11 @@ class TiffArray:
         for reader in decoding:
             reader.kept_bytes = size // len(decoding)
 
+    def close(self) -> None:
+        """Close its files until it is read again."""
+        for reader in self._readers:
+            reader._files.close()
+
     @property
     def part_bytes(self) -> int:
         """Bytes of a strip or tile, decoded in one piece; 0 where rows are read as they stand."""
@@ -228,13 +233,20 @@ class _Files:
                 found += part
         return bytes(found)
 
+    def close(self) -> None:
+        """Close all until they are read again."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
     def __del__(self) -> None:
-        for file in self._open.values():
-            file.close()
+        self.close()
 
 
 class _Reader(Protocol):
     """Reads boxes of pages."""
+
+    _files: _Files
 
     def stored(self, page: _Page) -> Iterator[Box]:
         """Boxes of what was written of a page."""
