@@ -78,30 +78,33 @@ def state_of(files: Iterable[Path]) -> str:
 
 
 @contextmanager
-def unchanged(source: ImageSource) -> Iterator[None]:
-    """Refuse, at the end of the block, what was read of files that were written to meanwhile.
+def unchanged(source: ImageSource, state: str | None = None) -> Iterator[None]:
+    """Refuse what is read in the block of files that were written to; of those that are gone, nothing is new.
+
+    Parameters
+    ----------
+    source : ImageSource
+    state : str, optional
+        The state that they have to be in, before the block too; by default the one at its beginning.
 
     Raises
     ------
     ImageError
-        If they were.
+        If they are in another one, before the block or after it.
     """
-    before = None if source.origin is None else source.origin.current_state
+    origin = source.origin
+    if origin is not None:
+        before = origin.current_state
+        state = before if state is None else state
+        _check(source.name, before, state)
     yield
-    if before is not None:
-        check_state(source, before)
+    if origin is not None:
+        _check(source.name, origin.current_state, state)
 
 
-def check_state(source: ImageSource, state: str) -> None:
-    """Refuse what is read of files that were written to; of those that are gone, nothing new is read.
-
-    Raises
-    ------
-    ImageError
-        If they are in reach, in another state.
-    """
-    if source.origin is not None and source.origin.current_state not in (None, state):
+def _check(name: str, state: str | None, known: str | None) -> None:
+    if None not in (state, known) and state != known:
         raise ImageError(
-            f"Image {source.name!r} was written to while it was read, so that parts of it may be old and "
-            "others new; run this again when it is complete."
+            f"Image {name!r} was written to while it was read, so that parts of it may be old and others "
+            "new; run this again when it is complete."
         )

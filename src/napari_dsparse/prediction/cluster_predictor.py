@@ -20,7 +20,7 @@ from typing import Any
 from napari_dsparse.classifier import NetworkSpec, TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images import ImageSource
-from napari_dsparse.images.origin import check_state
+from napari_dsparse.images.origin import unchanged
 from napari_dsparse.images.reference import ImageReference, refer_to
 from napari_dsparse.machine.memory import MOST_BAND, MOST_SCORES, MemoryNeeds
 from napari_dsparse.prediction.blocks import BlockGrid
@@ -161,18 +161,17 @@ class ClusterPredictor:
 
     def _submitted(self, source: ImageSource, piece: Piece, worker: str, sees: bool) -> Any:
         """A future of the piece, whose pixels a worker that sees the image's file reads there."""
-        reference = self._reference if sees else None
-        job = make_job(
-            self._setting,
-            source,
-            piece,
-            self._grid,
-            image=self._image,
-            maps=self._maps,
-            reference=reference,
-        )
-        if reference is None and self._reference is not None:
-            check_state(source, self._reference.state)  # others have read it as it was
+        known = self._reference
+        with unchanged(source, None if known is None else known.state):  # in which others have read it
+            job = make_job(
+                self._setting,
+                source,
+                piece,
+                self._grid,
+                image=self._image,
+                maps=self._maps,
+                reference=known if sees else None,
+            )
         return self._cluster.submit(do_job, job, worker)
 
     def _sees(self, worker: str) -> bool:
