@@ -110,8 +110,8 @@ def test_what_was_computed_ahead_is_shown_without_a_sketch(
     exact: list[bool] = []
     prepare, show_tile = Predictor.prepare, ResultLayers.show_tile
 
-    def note_ahead(self: Predictor, *args: Any) -> bool:
-        prepared.append(prepare(self, *args))
+    def note_ahead(self: Predictor, *args: Any, **more: Any) -> bool:
+        prepared.append(prepare(self, *args, **more))
         return prepared[-1]
 
     def note_shown(self: ResultLayers, done: TileDone) -> None:

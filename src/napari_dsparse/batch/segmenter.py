@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from types import MappingProxyType
@@ -28,8 +28,9 @@ from napari_dsparse.images.microscope_file import ChunkArray
 from napari_dsparse.images.origin import state_of
 from napari_dsparse.images.reading import Expected
 from napari_dsparse.images.tiff_array import TiffArray
+from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.machine.devices import pick_device
-from napari_dsparse.machine.memory import MOST_BAND, MemoryNeeds, plan_memory, resident_memory
+from napari_dsparse.machine.memory import MOST_BAND, plan_memory, resident_memory
 from napari_dsparse.prediction import Predictor, TilePredictor
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
 from napari_dsparse.prediction.object_options import ObjectOptions
@@ -243,17 +244,16 @@ class Segmenter:
         predictor, source = opened.predictor, opened.image.source
         if not isinstance(predictor, Predictor):
             return MOST_BAND  # tiles are computed elsewhere
-        classifier = predictor.classifier
         plane = _whole_bytes(source.data)
         if opened.outputs.labels.suffix.lower() == ".png":
             plane += 2 * math.prod(source.shape)  # the labels, and Pillow's copy
-        classes, neighbours = len(classifier.classes), classifier.spec.neighbours
-        needs = MemoryNeeds(source.channels, classes, classifier.n_symmetries, plane, neighbours)
+        needs = replace(predictor.needs, plane=plane)
         try:
-            plan = plan_memory(self._choices.memory, self.resident, needs, self._choices.jobs)
+            choices = self._choices
+            plan = plan_memory(choices.memory, self.resident, needs, choices.jobs, available_cores())
         except DsparseError as error:
             raise ImageError(f"Image {source.name!r} cannot be segmented: {error}") from None
-        predictor.keep_at_most(plan.scores)
+        predictor.limit_memory(plan)
         if isinstance(source.data, TiffArray | ChunkArray):
             source.data.keep_at_most(plan.segments)
         return plan.band

@@ -9,6 +9,7 @@ import torch
 
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.spec import NetworkSpec
+from napari_dsparse.errors import ImageError
 from napari_dsparse.images.normalisation import Normalisation
 from napari_dsparse.images.source import ImageSource
 
@@ -80,6 +81,19 @@ class TrainedClassifier:
         if self.spec.neighbours and source.depth_problem is not None:
             return f"This model looks at neighbouring planes. {source.depth_problem}"
         return None
+
+    def check_fits(self, source: ImageSource) -> None:
+        """Refuse an image that it cannot segment.
+
+        Raises
+        ------
+        ImageError
+            If it has other channels than those the classifier was trained on, or is a single plane where the
+            classifier looks at several.
+        """
+        misfit = self.misfit(source)
+        if misfit is not None:
+            raise ImageError(misfit)
 
     @property
     def present(self) -> tuple[bool, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from napari_dsparse.images import ImageSource
 from napari_dsparse.live.messages import PredictionJob
 from napari_dsparse.prediction.overview import STEPS, Lattice, SiteFeatures, Sketch, learn_sites, sketches
-from napari_dsparse.prediction.predictor import Predictor, check_fits
+from napari_dsparse.prediction.predictor import Predictor
 from napari_dsparse.prediction.tile_prediction import TilePrediction
 from napari_dsparse.prediction.tiles import FieldOfView, Tile, even_parts
 from napari_dsparse.prediction.view_memory import ViewMemory
@@ -41,7 +41,7 @@ class Overviews:
         showing = job.classifier, job.source, job.match_exposure, lattice
         if showing == self._shown:
             return
-        check_fits(predictor.classifier, job.source)
+        predictor.classifier.check_fits(job.source)
         for sketch in sketches(predictor, self._features(predictor, job.source, lattice), stopped):
             yield sketch
             if sketch.cell == lattice.pitch:

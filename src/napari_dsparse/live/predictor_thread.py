@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,7 @@ from napari_dsparse.live.overviews import Overviews, parts_of
 from napari_dsparse.live.worker import Worker
 from napari_dsparse.machine.cores import CoreShare
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
+from napari_dsparse.prediction.lanes import in_lanes
 from napari_dsparse.prediction.next_spot import DoubtMap, block_means
 from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
 from napari_dsparse.prediction.predictor import Predictor
@@ -145,13 +148,12 @@ class PredictorThread(Worker[PredictorJob]):
                 self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
         pixels = sum(tile.pixels for tile in tiles)
         done = 0
-        for tile in self._in_order(job, predictor, tiles):
-            if self._is_over(job):
-                break
-            prediction = predictor.tile(job.source, tile, stopped=lambda: self._is_unwanted(job))
+        compute = partial(predictor.tile, job.source, stopped=lambda: self._is_unwanted(job))
+        due = takewhile(lambda tile: not self._is_over(job), self._in_order(job, predictor, tiles))
+        for prediction in in_lanes(compute, due, predictor.most_lanes, lambda: self._cores.share):
             if prediction is None:
                 break
-            done += tile.pixels
+            done += prediction.tile.pixels
             self._remember_doubt(job, prediction)
             seconds = max(time.monotonic() - started, 1e-6)
             speed = done / seconds
@@ -188,18 +190,23 @@ class PredictorThread(Worker[PredictorJob]):
         if not tiles:
             return
 
+        def over() -> bool:
+            return self._is_waiting or self._is_unwanted(job)
+
         def stopped() -> bool:
             self._cores.apply_thread_limit()
             self._answer_spots()
-            return self._is_waiting or self._is_unwanted(job)
+            return over()
 
         self._overviews.look_ahead(predictor, job.source, job.view, stopped)
         if stopped():
             return
         predictor.begin(job.source, tiles)
         self._memory.retain(predictor.classifier, job.source, predictor.blocks_of(tiles))
-        for tile in tiles:
-            if not predictor.prepare(job.source, tile, stopped):
+        compute = partial(predictor.prepare, job.source, stopped=over)
+        due = takewhile(lambda block: not stopped(), predictor.unknown(tiles))
+        for kept in in_lanes(compute, due, predictor.most_lanes, lambda: self._cores.share):
+            if not kept:
                 return
 
     def _compare_exposure(self, job: PredictionJob) -> None:

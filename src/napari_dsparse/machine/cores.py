@@ -50,9 +50,14 @@ class CoreShare:
         """True if any thread computes that is not resting."""
         return self._working > 0
 
+    @property
+    def share(self) -> int:
+        """Cores for each of the threads that compute."""
+        return max(1, self._cores // max(1, self._working))
+
     def apply_thread_limit(self) -> None:
         """Set torch's threads for the calling thread to its present share."""
-        share = max(1, self._cores // max(1, self._working))
+        share = self.share
         if getattr(self._mine, "share", None) != share:  # OpenMP's setting is the thread's own
             torch.set_num_threads(share)
             self._mine.share = share

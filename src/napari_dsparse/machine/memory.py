@@ -23,6 +23,9 @@ _UNITS = {
 #: Share of the free memory that is taken where nothing is said.
 _FREE_SHARE = 0.5
 
+#: Share of what is spare that tiles under way at the same time may take, beyond the first one.
+_LANES_SHARE = 0.5
+
 #: Share of what can be kept that goes to local scores; the rest goes to decoded parts of the image's file.
 _SCORES_SHARE = 2 / 3
 
@@ -56,11 +59,14 @@ class MemoryPlan:
         Bytes of decoded strips and tiles of a TIFF.
     band : int
         Columns of a band of tiles, so wide that its local scores can be kept from row to row.
+    lanes : int
+        Tiles under way at a time.
     """
 
     scores: int
     segments: int
     band: int
+    lanes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +92,15 @@ class MemoryNeeds:
     neighbours: bool = False
 
     @property
+    def computing(self) -> int:
+        """Bytes at work on a tile."""
+        per_class = _PER_CLASS * 3 // 2 if self.neighbours else _PER_CLASS
+        return _AT_WORK + self.channels * _PER_CHANNEL + self.classes * per_class
+
+    @property
     def at_work(self) -> int:
         """Bytes that are needed in any case, beside the program itself."""
-        per_class = _PER_CLASS * 3 // 2 if self.neighbours else _PER_CLASS
-        computing = _AT_WORK + self.channels * _PER_CHANNEL + self.classes * per_class
-        return computing + _WRITING + self.plane
+        return self.computing + _WRITING + self.plane
 
     @property
     def scores_per_column(self) -> int:
@@ -98,7 +108,9 @@ class MemoryNeeds:
         return self.symmetries * self.classes * (5 if self.neighbours else 4) * 4 * _SHARED_ROWS
 
 
-def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds, jobs: int = 1) -> MemoryPlan:
+def plan_memory(
+    limit: int | None, resident: int, needs: MemoryNeeds, jobs: int = 1, cores: int = 1
+) -> MemoryPlan:
     """Divide the memory of a process.
 
     Parameters
@@ -111,6 +123,8 @@ def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds, jobs: int 
         Of each job.
     jobs : int
         Images at a time, which share what is free; the plan is that of one.
+    cores : int
+        Of the processor, which the jobs share: no more tiles than these are under way at a time.
 
     Raises
     ------
@@ -127,10 +141,21 @@ def plan_memory(limit: int | None, resident: int, needs: MemoryNeeds, jobs: int 
             f"give --memory that or more{fewer}."
         )
     spare = (limit - least) // jobs
+    lanes = _lanes(int(_LANES_SHARE * spare), needs, cores // jobs)
+    spare -= (lanes - 1) * needs.computing
     scores = min(int(spare * _SCORES_SHARE), MOST_SCORES * needs.symmetries)
     segments = min(spare - scores, MOST_SEGMENTS)
     band = max(_LEAST_BAND, min(MOST_BAND, scores // needs.scores_per_column))
-    return MemoryPlan(scores, segments, band)
+    return MemoryPlan(scores, segments, band, lanes)
+
+
+def most_lanes(needs: MemoryNeeds, cores: int) -> int:
+    """Tiles that may be under way at a time where no limit is set: they take half of what is free at most."""
+    return _lanes(int(_FREE_SHARE * free_memory()), needs, cores)
+
+
+def _lanes(spare: int, needs: MemoryNeeds, cores: int) -> int:
+    return max(1, min(cores, 1 + spare // needs.computing))
 
 
 def parse_size(text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -109,6 +109,10 @@ class KeptScores:
                 del self._underway[name]
             mine.set()
 
+    def is_underway(self, name: Hashable) -> bool:
+        """True if a thread computes it now."""
+        return name in self._underway
+
     def _keep(self, name: Hashable, scores: Tensor) -> None:
         own = _apart(scores) if scores.device.type == "cpu" else scores
         with self._lock:
@@ -154,7 +158,7 @@ class Blocks:
         top, left = tile.rows[0] - halo, tile.columns[0] - halo
         height, width = (b - a + 2 * halo for a, b in (tile.rows, tile.columns))
         whole: Tensor | None = None
-        for block in self.grid.of(tile, halo):
+        for block in self._own_first(self.grid.of(tile, halo)):
             scores = self._kept.get(self._name(block), partial(self._compute, block))
             if scores is None:
                 return None
@@ -168,6 +172,16 @@ class Blocks:
             part = scores[:, :, max(0, top - y0) :, max(0, left - x0) :]
             into.copy_(part[:, :, : into.shape[2], : into.shape[3]])
         return whole
+
+    def _own_first(self, blocks: Sequence[Tile]) -> Iterator[Tile]:
+        """Blocks in their order, but those last that other threads compute meanwhile."""
+        others = []
+        for block in blocks:
+            if self._kept.is_underway(self._name(block)):
+                others.append(block)
+            else:
+                yield block
+        yield from others
 
 
 def _apart(scores: Tensor) -> Tensor:

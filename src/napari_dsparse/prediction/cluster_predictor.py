@@ -26,7 +26,6 @@ from napari_dsparse.machine.memory import MOST_BAND, MOST_SCORES, MemoryNeeds
 from napari_dsparse.prediction.blocks import BlockGrid
 from napari_dsparse.prediction.cluster import Cluster, lacks_package
 from napari_dsparse.prediction.pieces import Piece, Setting, Unread, do_job, make_job
-from napari_dsparse.prediction.predictor import check_fits
 from napari_dsparse.prediction.runs import Runs
 from napari_dsparse.prediction.tile_prediction import MAPS, WantedResults
 from napari_dsparse.prediction.tiles import Tile, in_bands
@@ -83,7 +82,7 @@ class ClusterPredictor:
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        check_fits(self.classifier, source)
+        self.classifier.check_fits(source)
         self._source, self._tiles = source, frozenset(tiles)
         self._maps = maps
         self._grid = BlockGrid.over(tiles, self.classifier.spec.block_halo)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,30 +17,18 @@ from torch import Tensor, nn
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
-from napari_dsparse.machine.memory import MOST_SCORES
+from napari_dsparse.machine.memory import MOST_SCORES, MemoryNeeds, MemoryPlan, most_lanes
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import BlockGrid, Blocks, KeptScores
+from napari_dsparse.prediction.lanes import in_lanes
 from napari_dsparse.prediction.scores import softmax
 from napari_dsparse.prediction.tile_prediction import MAPS, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile
 from napari_dsparse.prediction.view_memory import Known, ViewMemory
 from napari_dsparse.stopping import StopFlag, as_stop_callable
-
-
-def check_fits(classifier: TrainedClassifier, source: ImageSource) -> None:
-    """Refuse an image that the classifier cannot segment.
-
-    Raises
-    ------
-    ImageError
-        If it has other channels than those the classifier was trained on, or is a single plane where the
-        classifier looks at several.
-    """
-    misfit = classifier.misfit(source)
-    if misfit is not None:
-        raise ImageError(misfit)
 
 
 def _named(form: int, name: Callable[[Tile], Hashable], block: Tile) -> Hashable:
@@ -47,7 +37,7 @@ def _named(form: int, name: Callable[[Tile], Hashable], block: Tile) -> Hashable
 
 
 class Predictor:
-    """Applies a classifier to tiles on one device; lives in one thread.
+    """Applies a classifier to tiles on one device; lives in one thread, but for `tile` and `prepare`.
 
     Parameters
     ----------
@@ -96,6 +86,9 @@ class Predictor:
         alone = self.device.type == "cpu" and len(self._forms) == 1
         self._memory = memory if alone else None
         self._kept_scores = MOST_SCORES
+        #: Tiles that `stream` computes at a time, at most; on an accelerator it is one.
+        self.most_lanes = 1 if self.device.type != "cpu" else most_lanes(self.needs, available_cores())
+        self._reading = threading.Lock()  # arrays of others need not stand several readers
         self.patch = classifier.spec.patch
         #: Rows and columns between the pixels that a sketch computes.
         self.stride = self._forms[0].geometry.stride
@@ -106,9 +99,18 @@ class Predictor:
         self._blocks: tuple[Blocks, ...] = ()
         self._stopped: Callable[[], bool] = lambda: False
 
-    def keep_at_most(self, size: int) -> None:
-        """Keep at most `size` bytes of local scores for neighbouring tiles, of images begun from now on."""
-        self._kept_scores = size // len(self._forms)
+    @property
+    def needs(self) -> MemoryNeeds:
+        """Facts that decide the memory that it takes, whatever the image."""
+        spec = self.classifier.spec
+        return MemoryNeeds(
+            spec.channels, len(self.classifier.classes), len(self._forms), neighbours=spec.neighbours
+        )
+
+    def limit_memory(self, plan: MemoryPlan) -> None:
+        """Take no more memory than so much for images begun from now on."""
+        self._kept_scores = plan.scores // len(self._forms)
+        self.most_lanes = min(self.most_lanes, plan.lanes)
 
     def begin(
         self,
@@ -139,14 +141,15 @@ class Predictor:
         ImageError
             If the image has other channels than those the classifier was trained on.
         """
-        check_fits(self.classifier, source)
+        self.classifier.check_fits(source)
         if source is not self._source or tuple(tiles) != self._tiles:
             self._source, self._tiles = source, tuple(tiles)
             grid = grid or BlockGrid.over(self._tiles, self.classifier.spec.block_halo)
+            own = weakref.proxy(self)  # no circle: large scores would wait for the collector
             self._blocks = tuple(
                 Blocks(
                     grid,
-                    partial(self._local_scores, source, form),
+                    partial(Predictor._local_scores, own, source, form),
                     KeptScores(self._kept_scores) if kept is None else kept,
                     partial(_named, number, name),
                 )
@@ -210,17 +213,23 @@ class Predictor:
         memory = self._memory
         return memory is not None and all(memory.find(b) is not None for b in self._blocks_around(tile))
 
-    def prepare(self, source: ImageSource, tile: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
-        """Compute ahead what can be remembered of `tile`; False if nothing more can, or `stopped()`."""
+    def unknown(self, tiles: Iterable[Tile]) -> list[Tile]:
+        """Blocks of tiles given to `begin` that are not remembered, in the order of the tiles."""
         if self._memory is None:
+            return []
+        found: dict[Tile, None] = {}
+        for tile in tiles:
+            near = sorted(self._blocks_around(tile), key=lambda block: (block.plane != tile.plane, block))
+            found |= {block: None for block in near if self._memory.find(block) is None}
+        return list(found)
+
+    def prepare(self, source: ImageSource, block: Tile, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Compute a block ahead, and remember it; False if there is no room for it, or `stopped()`."""
+        if self._memory is None or stopped():
             return False
-        for block in sorted(self._blocks_around(tile), key=lambda block: (block.plane != tile.plane, block)):
-            if self._memory.find(block) is None:
-                if stopped():
-                    return False
-                with torch.inference_mode(), full_float32(self.device):
-                    self._remember(source, self._forms[0], block)
-        return self.remembers(tile)
+        with torch.inference_mode(), full_float32(self.device):
+            self._remember(source, self._forms[0], block)
+        return self._memory.find(block) is not None
 
     def _local_scores(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor | None:
         if self._stopped():
@@ -231,8 +240,7 @@ class Predictor:
         return form.last_scores(known.values) if known.deep else form.local_scores(known.values)
 
     def _features(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Tensor:
-        window = block.window(self.classifier.spec.local_patch)
-        return form.features(self._normalised(source.read(block.plane, *window)))
+        return form.features(self._read(source, block, self.classifier.spec.local_patch))
 
     def _remember(self, source: ImageSource, form: DenseNetwork, block: Tile) -> Known:
         assert self._memory is not None
@@ -261,7 +269,7 @@ class Predictor:
         between these pixels, probabilities are interpolated. With s the product of strides, the lattice
         begins at the tile's first pixel.
         """
-        check_fits(self.classifier, source)
+        self.classifier.check_fits(source)
         stride_y, stride_x = self.stride
         height, width = (stop - start for start, stop in (tile.rows, tile.columns))
         covered = -(-(height - 1) // stride_y) * stride_y + 1, -(-(width - 1) // stride_x) * stride_x + 1
@@ -270,7 +278,7 @@ class Predictor:
             (tile.rows[0], tile.rows[0] + covered[0]),
             (tile.columns[0], tile.columns[0] + covered[1]),
         )
-        x = self._normalised(source.read(tile.plane, *whole.window(self.patch)))
+        x = self._read(source, whole, self.patch)
         with torch.inference_mode(), full_float32(self.device):
             scores = self._forms[0].network(x)
             if self._neighbours:
@@ -285,7 +293,7 @@ class Predictor:
 
     def _sketched_part(self, source: ImageSource, tile: Tile) -> Tensor:
         """A plane's part in the scores of its neighbours, at every s-th pixel of a tile."""
-        x = self._normalised(source.read(tile.plane, *tile.window(self.classifier.spec.local_patch)))
+        x = self._read(source, tile, self.classifier.spec.local_patch)
         trunk, head = self._parts()
         parts: Tensor = head(trunk(x))
         return parts[:, -self._painted.spec.classes :]
@@ -336,6 +344,12 @@ class Predictor:
         with torch.inference_mode():
             return self._decided(softmax(scores).to(self.device), tile)
 
+    def _read(self, source: ImageSource, tile: Tile, patch: int) -> Tensor:
+        """All that the patches of a tile's pixels read, as the network takes it."""
+        with self._reading:
+            pixels = source.read(tile.plane, *tile.window(patch))
+        return self._normalised(pixels)
+
     def _normalised(self, pixels: NDArray[np.float32]) -> Tensor:
         """Pixels (C, H, W) as the network takes them: (1, C, H, W)."""
         own = torch.from_numpy(self.classifier.normalisation.apply(pixels))
@@ -354,16 +368,24 @@ class Predictor:
         tiles: Iterable[Tile],
         stop: StopFlag | Callable[[], bool] | None = None,
     ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` in their order, until `stop` is set: heard within a tile."""
+        """Predictions of `tiles` in their order, until `stop` is set: heard within a tile.
+
+        On a processor several are computed at a time, each by a thread of its own.
+        """
         stopped = as_stop_callable(stop)
         tiles = tuple(tiles)
         if tiles and not (source is self._source and set(tiles) <= set(self._tiles)):
             self.begin(source, tiles)
-        for tile in tiles:
-            prediction = self.tile(source, tile, stopped)
-            if prediction is None:
-                return
-            yield prediction
+        threads, left = torch.get_num_threads(), threading.Event()
+        lanes = max(1, min(threads, self.most_lanes, len(tiles)))
+        compute = partial(self.tile, source, stopped=lambda: left.is_set() or stopped())
+        try:
+            for prediction in in_lanes(compute, tiles, lanes, threads=threads // lanes):
+                if prediction is None:
+                    return
+                yield prediction
+        finally:
+            left.set()
 
     def _turned(self, symmetry: int) -> DenseNetwork:
         network = self._painted.spec.empty()

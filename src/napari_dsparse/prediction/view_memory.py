@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ def default_view_bytes() -> int:
 
 
 class ViewMemory:
-    """Features of what is on screen and around it, under a network's warm start; lives in one thread.
+    """Features of what is on screen and around it, under a network's warm start.
 
     Every round of training begins at the warm start, with a last layer fitted to all strokes. So the first
     classifier that knows a new stroke reads the same features as the one that knew the stroke before, and
@@ -71,6 +72,7 @@ class ViewMemory:
         self._of: tuple[object, ...] = ()
         self._wanted = 0  # pixels
         self._known: dict[Tile, Known] = {}
+        self._lock = threading.Lock()
 
     @staticmethod
     def is_valid_for(classifier: TrainedClassifier) -> bool:
@@ -117,12 +119,18 @@ class ViewMemory:
         """
         extra = round((growth - 1) * features.nbytes)
         known = Known(features)
-        if extra and self._needed(tile, features.nbytes) + extra <= self.most_bytes:
+        if extra and self._has_room(tile, features.nbytes, extra):
             known = Known(deepen(features), True, extra)
-        used = sum(each.values.nbytes for each in self._known.values())
-        if used + known.values.nbytes <= self.most_bytes:
-            self._known[tile] = known
+        with self._lock:
+            used = sum(each.values.nbytes for each in self._known.values())
+            if used + known.values.nbytes <= self.most_bytes:
+                self._known[tile] = known
         return known
+
+    def _has_room(self, tile: Tile, size: int, extra: int) -> bool:
+        """True if deep features of a part, with `extra` bytes, leave room for all that is wanted."""
+        with self._lock:
+            return self._needed(tile, size) + extra <= self.most_bytes
 
     def _needed(self, tile: Tile, size: int) -> float:
         """Bytes of all that is wanted, deep where it is, if `tile` has `size` bytes of other features."""
