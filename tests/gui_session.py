@@ -141,3 +141,11 @@ def working_threads() -> list[str]:
     return [
         thread.name for thread in threading.enumerate() if thread.name in ("trainer", "predictor", "batch")
     ]
+
+
+def reopen(at: Desk) -> Desk:
+    """Close the dock alone, as its cross does, and open it again."""
+    at.viewer.window.remove_dock_widget(at.dock.parent())
+    at.qtbot.wait(50)
+    _, dock = at.viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
+    return Desk(at.viewer, dock, at.qtbot)

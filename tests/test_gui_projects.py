@@ -17,7 +17,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
-from gui_session import Desk, two_textures
+from gui_session import Desk, reopen, two_textures
 from napari_dsparse.gui import added_files, lock_question, missing_images, project_desk, unsaved_desk
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.study_files import read_file
@@ -536,35 +536,120 @@ def test_opening_another_project_closes_the_layers_of_the_one_before(
     assert at.layer("a.tif strokes") is strokes
 
 
+def trained_project(folder: Path, files: list[Path]) -> tuple[nd.Model, str]:
+    """A project whose model was trained elsewhere, with gradient steps; the model, and its file's name."""
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[20:24, 20:30], strokes[20:24, 90:100] = 1, 2
+    with nd.Project.create(folder) as project:
+        for file in files:
+            project.add(file, strokes)
+        model = project.train(steps=3)
+        project.save()
+    return model, model_file(folder)
+
+
+def model_file(folder: Path) -> str:
+    return str(json.loads((folder / "project.json").read_text())["model"])
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_model_of_a_project_stays_until_something_is_painted(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, live: bool
+) -> None:
+    folder = tmp_path / "study.dsparse"
+    model, file = trained_project(folder, files)
+    at = desk()
+    at.find("live_check").setChecked(live)
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder is not None)
+    at.wait(lambda: bool(at.session.counts) and at.session.counts[0][1] > 0)
+    for row in (1, 0):
+        pick(at, row)
+        at.wait(lambda: bool(at.session.counts) and at.session.counts[0][1] > 0)
+    assert at.session.model is not None
+    assert at.session.applied
+    for name, weight in model.classifier.weights.items():
+        np.testing.assert_array_equal(at.session.model.classifier.weights[name], weight)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    segmentation = np.asarray(at.layer("a.tif segmentation").data)
+    np.testing.assert_array_equal(segmentation, model.predict(tifffile.imread(files[0])))
+    at.dock.projects.finish()
+    assert model_file(folder) == file
+    if live:
+        at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
+        at.wait(lambda: at.session.training is Training.STEADY)
+        at.dock.projects.finish()
+        assert model_file(folder) != file
+
+
+def test_a_dock_that_is_opened_anew_keeps_the_model_of_its_project(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "study.dsparse"
+    _, file = trained_project(folder, files)
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder is not None)
+    again = reopen(at)
+    again.wait(lambda: again.dock.projects.folder is not None and again.session.model is not None)
+    again.wait(lambda: not again.dock.projects.busy and not again.session.learning)
+    again.dock.projects.finish()
+    assert model_file(folder) == file
+
+
+def test_a_model_that_cannot_be_read_is_said_and_learned_anew(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "study.dsparse"
+    _, file = trained_project(folder, files)
+    (folder / file).write_bytes(b"damaged")
+    at = desk()
+    at.dock.projects.open(folder)
+    at.wait(lambda: at.dock.projects.folder is not None)
+    assert at.status.startswith("The model of study.dsparse cannot be used: ")
+    at.wait(lambda: at.session.training is Training.STEADY)
+
+
 def test_images_that_are_missing_have_a_row_that_asks_for_them(
     desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "study.dsparse"
+    files.append(tmp_path / "0.tif")
+    tifffile.imwrite(files[2], two_textures(seed=4))
     with nd.Project.create(folder) as project:
-        for file in files:
+        for file in (files[0], files[2], files[1]):
             project.add(file)
         project.add(ImageSource(two_textures(seed=8), None, "cells"))
         project.save()
     found = files[1].rename(tmp_path / "elsewhere.tif")
-    answers: list[WhereItIs | None] = [None, WhereItIs(found, 0)]
-    monkeypatch.setattr(missing_images, "ask_where", lambda *a, **k: answers.pop(0))
+    files[2].unlink()
+    answers: list[WhereItIs | None] = [None, WhereItIs(found, 0), None]
+    asked: list[list[str]] = []
+
+    def answer(rows: Sequence[MissingRow], *more: object) -> WhereItIs | None:
+        asked.append([row.name for row in rows])
+        return answers.pop(0)
+
+    monkeypatch.setattr(missing_images, "ask_where", answer)
     at = desk()
     at.dock.projects.open(folder)
     at.wait(lambda: at.dock.projects.folder is not None)
     rows = at.find("images_list")
     assert [rows.item(row).text()[2:] for row in range(rows.count())] == [
         "a.tif",
+        "0.tif: not found",
         "b.tif: not found",
         "cells: not open",
     ]
-    pick(at, 2)
+    pick(at, 3)
     assert at.status == "Image 'cells' is in no file; open it in napari, and its strokes come back."
-    pick(at, 1)
+    pick(at, 2)
     at.wait(lambda: len(at.dock.study.study.images) == 2)
-    assert not answers
+    assert asked == [["0.tif", "b.tif"], ["b.tif", "0.tif"], ["0.tif"]]  # the one that was clicked first
     at.viewer.add_layer(Image(two_textures(seed=8), name="cells, open"))
     at.wait(lambda: len(at.dock.study.study.images) == 3)
-    assert rows.count() == 3
+    assert rows.count() == 4
 
 
 def test_saving_as_goes_on_in_a_copy_with_images_that_were_not_found(

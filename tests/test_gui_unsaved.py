@@ -13,7 +13,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QMessageBox
 
 import napari_dsparse as nd
-from gui_session import Desk, two_textures
+from gui_session import Desk, reopen, two_textures
 from napari_dsparse.gui import missing_images, project_desk, unsaved_desk
 from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd
 
@@ -224,14 +224,6 @@ def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_stroke
     at.dock.unsaved.on_hidden()
     at.dock.projects.wait()
     assert [name for name, _ in kept(user_data)] == ["a.tif"]
-
-
-def reopen(at: Desk) -> Desk:
-    """Close the dock alone, as its cross does, and open it again."""
-    at.viewer.window.remove_dock_widget(at.dock.parent())
-    at.qtbot.wait(50)
-    _, dock = at.viewer.window.add_plugin_dock_widget("napari-dsparse", "Sparse-label segmentation")
-    return Desk(at.viewer, dock, at.qtbot)
 
 
 @pytest.mark.parametrize("saved", [False, True])

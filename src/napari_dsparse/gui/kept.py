@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.gui.layers.image_frame import data_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.paint_history import paint_of
@@ -17,7 +16,6 @@ from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.painted import is_painted
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenPixels, are_same_strokes
-from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -51,13 +49,6 @@ def kept_image(entry: StudyImage) -> KeptImage:
 def kept_images(study: Study, copied: Collection[int]) -> list[KeptImage]:
     """All images of the list as they are now; pixels in no file are kept of those numbered `copied`."""
     return [replace(kept_image(each), copied=each.number in copied) for each in study.images]
-
-
-def learned_model(study: Study, state: LiveState) -> TrainedClassifier | None:
-    """The present classifier if it has learned from an image of the list."""
-    model = state.model
-    learned = model is not None and any(each.key in model.keys for each in study.images)
-    return model.classifier if model is not None and learned else None
 
 
 def open_layers(dock: SegmentationDock) -> list[Image]:

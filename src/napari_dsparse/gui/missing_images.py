@@ -29,11 +29,14 @@ class Places:
         By the image's number in the project.
     last : int or None
         Number of the image that was placed last; None if that was a folder, or nothing.
+    wanted : int or None
+        Number of the image that is asked for first.
     """
 
     folders: tuple[Path, ...] = ()
     files: Mapping[int, Path] = field(default_factory=dict)
     last: int | None = None
+    wanted: int | None = None
 
 
 def ask_places(opened: OpenedProject, title: str, places: Places, parent: QWidget) -> Places | None:
@@ -48,7 +51,7 @@ def ask_places(opened: OpenedProject, title: str, places: Places, parent: QWidge
         What the user said before.
     parent : QWidget
     """
-    missing = opened.misplaced
+    missing = sorted(opened.misplaced, key=lambda each: each.entry != places.wanted)
     if not missing:
         return None
     rows = [
@@ -92,8 +95,8 @@ def say_missing(missing: Sequence[MissingImage]) -> str:
         one = len(misplaced) == 1
         sentences.append(
             f"{_these(misplaced)} {'was' if one else 'were'} not found, or changed: "
-            f"{'it stays' if one else 'they stay'} in the project, with the strokes; open the project again "
-            f"to say where {'it is' if one else 'they are'}."
+            f"{'it stays' if one else 'they stay'} in the project, with the strokes; click "
+            f"{'its row in the list to say where it is' if one else 'a row of theirs to say where they are'}."
         )
     if len(waiting) == 1:
         sentences.append(waiting[0].reason)

@@ -13,7 +13,8 @@ from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.awaited_images import AwaitedImages
 from napari_dsparse.gui.file_worker import FileWorker
-from napari_dsparse.gui.kept import kept_images, learned_model, open_layers, pixels_of, study_images
+from napari_dsparse.gui.kept import kept_images, open_layers, pixels_of, study_images
+from napari_dsparse.gui.kept_model import forget_model, learned_model, take_model
 from napari_dsparse.gui.lock_question import LockQuestion
 from napari_dsparse.gui.missing_images import Places, ask_places, say_missing
 from napari_dsparse.gui.pixel_copies import PixelCopies
@@ -126,11 +127,11 @@ class ProjectDesk(QObject):
         if self._folder is None and self.leave_aside is not None:
             self.worker.run(self.leave_aside)
         before, self._folder, self._awaited.keeper = self._study.images, None, None
-        learned = learned_model(self._study, self._controller.state) is not None
+        forget_model(self._study, self._controller)
         self._study.replace([], default_classes(2))
         close_layers(self._dock, before)
-        if learned:
-            self._controller.send(ev.ResetPressed())
+        self._controller.send(ev.DepthChosen("off"))
+        self._controller.send(ev.ExposureMatched(False))
         if self._controller.state.chosen is None:  # else the table is that of an image beside the list
             self._controller.set_classes(default_classes(2))
         self._end_opening()
@@ -144,13 +145,13 @@ class ProjectDesk(QObject):
         self._failure = None
         self._timer.stop()
 
-    def open(self, folder: Path, image_folders: tuple[Path, ...] = ()) -> None:
+    def open(self, folder: Path, image_folders: tuple[Path, ...] = (), wanted: int | None = None) -> None:
         """Open a project in place of the list; what a project that is open lacks is saved first.
 
         Layers that were opened for images of the list go with it, but for those that the project shows.
         """
         if self._begin():
-            places = Places(image_folders)
+            places = Places(image_folders, wanted=wanted)
             self._save_before(partial(self._read, folder, self._keeper, places))
 
     def open_unsaved(self, folder: Path, keeper: UnsavedKeeper) -> None:
@@ -172,7 +173,7 @@ class ProjectDesk(QObject):
         if self._folder is None or image.waits:
             self.refuse(image.reason)
         else:
-            self.open(self._folder)
+            self.open(self._folder, wanted=image.entry)
 
     def _begin(self) -> bool:
         if self._busy:
@@ -220,19 +221,21 @@ class ProjectDesk(QObject):
         self._folder = opened.folder if keeper is self._keeper else None
         waits = len(images) < len(opened.images) or any(each.waits for each in opened.missing)
         self._awaited.keeper = keeper if waits else None
+        forget_model(self._study, self._controller)
         before, shared = self._study.images, {id(each.layer()) for each in images if each.layer is not None}
         self._study.replace(images, opened.classes, opened.missing)
         close_layers(self._dock, before, shared)
         self._controller.send(ev.DepthChosen(opened.depth))
         self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
+        take_model(self._study, self._controller, opened.classifier, opened.folder.name)
         self._panel.images_section.expand(animate=False)
         if images:
             self._pick(next((row for row, each in enumerate(images) if each.strokes), 0))
         self._end_opening()
         if places.folders or places.files:  # but the project shall know where its images are now
             self._on_edited()
-        if opened.missing:
-            self.refuse(say_missing(opened.missing))
+        if opened.missing or opened.problem:
+            self.refuse(f"{opened.problem} {say_missing(opened.missing)}".strip())
         elif self._folder is None:
             self._controller.send(ev.Noted("The strokes are back; Save… keeps them in a project."))
         else:
@@ -293,7 +296,7 @@ class ProjectDesk(QObject):
             kept_images(self._study, self._copies.allowed),
             self._study.classes(state),
             learned_model(self._study, state),
-            state.depth,
+            state.depth if self._study.has_depth else "off",
             "image" if state.match_exposure else "together",
         )
         self.worker.run(save, partial(self._on_saved, self._changes, then), self._on_failure)
@@ -339,8 +342,10 @@ class ProjectDesk(QObject):
             self._folder = None
             reason = reason or f"{closed.folder.name} was changed by another program since."
             self.refuse(f"{reason} The list here is in no project now; its strokes are kept aside.")
-        elif self.unsaved:
-            self._timer.start()
+        else:
+            take_model(self._study, self._controller, self._keeper.classifier, closed.folder.name)
+            if self.unsaved:
+                self._timer.start()
         self._draw()
         self.changed.emit()
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
@@ -26,7 +27,7 @@ from napari_dsparse.images.painted import equal_paint, never_written
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import MissingImage
-from napari_dsparse.live.labelled_image import LabelledImage
+from napari_dsparse.live.labelled_image import LabelledImage, is_deep
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Study(QObject):
     def labelled(self) -> tuple[LabelledImage, ...]:
         """The images as the live loop takes them."""
         return tuple(LabelledImage(each.key, each.name, each.source, each.labels) for each in self.images)
+
+    @property
+    def has_depth(self) -> bool:
+        """True if all images are stacks whose planes have others before and behind them."""
+        return all(is_deep(each.source) for each in self.images)
 
     def classes(self, state: LiveState) -> tuple[ClassInfo, ...]:
         """The list's table of classes, also while an image beside it is in front."""
@@ -136,6 +142,10 @@ class Study(QObject):
         self.replaced.emit(before)
         self.listed.emit()
         self.opened_classes = ()
+
+    def know_model(self, classifier: TrainedClassifier) -> None:
+        """The project holds this model already: taking it up is no change of the project."""
+        self._classifier = classifier
 
     def forget_missing(self) -> None:
         """Images that were not found belong to it no more."""

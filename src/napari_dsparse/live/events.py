@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.classifier.class_edits import ClassEdit
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.images.source import ImageSource
@@ -88,6 +89,21 @@ class StudyChanged:
 
     images: tuple[LabelledImage, ...]
     classes: tuple[ClassInfo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptModelRead:
+    """The model of a project that was opened: it learned from the strokes in the list as they are now.
+
+    Parameters
+    ----------
+    classifier : TrainedClassifier
+    origin : str
+        Name of the project, for the user.
+    """
+
+    classifier: TrainedClassifier
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +336,7 @@ UserEvent: TypeAlias = (
     | StrokesChosen
     | StrokesLeft
     | StudyChanged
+    | KeptModelRead
     | Refused
     | Noted
     | Painted

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.errors import ImageError
+from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.files.chunked import is_large
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_images import MisplacedImageError
@@ -162,6 +163,10 @@ class OpenedProject:
         Those that were not; they stay in the project.
     depth, normalise : str
         What its model is trained with, as in `train`.
+    classifier : TrainedClassifier or None
+        Its model.
+    problem : str
+        Reason why that cannot be read, a sentence; empty if it can, or there is none.
     """
 
     folder: Path
@@ -170,6 +175,8 @@ class OpenedProject:
     missing: tuple[MissingImage, ...]
     depth: str
     normalise: str
+    classifier: TrainedClassifier | None = None
+    problem: str = ""
 
     @property
     def misplaced(self) -> tuple[MissingImage, ...]:
@@ -220,6 +227,7 @@ def read_opened(
             reason = f"Image {entry.name!r} is in no file; open it in napari, and its strokes come back."
             missing.append(MissingImage(entry.number, entry.name, reason, waits=True))
     order = {entry.number: place for place, entry in enumerate(project.images)}
+    classifier, problem = model_of(project)
     images.sort(key=lambda each: order[each.entry])
     return OpenedProject(
         project.folder,
@@ -228,7 +236,17 @@ def read_opened(
         tuple(sorted(missing, key=lambda each: order[each.entry])),
         project.depth,
         project.normalise,
+        classifier,
+        problem,
     )
+
+
+def model_of(project: Project) -> tuple[TrainedClassifier | None, str]:
+    """The classifier of a project; None where there is none, or it cannot be read, and why."""
+    try:
+        return None if project.model is None else project.model.classifier, ""
+    except DsparseError as error:
+        return None, f"The model of {project.folder.name} cannot be used: {error}"
 
 
 def read_from_layers(

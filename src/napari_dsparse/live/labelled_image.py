@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_dsparse.images.painted import equal_paint
 from napari_dsparse.images.source import ImageSource
 
 
@@ -27,3 +28,14 @@ class LabelledImage:
     name: str
     source: ImageSource
     labels: Any
+
+
+def same_strokes(one: Sequence[LabelledImage], other: Sequence[LabelledImage]) -> bool:
+    """True if the same is painted on the same images; those without paint do not count."""
+    mine, theirs = ({each.key: each.labels for each in images} for images in (one, other))
+    return all(equal_paint(mine.get(key), theirs.get(key)) for key in {*mine, *theirs})
+
+
+def is_deep(source: ImageSource) -> bool:
+    """True if the image is a stack whose planes have others before and behind them."""
+    return source.depth_problem is None and source.shape[-3] > 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo, default_classes, distinct_class, next_class
+from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, ShowClasses, StopTraining
-from napari_dsparse.live.events import StrokesChosen
-from napari_dsparse.live.labelled_image import LabelledImage
+from napari_dsparse.live.events import KeptModelRead, StrokesChosen
+from napari_dsparse.live.labelled_image import LabelledImage, same_strokes
 from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
 from napari_dsparse.live.turn import Turn
 
@@ -18,6 +20,9 @@ from napari_dsparse.live.turn import Turn
 MATCHED_LATER = (
     "'Match exposure' takes effect with the next training (Train); until then, the model segments as before."
 )
+
+#: On 'neighbouring planes', where an image that joins the list has none.
+ALONE_NOW = "Neighbouring planes are off: an image of the list is a single plane, or a series in time."
 
 # -- strokes ------------------------------------------------------------------------------------------------
 
@@ -54,13 +59,15 @@ def shared_classes(turn: Turn) -> tuple[ClassInfo, ...]:
 def change_study(turn: Turn, images: tuple[LabelledImage, ...], classes: tuple[ClassInfo, ...]) -> None:
     """Learn from these images together; the strokes of the one in front are those of its layer."""
     was_studied, matched = turn.state.studied, turn.state.matches_exposure
-    state = turn.state
+    state, deep = turn.state, turn.state.has_depth
     present = state.classes if was_studied else state.study_classes or state.classes
     turn.set(study=images, study_classes=classes or present, study_named=state.study_named or bool(classes))
     if was_studied or turn.state.studied:
         submit(turn, learn=turn.state.live)
     if turn.state.matches_exposure != matched:
         segmenting.predict_final(turn)
+    if state.depth == "neighbours" and deep and not turn.state.has_depth and turn.state.chosen is not None:
+        turn.set(note=ALONE_NOW)
 
 
 def leave_strokes(turn: Turn, problem: str | None = None) -> None:
@@ -94,6 +101,7 @@ def choose_depth(turn: Turn, depth: str) -> None:
     if depth == turn.state.depth:
         return
     turn.set(depth=depth, problem=None, note=None)
+    _learn_anew(turn)
     if turn.state.live and turn.state.painted_classes >= 2:
         turn.set(training=Training.FITTING)
     submit(turn, learn=turn.state.live)
@@ -110,6 +118,7 @@ def match_exposure(turn: Turn, matched: bool) -> None:
     if matched == before.match_exposure:
         return
     turn.set(match_exposure=matched, problem=None, note=None)
+    _learn_anew(turn)
     from_strokes = before.model is None or bool(before.model.keys)
     if from_strokes and before.live and before.painted_classes >= 2:
         turn.set(training=Training.FITTING, sketch_due=True)
@@ -129,6 +138,35 @@ def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
     if len(classes) < len(state.classes) and state.strokes_layer is not None:
         turn.set(counts=state.counts[: len(classes)], left_job=state.jobs, superseded_job=state.jobs)
         submit(turn, learn=state.live)
+
+
+def take_kept_model(turn: Turn, event: KeptModelRead) -> None:
+    """Go on with a project's model: it stays until something is painted."""
+    stop(turn)
+    state = turn.state
+    classifier = event.classifier
+    others = any(classifier.spec.channels != each.source.channels for each in state.study)
+    if others or len(classifier.classes) > len(state.classes if state.studied else state.study_classes):
+        return  # of images or classes that it has no more: it is learned anew
+    painted = tuple(each for each in state.study if is_painted(each.labels))
+    keys = frozenset(each.key for each in painted)
+    turn.set(
+        model=CurrentModel(classifier, event.origin, keys, kept_with=painted),
+        applied=state.studied,
+        lineage=state.lineage + 1,
+        superseded_job=state.jobs,
+        training=Training.IDLE,
+        stopping=False,
+    )
+    if state.studied:
+        segmenting.forget_tiles(turn)
+        segmenting.predict_view(turn)
+
+
+def _learn_anew(turn: Turn) -> None:
+    """A model that a project kept was learned in another way than is wanted now."""
+    if turn.state.model is not None:
+        turn.set(model=replace(turn.state.model, kept_with=()))
 
 
 # -- buttons ------------------------------------------------------------------------------------------------
@@ -188,6 +226,9 @@ def submit(turn: Turn, *, learn: bool, asked: bool = False) -> None:
     images: tuple[LabelledImage, ...] = (front,)
     if state.studied:
         images = tuple(front if each.key == front.key else each for each in state.study)
+    kept_with = () if asked or state.model is None else state.model.kept_with
+    if kept_with and same_strokes(images, kept_with):
+        learn = False
     turn.do(
         msg.TrainingJob(
             envelope=turn.envelope(),

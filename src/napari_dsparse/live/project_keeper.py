@@ -21,6 +21,7 @@ from napari_dsparse.live.kept_images import (
     OpenedImage,
     OpenedProject,
     OpenPixels,
+    model_of,
     read_from_layers,
     read_opened,
 )
@@ -143,6 +144,7 @@ class ProjectKeeper:
         self.close()
         self._project, self._folder = project, None if project is None else project.folder
         self._entries, self._written = dict(entries), dict(labels)
+        self._model = self._kept_model()
 
     def _drop_next(self) -> None:
         if self._next is not None:
@@ -253,7 +255,16 @@ class ProjectKeeper:
         self.close()
         self._project, self._folder = project, project.folder
         self._entries, self._written = dict(closed.entries), dict(closed.written)
+        self._model = self._kept_model()
         return True
+
+    @property
+    def classifier(self) -> TrainedClassifier | None:
+        """The present project's model as it was saved or read last."""
+        return self._model
+
+    def _kept_model(self) -> TrainedClassifier | None:
+        return None if self._project is None else model_of(self._project)[0]
 
     def _project_in(self, folder: Path) -> Project:
         folder = folder.absolute()

@@ -75,6 +75,8 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             learning.leave_strokes(turn, event.problem)
         case ev.StudyChanged():
             learning.change_study(turn, event.images, event.classes)
+        case ev.KeptModelRead():
+            learning.take_kept_model(turn, event)
         case ev.Refused():
             turn.set(problem=event.sentence)
         case ev.Noted():

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.labelled_image import LabelledImage
+from napari_dsparse.live.labelled_image import LabelledImage, is_deep
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -96,12 +96,15 @@ class CurrentModel:
         Of the images whose strokes it learned from; empty if it came from a file.
     record : TrainingRecord or None
         Training record completed after its snapshot.
+    kept_with : tuple of LabelledImage
+        Strokes beside which a project kept it: it stays for as long as they do. Else empty.
     """
 
     classifier: TrainedClassifier
     origin: str
     keys: frozenset[Hashable] = frozenset()
     record: TrainingRecord | None = None
+    kept_with: tuple[LabelledImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -302,8 +305,7 @@ class LiveState:
         if self.chosen is None:
             return False
         others = [each.source for each in self.study] if self.studied else []
-        stacks = (self.chosen.source, *others)
-        return all(source.depth_problem is None and source.shape[-3] > 1 for source in stacks)
+        return all(map(is_deep, (self.chosen.source, *others)))
 
     @property
     def learns_depth(self) -> str:

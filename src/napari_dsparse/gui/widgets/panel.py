@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
+from superqt import QCollapsible, QElidingLabel
 
 from napari_dsparse.gui.widgets.canvas_focus import CanvasFocus
 from napari_dsparse.gui.widgets.class_table import ClassTable
@@ -146,7 +146,8 @@ class Panel(QWidget):
         self.project_save_button = _button(
             "Save…", "Keep images, strokes, classes and model in a project; changes follow by themselves."
         )
-        self.project_label = QLabel()
+        self.project_label = QElidingLabel()
+        self.project_label.setElideMode(Qt.TextElideMode.ElideMiddle)  # its end says if all is saved
         self.project_label.setTextFormat(Qt.TextFormat.PlainText)
         self.project_label.setMinimumWidth(40)  # a long name is cut off rather than widen the dock
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
