@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 from napari_dsparse.errors import ImageError, LabelsError
+from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.reading import Expected, read_image, read_labels
 
 DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -175,7 +177,7 @@ def test_npy_stays_on_disk_and_its_axes_follow_from_what_is_known(tmp_path: Path
     path = tmp_path / "cells.npy"
     np.save(path, counted(2, 9, 8))
     image = read_image(path)
-    assert isinstance(image.data, np.memmap)
+    assert isinstance(image.data, NpyArray)
     assert (image.axes, image.channel_axis) == ("ZYX", None)
     assert read_image(path, labels_shape=(9, 8)).axes == "YX"
     np.save(path, counted(9, 8, 3))
@@ -416,3 +418,36 @@ def test_real_microscopy_files_open(kind: str) -> None:
             block = source.read(plane, (-3, 20), (-3, 20))
             assert block.shape == (source.channels, 23, 23)
             assert np.ptp(source.read(plane, (0, source.shape[-2]), (0, source.shape[-1]))) > 0
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "f4", "?", "c8"])
+def test_npy_files_are_read_window_by_window(tmp_path: Path, order: str, dtype: str) -> None:
+    values = np.asarray(np.arange(3 * 20 * 30).reshape(3, 20, 30) % 251, dtype, order=order)
+    np.save(tmp_path / "a.npy", values)
+    read = NpyArray(tmp_path / "a.npy")
+    assert (read.shape, read.dtype, read.ndim, len(read)) == (values.shape, values.dtype, 3, 3)
+    for index in (
+        np.s_[...],
+        np.s_[1],
+        np.s_[1, 5:9, 20:],
+        np.s_[:, 3],
+        np.s_[0:2, ::2, -1],
+        np.s_[2, 4:4],
+        np.s_[2, 19:3:-3, 1],
+        np.s_[-1, -1, -1],
+        np.s_[..., 7],
+    ):
+        assert_array_equal(read[index], values[index])
+    assert_array_equal(np.asarray(read), values)
+
+
+def test_a_npy_file_that_is_cut_short_while_it_is_read_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.ones((600, 700), np.uint16))
+    source = read_image(path).source()
+    with path.open("r+b") as file:
+        file.truncate(50_000)
+    assert source.read((), (0, 20), (0, 700)).all()
+    with pytest.raises(ImageError, match=r"a\.npy ends too early"):
+        source.read((), (300, 320), (0, 700))

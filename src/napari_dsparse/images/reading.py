@@ -20,6 +20,7 @@ from tifffile import TiffFileError
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
 from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_microscope
+from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.origin import Origin, origin_of
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
@@ -306,7 +307,7 @@ def _picture_sizes(picture: Image.Image) -> dict[str, tuple[float, str]]:
 
 
 def _read_npy(file: Path) -> FileContent:
-    data = np.load(file, mmap_mode="r", allow_pickle=False)
+    data = NpyArray(file)
     return FileContent(data, UNNAMED * data.ndim, {})
 
 
