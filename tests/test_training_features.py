@@ -85,12 +85,12 @@ def test_rows_are_the_dense_features_and_window_means_of_each_pixel(channels):
     chosen = choose_pixels(strokes)
     rows = PixelFeatures(spec, [source], [normalisation], CPU).rows(strokes, chosen, (0, 1))
     count = len(chosen.labels)
-    assert len(rows.targets) == 8 * count  # so few are seen under all symmetries
-    assert torch.equal(rows.targets[:count], torch.from_numpy(chosen.labels - 1))
-    torch.testing.assert_close(rows.weights.view(8, -1).sum(0), torch.from_numpy(chosen.weights))
+    assert rows.groups[0].shape[:2] == (8, count)  # so few are seen under all symmetries
+    assert torch.equal(rows.targets, torch.from_numpy(chosen.labels - 1))
+    torch.testing.assert_close(rows.weights, torch.from_numpy(chosen.weights))
     dense, reach = dense_features(source, spec)
     y, x = torch.from_numpy(chosen.yx.T + reach)
-    torch.testing.assert_close(rows.groups[0][:count], dense[:, y, x].t(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rows.groups[0][0], dense[:, y, x].t(), rtol=1e-4, atol=1e-4)
     for number, window in enumerate(spec.windows, 1):
         half = window // 2 * 4
         for row in (0, count // 2, count - 1):
@@ -110,7 +110,7 @@ def test_views_are_features_of_the_turned_image():
         strokes = find_strokes(labels)
         chosen = choose_pixels(strokes)
         rows = PixelFeatures(spec, [ImageSource(image)], [PLAIN], CPU).rows(strokes, chosen, (0, 1))
-        return chosen.yx, rows.groups[0].view(8, len(chosen.yx), -1)
+        return chosen.yx, rows.groups[0]
 
     yx, plain = views(image, labels)
     turned_yx, turned = views(np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(labels[:, ::-1]))
@@ -138,6 +138,7 @@ def test_much_paint_is_seen_once_and_known_pixels_are_not_computed_again():
 
     first, count = look()
     assert count > MOST_PIXELS / 2
+    assert first.groups[0].shape[:2] == (1, count)
     assert len(first.targets) == count
     again, _ = look()
     assert image.read == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -163,18 +165,70 @@ def test_pixels_left_out_are_judged_by_the_fit_to_all_others():
 
 def test_of_a_pixel_left_out_no_view_is_learned_from():
     given_rows = random_rows(rows=40)
-    twice = Rows(
-        tuple(torch.cat([g, g + 0.1]) for g in given_rows.groups),
-        given_rows.targets.repeat(2),
-        given_rows.weights.repeat(2) / 2,
-    )
+    views = tuple(torch.stack([g, g + 0.1]) for g in given_rows.groups)
     held, penalties = torch.tensor([3, 8]), (0.3, 0.02)
-    found = Head(twice, views=2).left_out(held, one(penalties))
+    found = Head(replace(given_rows, groups=views)).left_out(held, one(penalties))
+    twice = every_view_by_itself(replace(given_rows, groups=views), 2)
     rest = torch.ones(80, dtype=torch.bool)
     rest[[3, 8, 43, 48]] = False
     weight, bias = least_squares(twice, penalties, rest.nonzero()[:, 0].numpy())
     x = torch.cat([g.double() for g in twice.groups], 1).numpy()[held.numpy()]
     assert_allclose(found.numpy(), x @ weight.T + bias, atol=1e-9)
+
+
+def every_view_by_itself(rows, views):
+    """The same with a pixel of its own for every view, all pixels of one view after another."""
+    groups = [g.expand(views, *g.shape[-2:]).flatten(0, 1) for g in rows.groups]
+    return Rows(tuple(groups), rows.targets.repeat(views), rows.weights.repeat(views) / views)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    views=st.sampled_from([1, 2, 4, 8]),
+    differ=st.lists(st.booleans(), min_size=1, max_size=4),
+    sizes=st.lists(st.sampled_from([1, 3, 7, MOST_AXES + 5]), min_size=4, max_size=4),
+    classes=st.integers(2, 4),
+    leave_out=st.sampled_from(["some", "a class", "nothing"]),
+    alone=st.booleans(),
+    seed=st.integers(0, 2**20),
+)
+def test_what_is_the_same_in_every_view_counts_as_if_it_were_repeated(
+    views, differ, sizes, classes, leave_out, alone, seed
+):
+    rng = np.random.default_rng(seed)
+    pixels = int(rng.integers(150, 200))
+    targets = np.concatenate([np.arange(classes), rng.integers(0, classes, pixels - classes)])
+    groups = tuple(
+        torch.from_numpy(rng.normal(targets[:, None], 2, (views if own else 1, pixels, size))).float()
+        for own, size in zip(differ, sizes, strict=False)
+    )
+    groups = tuple(g if own else g[0] for own, g in zip(differ, groups, strict=True))
+    rows = Rows(groups, torch.from_numpy(targets), torch.from_numpy(rng.uniform(0.1, 2, pixels)))
+    penalties = tuple(rng.uniform(0.05, 2, len(groups)))
+    opinions = [Opinion(0.6, penalties), Opinion(0.4, (0.3, *[np.inf if alone else 0.1] * len(groups[1:])))]
+    unpainted = random_unpainted(rows, 0.7)
+    short, plain = Head(rows), Head(every_view_by_itself(rows, views))
+    for other in (None, unpainted):
+        for found, wanted in zip(short.fit(opinions, other), plain.fit(opinions, other), strict=True):
+            assert_close_as_a_whole(found, wanted)
+    held = {
+        "some": torch.from_numpy(rng.permutation(np.arange(classes, pixels))[:30]),
+        "a class": (rows.targets == 1).nonzero()[:, 0],
+        "nothing": torch.empty(0, dtype=torch.int64),
+    }[leave_out]
+    everywhere = (held + pixels * torch.arange(views)[:, None]).flatten()
+    elsewhere = unpainted.features.double()
+    scores, others = short.without(held, opinions, elsewhere, unpainted)
+    wanted_scores, wanted_others = plain.without(everywhere, opinions, elsewhere, unpainted)
+    assert_close_as_a_whole(scores, wanted_scores[: len(held)])
+    assert_close_as_a_whole(others, wanted_others)
+
+
+def assert_close_as_a_whole(found, wanted):
+    """To 1e-9 of the largest value; infinities at the same places."""
+    finite = wanted[wanted.isfinite()]
+    largest = float(finite.abs().max()) if len(finite) else 0.0
+    assert_allclose(found.numpy(), wanted.numpy(), rtol=0, atol=largest * 1e-9)
 
 
 def test_a_class_with_nothing_left_is_not_found():
@@ -207,7 +261,7 @@ def test_axes_that_are_left_out_say_next_to_nothing():
 
 
 def random_unpainted(rows, weight, seed=1):
-    size = sum(group.shape[1] for group in rows.groups)
+    size = sum(group.shape[-1] for group in rows.groups)
     features = np.random.default_rng(seed).normal(0.5, 2, (40, size))
     return Unpainted(torch.from_numpy(features).float(), 2.0, weight)
 

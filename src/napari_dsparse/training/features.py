@@ -74,7 +74,7 @@ class PixelFeatures:
         self._known: dict[Plane, _Known] = {}
 
     def rows(self, strokes: Sequence[Stroke], chosen: ChosenPixels, present: Sequence[int]) -> Rows:
-        """Features of the chosen pixels, one row per pixel and view, all pixels of one view after another.
+        """Features of the chosen pixels: details in every view, and means over windows once for all views.
 
         Parameters
         ----------
@@ -87,17 +87,14 @@ class PixelFeatures:
         self._look_at(strokes, chosen)
         planes = [self._known[key] for key, _ in _by_plane(strokes, chosen)]
         views, beside = (
-            torch.cat(parts).transpose(0, 1).flatten(0, 1)
+            torch.cat(parts).transpose(0, 1)
             for parts in ([known.views for known in planes], [known.beside for known in planes])
         )
-        means = torch.cat([known.means for known in planes])
-        count = self._views
-        classes = torch.from_numpy(np.searchsorted(present, chosen.labels - 1))
-        context = [means[:, number].repeat(count, 1) for number in range(means.shape[1])]
+        context = torch.cat([known.means for known in planes]).unbind(1)
         return Rows(
             (views, *context, *([beside] if self._neighbours else [])),
-            classes.repeat(count),
-            torch.from_numpy(chosen.weights).repeat(count) / count,
+            torch.from_numpy(np.searchsorted(present, chosen.labels - 1)),
+            torch.from_numpy(chosen.weights),
         )
 
     def _look_at(self, strokes: Sequence[Stroke], chosen: ChosenPixels) -> None:

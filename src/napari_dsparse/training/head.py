@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -32,21 +31,22 @@ class Rows:
 
     Parameters
     ----------
-    groups : tuple of Tensor of float32, each of shape (R, F)
-        Features that share a penalty: the detail of a pixel, means over a window, over a larger one.
-    targets : Tensor of int64, shape (R,)
-        Class index, from 0 to K - 1; every class has rows.
-    weights : Tensor of float64, shape (R,)
-        Positive.
+    groups : tuple of Tensor of float32, each of shape (P, F), or (V, P, F)
+        Features that share a penalty: the detail of a pixel, means over a window, over a larger one. Those
+        of shape (V, P, F) differ between a pixel's V views; the others are the same in every view.
+    targets : Tensor of int64, shape (P,)
+        Class index, from 0 to K - 1; every class has pixels.
+    weights : Tensor of float64, shape (P,)
+        Positive; all views of a pixel together weigh as much.
     """
 
     groups: tuple[Tensor, ...]
     targets: Tensor
     weights: Tensor
 
-    def part(self, chosen: Tensor) -> Rows:
-        """Rows where `chosen` (R,) is true, or those it numbers."""
-        return Rows(tuple(g[chosen] for g in self.groups), self.targets[chosen], self.weights[chosen])
+    def first_view(self) -> tuple[Tensor, ...]:
+        """The groups as every pixel's first view has them, each of shape (P, F)."""
+        return tuple(_by_view(group)[0] for group in self.groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,34 +85,31 @@ def self_training_weight(evidence: float) -> float:
 
 
 class Head:
-    """Fits of last layers to some rows, or to parts of them, for any opinion.
+    """Fits of last layers to some pixels, or to parts of them, for any opinion.
 
     Parameters
     ----------
     rows : Rows
-    views : int
-        Rows per pixel, all pixels of one view after another.
     """
 
-    def __init__(self, rows: Rows, views: int = 1) -> None:
-        self._views = views
+    def __init__(self, rows: Rows) -> None:
+        self._targets, self._given = rows.targets, rows.weights
         weights = balanced(rows.targets, rows.weights)
-        axes, parts, bounds = [], [], [0]
-        self._mean = [weights @ group.double() for group in rows.groups]
-        for group, mean in zip(rows.groups, self._mean, strict=True):
-            centred = group.double() - mean
+        self._mean: list[Tensor] = []
+        self._axes: list[Tensor | None] = []
+        parts = []
+        for number, group in enumerate(rows.groups):
+            views = _by_view(group)
+            mean = weights @ views.mean(0, dtype=torch.float64)
+            centred = views - mean
+            if not number:
+                self._unit = _unit(centred, mean, weights)
             own = _principal_axes(centred, weights)
             parts.append(centred if own is None else centred @ own)
-            axes.append(own)
-            bounds.append(bounds[-1] + parts[-1].shape[1])
-        self._axes, self._bounds = axes, bounds
-        self._rows, self._targets, self._given = torch.cat(parts, 1), rows.targets, rows.weights
-        # The penalty's unit is one feature's variance, so that it means the same for features of any scale;
-        # but where all that is painted is even, no less than what rounding leaves of the features.
-        first = rows.groups[0].double()
-        variance = weights @ (first - self._mean[0]).square().mean(1)
-        rounding = LEAST_VARIANCE * (weights @ first.square().mean(1))
-        self._unit = torch.maximum(variance, rounding).clamp(min=torch.finfo(torch.float64).tiny)
+            self._mean.append(mean)
+            self._axes.append(own)
+        self._sizes = [part.shape[2] for part in parts]
+        self._seen = _Seen.of(parts)
 
     def fit(self, opinions: Sequence[Opinion], unpainted: Unpainted | None = None) -> tuple[Tensor, Tensor]:
         """The linear classifier whose scores come nearest to the one-hot classes, averaged over opinions.
@@ -132,7 +129,7 @@ class Head:
         weight : Tensor of float64, shape (K, F1 + F2 + ...)
         bias : Tensor of float64, shape (K,)
         """
-        everything = torch.arange(len(self._rows))
+        everything = torch.arange(len(self._targets))
         return self._of_features(*self._learn(everything, opinions, unpainted))
 
     def left_out(self, held: Tensor, opinions: Sequence[Opinion]) -> Tensor:
@@ -140,7 +137,7 @@ class Head:
 
         Classes of which nothing else is left score minus infinity.
         """
-        nothing = self._rows.new_empty((0, sum(len(mean) for mean in self._mean)))
+        nothing = self._unit.new_empty((0, sum(len(mean) for mean in self._mean)))
         return self.without(held, opinions, nothing)[0]
 
     def without(
@@ -151,18 +148,18 @@ class Head:
         unpainted: Unpainted | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Scores of `left_out`, and those (N, K) that features (N, F1 + F2 + ...) get from the same fit."""
-        rest = torch.ones(len(self._rows), dtype=torch.bool)
-        rest.view(self._views, -1)[:, held] = False
+        rest = torch.ones(len(self._targets), dtype=torch.bool)
+        rest[held] = False
         weight, bias = self._learn(rest.nonzero()[:, 0], opinions, unpainted)
         absent = torch.bincount(self._targets[rest], minlength=len(bias)) == 0
-        scores = self._rows[held] @ weight.t() + bias
+        scores = self._seen.first_view(held) @ weight.t() + bias
         weight, bias = self._of_features(weight, bias)
         others = elsewhere @ weight.to(elsewhere.dtype).t() + bias.to(elsewhere.dtype)
         return scores.masked_fill(absent, -torch.inf), others.masked_fill(absent, -torch.inf)
 
     def _of_features(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """A classifier of rows as one of the features that they were made of."""
-        parts = torch.split(weight, [b - a for a, b in pairwise(self._bounds)], 1)
+        """A classifier of columns as one of the features that they were made of."""
+        parts = torch.split(weight, self._sizes, 1)
         full = torch.cat(
             [part if own is None else part @ own.t() for part, own in zip(parts, self._axes, strict=True)], 1
         )
@@ -171,44 +168,94 @@ class Head:
     def _learn(
         self, chosen: Tensor, opinions: Sequence[Opinion], unpainted: Unpainted | None
     ) -> tuple[Tensor, Tensor]:
-        """Weights of the rows, and bias, from some painted rows and unpainted pixels."""
+        """Weights of the columns, and bias, from some painted pixels and unpainted ones."""
         held = torch.stack([self._held(opinion) for opinion in opinions])
         used = held.isfinite().any(0)
         targets = self._targets[chosen]
         classes = F.one_hot(targets, int(self._targets.max()) + 1).double()
         weights = balanced(targets, self._given[chosen])
-        painted = _Moments.of(self._rows[chosen][:, used], classes, weights)
+        painted = _Moments.of(self._seen.columns(used).pixels(chosen), classes, weights)
         shares = [opinion.share for opinion in opinions]
         weight, bias = _solve(painted, held[:, used], shares)
         if unpainted is None:
             return _spread_out(weight, used), bias
-        others = self._as_rows(unpainted.features)[:, used]
+        others = self._see(unpainted.features).columns(used)
         absent = classes.sum(0) == 0
-        guessed = unpainted.classes((others @ weight.t() + bias).masked_fill(absent, -torch.inf))
+        guessed = unpainted.classes((others.middles @ weight.t() + bias).masked_fill(absent, -torch.inf))
         counts = (guessed / guessed.mean(0).clamp(min=LEAST_SHARE)).sum(1)
         taught = painted.beside(_Moments.of(others, guessed, counts / counts.sum()), unpainted.weight)
         weight, bias = _solve(taught, held[:, used], shares)
         return _spread_out(weight, used), bias
 
     def _held(self, opinion: Opinion) -> Tensor:
-        """The penalty on the weight of every column of the rows."""
-        sizes = torch.tensor([b - a for a, b in pairwise(self._bounds)])
+        """The penalty on the weight of every column."""
         penalties = torch.tensor(opinion.penalties, dtype=torch.float64) * self._unit
-        return penalties.repeat_interleave(sizes)
+        return penalties.repeat_interleave(torch.tensor(self._sizes))
 
-    def _as_rows(self, features: Tensor) -> Tensor:
+    def _see(self, features: Tensor) -> _Seen:
         """Features (N, F1 + F2 + ...) about the mean of the painted ones and along their axes."""
         groups = torch.split(features, [len(mean) for mean in self._mean], 1)
         parts = []
         for group, mean, own in zip(groups, self._mean, self._axes, strict=True):
-            centred = group.double() - mean
+            centred = _by_view(group) - mean
             parts.append(centred if own is None else centred @ own)
-        return torch.cat(parts, 1)
+        return _Seen.of(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Columns of features of P pixels in V views: their means over the views, and the rest.
+
+    Second moments of all views are those of the means and those of the rest, so that columns that are the
+    same in every view, which most are, take one row per pixel.
+
+    Parameters
+    ----------
+    middles : Tensor of float64, shape (P, F)
+        Means over a pixel's views.
+    offsets : Tensor of float64, shape (V, P, D)
+        Each view less the mean, in those columns where views differ.
+    differing : Tensor of int64, shape (D,)
+        Numbers of these columns.
+    """
+
+    middles: Tensor
+    offsets: Tensor
+    differing: Tensor
+
+    @staticmethod
+    def of(parts: Sequence[Tensor]) -> _Seen:
+        """Of columns one after another, each part (V, P, F), or (1, P, F) if the same in every view."""
+        middles = [part.mean(0) for part in parts]
+        differ = [len(part) > 1 for part in parts]
+        offsets = [part - own for part, own, several in zip(parts, middles, differ, strict=True) if several]
+        sizes = torch.tensor([part.shape[2] for part in parts])
+        return _Seen(
+            torch.cat(middles, 1),
+            torch.cat(offsets, 2) if offsets else parts[0][..., :0],
+            torch.tensor(differ).repeat_interleave(sizes).nonzero()[:, 0],
+        )
+
+    def pixels(self, chosen: Tensor) -> _Seen:
+        """Of the pixels that `chosen` numbers."""
+        return _Seen(self.middles[chosen], self.offsets[:, chosen], self.differing)
+
+    def columns(self, used: Tensor) -> _Seen:
+        """The columns where `used` (F,) is true."""
+        if used.all():
+            return self
+        kept, number = used[self.differing], used.cumsum(0) - 1
+        offsets = self.offsets if kept.all() else self.offsets[..., kept]
+        return _Seen(self.middles[:, used], offsets, number[self.differing[kept]])
+
+    def first_view(self, chosen: Tensor) -> Tensor:
+        """Columns (C, F) of some pixels in their first view."""
+        return self.middles[chosen].index_add_(1, self.differing, self.offsets[0, chosen])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Moments:
-    """All that least squares needs of rows (R, F) and classes (R, K): their weighted means.
+    """All that least squares needs of pixels' features and classes (P, K): their weighted means.
 
     Parameters
     ----------
@@ -227,13 +274,15 @@ class _Moments:
     share: Tensor
 
     @staticmethod
-    def of(rows: Tensor, classes: Tensor, weights: Tensor) -> _Moments:
-        """Of rows whose weights (R,) sum to 1."""
-        weighted = (rows * weights[:, None]).t()
-        return _Moments(weighted.sum(1), weighted @ rows, weighted @ classes, weights @ classes)
+    def of(seen: _Seen, classes: Tensor, weights: Tensor) -> _Moments:
+        """Of pixels whose weights (P,) sum to 1, all views of one weighing the same."""
+        weighted = (seen.middles * weights[:, None]).t()
+        second = weighted @ seen.middles
+        second[seen.differing[:, None], seen.differing] += _spread(seen.offsets, weights)
+        return _Moments(weighted.sum(1), second, weighted @ classes, weights @ classes)
 
     def beside(self, others: _Moments, weight: float) -> _Moments:
-        """Of these rows and others, which all together weigh `weight` times as much."""
+        """Of these pixels and others, which all together weigh `weight` times as much."""
         pairs = zip(self._all, others._all, strict=True)
         return _Moments(*((own + weight * other) / (1 + weight) for own, other in pairs))
 
@@ -243,17 +292,39 @@ class _Moments:
 
 
 def balanced(targets: Tensor, weights: Tensor) -> Tensor:
-    """Weights (R,) scaled so that those of every class that is there sum to the same, and all to 1."""
+    """Weights (P,) scaled so that those of every class that is there sum to the same, and all to 1."""
     totals = torch.zeros(int(targets.max()) + 1, dtype=weights.dtype).index_add_(0, targets, weights)
     return weights / totals[targets] / (totals > 0).sum()
 
 
+def _by_view(group: Tensor) -> Tensor:
+    """A group (P, F) or (V, P, F) as (1, P, F) or (V, P, F)."""
+    return group if group.ndim == 3 else group[None]
+
+
+def _unit(centred: Tensor, mean: Tensor, weights: Tensor) -> Tensor:
+    """Unit of penalties: the variance of one of the features (V, P, F), given about their mean (F,).
+
+    So a penalty means the same for features of any scale; but where all that is painted is even, the unit is
+    no less than what rounding leaves of the features.
+    """
+    squares = torch.linalg.vector_norm(centred, dim=(0, 2)).square()
+    variance = weights @ squares / (centred.shape[0] * centred.shape[2])
+    rounding = LEAST_VARIANCE * (variance + mean.square().mean())
+    return torch.maximum(variance, rounding).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _spread(views: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean (F, F) of products of features (V, P, F), all views of a pixel weighing the same."""
+    weighted = views * (weights / len(views))[:, None]
+    return weighted.flatten(0, 1).t() @ views.flatten(0, 1)
+
+
 def _principal_axes(centred: Tensor, weights: Tensor) -> Tensor | None:
-    """Orthonormal axes (F, MOST_AXES) along which rows vary most; None where there are no more than that."""
-    if centred.shape[1] <= MOST_AXES:
+    """Orthonormal axes (F, MOST_AXES) along which features (V, P, F) vary most; None where F is no more."""
+    if centred.shape[2] <= MOST_AXES:
         return None
-    spread = centred.t() @ (centred * weights[:, None])
-    axes: Tensor = torch.linalg.eigh(spread).eigenvectors[:, -MOST_AXES:]
+    axes: Tensor = torch.linalg.eigh(_spread(centred, weights)).eigenvectors[:, -MOST_AXES:]
     return axes
 
 

@@ -31,19 +31,14 @@ def form_opinions(
     chosen : ChosenPixels
         Of these strokes.
     rows : Rows
-        Of the chosen pixels, one view after another.
+        Of the chosen pixels.
     head : Head
         Made of these rows.
     seed : int
         Seeds the choice of left-out strokes.
     """
-    count = len(chosen.labels)  # rows of the first view
-    apart = contrasts(
-        [group[:count] for group in rows.groups],
-        torch.from_numpy(chosen.weights),
-        rows.targets[:count],
-        torch.from_numpy(chosen.strokes),
-    )
+    weights, owner = torch.from_numpy(chosen.weights), torch.from_numpy(chosen.strokes)
+    apart = contrasts(rows.first_view(), weights, rows.targets, owner)
     learned = len(warm.ridge)
     more = len(apart) - learned  # groups that come with neighbouring planes
     opinions = _with_neighbours(warm.opinions(chosen.evidence, apart[:learned]), more)
@@ -78,7 +73,7 @@ def left_out_error(
     chosen : ChosenPixels
         Of these strokes.
     head : Head
-        Made of rows of the chosen pixels, one view after another.
+        Made of rows of the chosen pixels.
     opinions : sequence of Opinion
     seed : int
         Seeds the split of places.

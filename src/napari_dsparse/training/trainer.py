@@ -188,7 +188,7 @@ class Trainer:
         started = time.perf_counter()
         chosen = choose_pixels(strokes)
         rows = self._features.rows(strokes, chosen, present)
-        head = Head(rows, len(rows.targets) // len(chosen.labels))
+        head = Head(rows)
         warm = warm_start(self._learner.spec)
         opinions = form_opinions(warm, strokes, chosen, rows, head, self._seed)
         seen = self._class_priors.seen(self._features.surroundings)

@@ -105,7 +105,7 @@ def cross_validate(
     chosen : ChosenPixels
         Of these strokes.
     head : Head
-        Made of rows of the chosen pixels, one view after another.
+        Made of rows of the chosen pixels.
     opinions : sequence of Opinion
         As `Head.fit` takes them.
     sample : Sample
