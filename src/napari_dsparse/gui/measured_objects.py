@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class MeasuredObjects(QObject):
     """
 
     save_wanted = Signal()
+    #: An object of the image of that key is to be shown, which may be behind others.
+    front_wanted = Signal(object)
     #: The objects are no longer those of the table.
     outdated = Signal()
 
@@ -89,6 +91,7 @@ class MeasuredObjects(QObject):
         #: The table as it was measured, the name of its image, and of the file that it was saved as last.
         self.table: pd.DataFrame | None = None
         self.image = self.saved_as = ""
+        self._key: Hashable = None
 
     @property
     def layer(self) -> Labels | None:
@@ -109,10 +112,17 @@ class MeasuredObjects(QObject):
         return partial(_measure, numbers, image_name, frame, found.labels, found.options.volume, names)
 
     def show(
-        self, layer: Labels, image_name: str, frame: ImageFrame, volume: bool, table: pd.DataFrame
+        self,
+        layer: Labels,
+        image_name: str,
+        frame: ImageFrame,
+        volume: bool,
+        table: pd.DataFrame,
+        key: Hashable,
     ) -> None:
-        """Show a table of the objects in `layer`, in a dock that is made for it once."""
+        """Show a table of the objects in `layer`, in a dock that is made for it once; `key` is the image's."""
         self._follow(layer)
+        self._key = key
         self._frame, self.table, self.image = frame, table, image_name
         self.saved_as = ""
         self._indices = _indices(table, frame, volume)
@@ -192,6 +202,7 @@ class MeasuredObjects(QObject):
         layer, table = self.layer, self.table
         if layer is None or table is None:
             return
+        self.front_wanted.emit(self._key)
         layer.visible = True
         layer.selected_label = int(table["label"].iloc[row])
         center_on(self._viewer, layer, tuple(self._indices[row]))

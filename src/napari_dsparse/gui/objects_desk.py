@@ -57,6 +57,7 @@ class ObjectsDesk(QObject):
         self._said = ""
         self._measured = MeasuredObjects(self._viewer, self)
         self._measured.save_wanted.connect(self._ask_to_save)
+        self._measured.front_wanted.connect(dock.study.bring_to_front)
         self._measured.outdated.connect(self._draw)
         self.work = ObjectsWork(self)
         self.work.changed.connect(self._draw)
@@ -166,8 +167,10 @@ class ObjectsDesk(QObject):
 
     def _on_measured(self, layer: Any, table: pd.DataFrame) -> None:
         frame, results = self._controller.frame, self._controller.results
-        if frame is not None and results is not None and self._shown is not None:
-            self._measured.show(layer, results.image.name, frame, self._shown.options.volume, table)
+        chosen = self._controller.state.chosen
+        if frame is not None and results is not None and self._shown is not None and chosen is not None:
+            volume = self._shown.options.volume
+            self._measured.show(layer, results.image.name, frame, volume, table, chosen.key)
 
     def _ask_to_save(self) -> None:
         table, name = self._measured.table, self._measured.image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -211,6 +211,21 @@ class StudyDesk(QObject):
             self._files.worker.run(load, partial(self._on_loaded, entry), self._complain)
         else:
             self._open(entry)
+
+    def bring_to_front(self, key: Hashable) -> None:
+        """Bring the image of that key to the front, in the list or open beside it, unless it is there."""
+        chosen = self.controller.state.chosen
+        entry = self.study.of_key(key)
+        if chosen is not None and chosen.key == key:
+            return
+        if entry is not None:
+            self.pick(self.study.images.index(entry))
+            return
+        for layer in images_of(self.viewer):
+            for choice in channel_choices(layer):
+                if (self.controller.keys.get(layer), choice.axis) == key:
+                    self.dock.show_image(layer, choice.axis, self.dock.strokes_remembered(layer))
+                    return
 
     def _on_loaded(self, entry: StudyImage, pixels: Any) -> None:
         if entry is self._opening and entry in self.study.images:
