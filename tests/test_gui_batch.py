@@ -6,6 +6,7 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from tests.classifiers import classifier_for
 
 from gui_session import Desk, two_textures, working_threads
+from napari_dsparse.batch.outputs import Outputs
+from napari_dsparse.batch.segmenter import Choices, Segmenter
 from napari_dsparse.files.model import save_classifier
 from napari_dsparse.gui import batch_desk
-from napari_dsparse.gui.batch_images import items_of_list, wanted_images
+from napari_dsparse.gui.batch_images import items_of_files, items_of_list, wanted_images
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets import dialogs
 from napari_dsparse.gui.widgets.batch_dialog import Existing
@@ -26,6 +29,7 @@ from napari_dsparse.gui.widgets.batch_table import Stage
 from napari_dsparse.gui.widgets.distinct_names import distinct_names
 from napari_dsparse.images.reading import Expected, read_image
 from napari_dsparse.prediction import Predictor
+from napari_dsparse.prediction.object_options import ObjectOptions
 
 NAMES = ("a", "b", "c")
 
@@ -224,6 +228,25 @@ def test_the_images_of_the_list_are_segmented_by_the_model_of_the_window(
     (line, *_) = csv.DictReader((folder / "out" / "two-textures.v2_measurements.csv").open())
     assert line["unit"] == "micrometer"
     assert float(line["area"]) == pytest.approx(96 * 64 * 0.125, rel=0.1)
+
+
+def test_planes_in_time_are_not_connected_though_those_in_depth_are(folder: Path) -> None:
+    said: list[str] = []
+    listener = SimpleNamespace(say=said.append)
+    choices = Choices(finding=ObjectOptions(volume=True), planes_apart=True)
+    segmenter = Segmenter(classifier_for(), Predictor, choices, listener)
+    pixels = np.random.default_rng(0).normal(10, 3, (3, 40, 50)).clip(0, 255).astype(np.uint8)
+    connected = {}
+    for axes in ("ZYX", "TYX", "YX"):
+        path = folder / f"{axes}.ome.tif"
+        tifffile.imwrite(path, pixels[-1] if axes == "YX" else pixels, metadata={"axes": axes})
+        (wanted,) = wanted_images(items_of_files([path])[0])
+        outputs = Outputs(folder / "out.ome.tif", objects=folder / f"{axes}_objects.ome.tif")
+        connected[axes] = segmenter.open(wanted, outputs).finding.volume
+    assert connected == {"ZYX": True, "TYX": False, "YX": False}
+    assert [line for line in said if "objects" in line] == [
+        "Planes of TYX.ome.tif follow one another in time: objects are of each by itself."
+    ]
 
 
 def test_two_images_of_one_file_have_results_of_their_own(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from napari_dsparse.gui.layers.objects_layer import OBJECTS
 from napari_dsparse.gui.layers.viewer import camera_of, mark_ours
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.images_list import ImagesList
+from napari_dsparse.gui.widgets.objects_panel import OVER_PLANES
 from napari_dsparse.live.state import Training
 
 
@@ -425,6 +426,14 @@ def test_a_series_in_time_is_one_in_the_list_too(desk: Callable[..., Desk], tmp_
     pick(at, 0)
     assert at.layer("film.tif").axis_labels == ("t", "y", "x")
     assert at.find("depth_check").isHidden()
+    planes = at.find("planes_combo")
+    assert planes.isHidden()
+    pick(at, 1)
+    assert not planes.isHidden()
+    planes.setCurrentText(OVER_PLANES)
+    assert at.dock.panel.objects_panel.options.volume
+    pick(at, 0)
+    assert not at.dock.panel.objects_panel.options.volume
     pick(at, 1)
     assert at.layer("stack.tif").axis_labels == ("z", "y", "x")
     at.add_files([tmp_path / "plane.tif"])

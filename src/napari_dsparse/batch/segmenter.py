@@ -65,6 +65,9 @@ class Choices:
         Go on from what an interrupted run has computed; replace files that exist.
     finding : ObjectOptions
         How objects are found, if they are wanted.
+    planes_apart : bool
+        Of images whose planes do not lie in depth, find objects plane by plane where `finding` connects
+        planes; such images are refused otherwise.
     """
 
     device: str = "auto"
@@ -77,6 +80,7 @@ class Choices:
     resume: bool = False
     overwrite: bool = False
     finding: ObjectOptions = field(default_factory=ObjectOptions)
+    planes_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +92,8 @@ class OpenedImage:
     image : InputImage
     outputs : Outputs
     predictor : TilePredictor
+    finding : ObjectOptions
+        How its objects are found.
     key : dict of str to str
         All that decides what is computed of its pixels.
     results_key : dict of str to str
@@ -97,6 +103,7 @@ class OpenedImage:
     image: InputImage
     outputs: Outputs
     predictor: TilePredictor
+    finding: ObjectOptions
     key: dict[str, str]
     results_key: dict[str, str]
 
@@ -147,7 +154,7 @@ class Segmenter:
         """
         classifier = self._classifier
         image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
-        check_volume(image, self._choices.finding)
+        finding = self._finding_in(image, outputs)
         place: dict[str, Any] = {"scale": image.scale, "units": image.units, "axes": image.axes}
         for name, output in outputs.images.items():
             channels = 0 if name in ("labels", "objects") else 1
@@ -159,7 +166,7 @@ class Segmenter:
             self._mention_exposure(image)
         predictor = self._shared or self._predictor_of(normalised_to(classifier, image.source))
         key = _key(predictor.classifier, image, self._choices)
-        return OpenedImage(image, outputs, predictor, key, {**key, "objects": repr(self._choices.finding)})
+        return OpenedImage(image, outputs, predictor, finding, key, {**key, "objects": repr(finding)})
 
     def segment(
         self,
@@ -216,10 +223,23 @@ class Segmenter:
                     outputs,
                     self.listener,
                     overwrite=overwrite or self._choices.overwrite,
-                    finding=self._choices.finding,
+                    finding=opened.finding,
                     stop=self._stop,
                 )
             return facts
+
+    def _finding_in(self, image: InputImage, outputs: Outputs) -> ObjectOptions:
+        """The choices for objects as they hold for this image."""
+        finding, problem = self._choices.finding, image.source.depth_problem
+        if not self._choices.planes_apart or not finding.volume or problem is None:
+            check_volume(image, finding)
+            return finding
+        of_objects = outputs.objects is not None or outputs.measurements is not None
+        if of_objects and len(image.source.shape) > 2:
+            self.listener.say(
+                f"Planes of {image.source.name} follow one another in time: objects are of each by itself."
+            )
+        return replace(finding, volume=False)
 
     def _mention_exposure(self, image: InputImage) -> None:
         try:

@@ -301,6 +301,7 @@ class BatchDesk(QObject):
         choices = Choices(
             device=state.device,
             finding=finding,
+            planes_apart=True,
             normalise="image" if dialog.batch_exposure_check.isChecked() else "model",
             exposure_remedy="match exposure",
             resume=True,

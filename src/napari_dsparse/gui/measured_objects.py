@@ -120,7 +120,7 @@ class MeasuredObjects(QObject):
         table: pd.DataFrame,
         key: Hashable,
     ) -> None:
-        """Show a table of the objects in `layer`, in a dock that is made for it once; `key` is the image's."""
+        """Show a table of the objects in `layer`, on the image of that key, in a dock that is made once."""
         self._follow(layer)
         self._key = key
         self._frame, self.table, self.image = frame, table, image_name

@@ -240,7 +240,7 @@ class ObjectsDesk(QObject):
         controller = self._controller
         if controller.results is not None and controller.frame is not None:
             self._layers = ObjectsLayers(self._viewer, controller.results.image, controller.frame, self)
-            self._panel.show_planes(len(controller.frame.source.shape) > 2)
+            self._panel.show_planes(controller.frame.source.depth_problem is None)
         self._draw()
 
     def _on_segmentation(self) -> None:

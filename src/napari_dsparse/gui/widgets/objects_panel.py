@@ -84,7 +84,7 @@ class ObjectsPanel(QWidget):
         self._name_classes()
 
     def show_planes(self, shown: bool) -> None:
-        """Offer to connect planes, where there are any."""
+        """Offer to connect planes, where there are any in depth."""
         self._planes_label.setVisible(shown)
         self.planes_combo.setVisible(shown)
 
