@@ -13,7 +13,7 @@ from napari.layers import Image
 from gui_session import Desk
 from napari_dsparse.gui.layers.viewer import camera_of
 from napari_dsparse.live.state import Training
-from test_gui_objects import spots
+from test_gui_objects import label, spots
 
 
 @pytest.fixture
@@ -27,6 +27,10 @@ def files(tmp_path: Path) -> list[Path]:
 
 def learned(at: Desk) -> None:
     at.wait(lambda: at.session.training is Training.STEADY)
+
+
+def refined(at: Desk) -> bool:
+    return not (at.session.predicting or at.session.view_due or at.session.sketched)
 
 
 def measure(at: Desk, image: str) -> str:
@@ -49,11 +53,20 @@ def test_a_row_of_the_table_brings_its_image_to_the_front(
     at.paint(strokes, 2, (16, 20), (24, 28))
     learned(at)
     at.find("only_this_check").setChecked(True)
-    measure(at, "a.tif")
-    at.dock.study.pick(1)
-    objects = at.layer("a.tif objects")
-    assert not objects.visible
+    note = measure(at, "a.tif")
+    found = label(at)
     measured = at.dock.objects._measured
+    assert note == f"Objects of a.tif: {len(measured.table)} rows."
+    objects = at.layer("a.tif objects")
+
+    # Another image in front, and this one again, change nothing about them.
+    for row, said in ((1, ""), (0, found)):
+        at.dock.study.pick(row)
+        at.wait(lambda: refined(at) and measured._widget.note.text() == note)
+        assert label(at) == said
+    at.dock.study.pick(1)
+    assert not objects.visible
+    at.wait(lambda: measured._widget.note.text() == note)
     measured._widget.view.selectRow(2)
     assert at.session.image == "a.tif"
     assert {each.name for each in at.viewer.layers if each.visible} >= {"a.tif", "a.tif objects"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.objects_layer import is_brush_in_hand, number_at
 from napari_dsparse.gui.layers.viewer import center_on, in_viewer
 from napari_dsparse.gui.objects_work import FoundObjects
 from napari_dsparse.gui.widgets.objects_table import ObjectsTable
@@ -92,6 +94,8 @@ class MeasuredObjects(QObject):
         self.table: pd.DataFrame | None = None
         self.image = self.saved_as = ""
         self._key: Hashable = None
+        self._click = partial(_on_press, weakref.ref(self))
+        viewer.mouse_drag_callbacks.append(self._click)
 
     @property
     def layer(self) -> Labels | None:
@@ -157,15 +161,13 @@ class MeasuredObjects(QObject):
             rows = self._rows.get(number, [])
             self._widget.show_row(min(rows, key=self._distance) if rows else None)
 
-    def note(self, current: bool, stale: str) -> None:
+    def note(self, stale: str) -> None:
         """Say of which image the table is, and if it is out of date.
 
         Parameters
         ----------
-        current : bool
-            Whether the objects in the table's layer are those that were found last.
         stale : str
-            A sentence if the segmentation is another one since, else empty.
+            A sentence if the segmentation is another one since, or may be, else empty.
         """
         measured = self._measured
         if self._widget is None or self.table is None or measured is None:
@@ -178,11 +180,24 @@ class MeasuredObjects(QObject):
             words.append(f"{FOUND_ANEW} Measure them again.")
         elif measured.painted:
             words.append(f"{PAINTED} Measure them again.")
-        elif current and stale:
-            words.append(f"{stale} Find and measure them again.")
-        elif not current:
-            words.append("They may have changed since.")
+        elif stale:
+            words.append(stale)
         self._widget.note.setText(" ".join(words))
+
+    def pick(self, event: Any) -> None:
+        """Select the object that was clicked on."""
+        layer = self.layer
+        if layer is not None and layer.visible and not is_brush_in_hand(self._viewer):
+            number = number_at(layer, event)
+            if number:
+                layer.selected_label = number
+                self.show_number(number)
+
+    def shutdown(self) -> None:
+        """Close the dock of the table, and disconnect from the viewer."""
+        self.close()
+        if self._click in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._click)
 
     def close(self) -> None:
         """Close the dock of the table."""
@@ -215,6 +230,18 @@ class MeasuredObjects(QObject):
         point = np.asarray(layer.world_to_data(self._viewer.dims.point))
         axes = list(frame.spatial_axes[:-2])
         return float(np.abs(point[axes] - self._indices[row][axes]).sum())
+
+
+def _on_press(objects: weakref.ref[MeasuredObjects], viewer: Any, event: Any) -> Iterator[None]:
+    """A click on the canvas, which is a press and a release without a movement between."""
+    yield
+    moved = False
+    while event.type == "mouse_move":
+        moved = True
+        yield
+    present = objects()
+    if present is not None and not moved:
+        present.pick(event)
 
 
 def _measure(

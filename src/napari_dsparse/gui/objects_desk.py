@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
+from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.atomic import complete_or_absent
+from napari_dsparse.gui.kept_objects import KeptObjects, ObjectsByLayer
 from napari_dsparse.gui.layers.exporting import folder_of
-from napari_dsparse.gui.layers.objects_layer import ObjectsLayers, is_brush_in_hand, number_at
+from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.objects_layer import ObjectsLayers
 from napari_dsparse.gui.measured_objects import MeasuredObjects
 from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, differ, find
 from napari_dsparse.gui.widgets.dialogs import ask_save_path
@@ -27,13 +29,16 @@ if TYPE_CHECKING:
     from napari_dsparse.prediction.objects_in_view import ObjectsInView
 
 #: Kinds of looks.
-PREVIEW, COMPARE = "preview", "compare"
+PREVIEW, COMPARE, COMPARE_TABLE = "preview", "compare", "compare the table"
 
 #: A preview, and what is said of objects, follows so many milliseconds after a change.
 FOLLOW_MILLISECONDS = 250
 
 CHANGED = "The segmentation has changed since."
 OTHER_OPTIONS = "The options have changed since."
+#: The same of a table: of segmentations that have changed, and of those being looked at.
+TABLE_CHANGED = f"{CHANGED} Find and measure them again."
+UNCERTAIN = "They may have changed since."
 
 
 class ObjectsDesk(QObject):
@@ -50,8 +55,11 @@ class ObjectsDesk(QObject):
         self._viewer, self._controller = dock.viewer, dock.controller
         self._panel = dock.panel.objects_panel
         self._layers: ObjectsLayers | None = None
-        self._shown: FoundObjects | None = None
-        self._outdated = False  # the segmentation is another than the one they were found in
+        self._kept = ObjectsByLayer()
+        self._shown: KeptObjects | None = None
+        self._brought_back = False  # they were found when the image was in front before
+        self._in_table: KeptObjects | None = None
+        self._classes: tuple[ClassInfo, ...] = ()
         self._seen: ObjectsInView | None = None
         self._waiting = self._measure_next = False
         self._said = ""
@@ -81,8 +89,6 @@ class ObjectsDesk(QObject):
         controller.image_changed.connect(self._on_image)
         controller.segmentation_changed.connect(self._on_segmentation)
         controller.view_changed.connect(self._on_view)
-        self._click = partial(_on_press, weakref.ref(self))
-        self._viewer.mouse_drag_callbacks.append(self._click)
         self._draw()
 
     # -- finding --------------------------------------------------------------------------------------------
@@ -93,7 +99,7 @@ class ObjectsDesk(QObject):
 
     def _on_measure_pressed(self) -> None:
         edited = self._layers is not None and self._layers.edited
-        if self._objects_there() and (edited or not self._stale()):
+        if self._objects_there() and (edited or not (self._stale() or self._brought_back)):
             self._measure()
         else:
             self._measure_next = True
@@ -131,11 +137,16 @@ class ObjectsDesk(QObject):
         if self._layers is None:
             return
         results = self._controller.results
-        self._shown, self._outdated = found, False
-        if results is None or results.revision != revision:
+        frame, chosen = self._controller.frame, self._controller.state.chosen
+        segmentation = None if results is None else results.segmentation
+        if results is None or frame is None or chosen is None or segmentation is None:
+            return
+        self._shown = KeptObjects(found, chosen.key, frame, weakref.ref(segmentation))
+        self._brought_back = False
+        if results.revision != revision:
             self._compare.start()  # it has changed meanwhile
         self._panel.preview_check.setChecked(False)
-        self._layers.show(found.numbers)
+        self._kept.keep(self._layers.show(found.numbers), self._shown)
         if self._measure_next:
             self._measure_next = False
             self._measure()
@@ -161,16 +172,16 @@ class ObjectsDesk(QObject):
         if frame is None or shown is None or layer is None or results is None:
             return
         names = [info.name for info in self._controller.state.classes]
-        work = self._measured.work(layer, results.image.name, frame, shown, names)
+        work = self._measured.work(layer, results.image.name, frame, shown.found, names)
         self._said = ""
         self.work.begin("Measuring", work, partial(self._on_measured, layer))
 
     def _on_measured(self, layer: Any, table: pd.DataFrame) -> None:
         frame, results = self._controller.frame, self._controller.results
-        chosen = self._controller.state.chosen
-        if frame is not None and results is not None and self._shown is not None and chosen is not None:
-            volume = self._shown.options.volume
-            self._measured.show(layer, results.image.name, frame, volume, table, chosen.key)
+        shown = self._in_table = self._shown
+        if frame is not None and results is not None and shown is not None:
+            volume = shown.found.options.volume
+            self._measured.show(layer, results.image.name, frame, volume, table, shown.key)
 
     def _ask_to_save(self) -> None:
         table, name = self._measured.table, self._measured.image
@@ -230,17 +241,37 @@ class ObjectsDesk(QObject):
         self._waiting = self._measure_next = False
         self.work.stop()
         self._panel.preview_check.setChecked(False)
-        self.work.forget_looks(PREVIEW, COMPARE)
+        self.work.forget_looks(PREVIEW, COMPARE, COMPARE_TABLE)
         self._compare.stop()
         if self._layers is not None:
             self._layers.close()
             self._layers.deleteLater()
             self._layers = None
-        self._shown, self._outdated, self._said = None, False, ""
+        self._shown, self._said = None, ""
         controller = self._controller
         if controller.results is not None and controller.frame is not None:
             self._layers = ObjectsLayers(self._viewer, controller.results.image, controller.frame, self)
             self._panel.show_planes(controller.frame.source.depth_problem is None)
+            self._bring_back(controller.frame)
+        self._compare_anew()
+
+    def _bring_back(self, frame: ImageFrame) -> None:
+        """Go on with objects that were found in the image when it was in front before."""
+        chosen = self._controller.state.chosen
+        found = None if chosen is None else self._kept.of_image(chosen.key, frame, self._viewer)
+        if found is not None and self._layers is not None:
+            layer, self._shown = found
+            self._brought_back = True
+            self._layers.take(layer)
+
+    def _compare_anew(self) -> None:
+        """Look whether objects are still those of their segmentations."""
+        if self._measured.table is None:
+            self._in_table = None
+        for kept in (self._shown, self._in_table):
+            if kept is not None:
+                kept.outdated = None
+        self._on_compare()
         self._draw()
 
     def _on_segmentation(self) -> None:
@@ -250,19 +281,25 @@ class ObjectsDesk(QObject):
             self._compare.start()
 
     def _on_compare(self) -> None:
-        """Compare the segmentation with the one that objects were found in, once it is not a sketch."""
-        results, shown = self._controller.results, self._shown
-        if shown is None or results is None:
-            return
+        """Compare segmentations with those that objects were found in, once there is no sketch."""
         if self._controller.state.sketched:
             self._compare.start()
-        elif results.labels is None:
-            self._on_compared(True)
-        else:
-            self.work.look(COMPARE, partial(differ, results.labels, shown), self._on_compared)
+            return
+        results, shown = self._controller.results, self._shown
+        segmentation = None if results is None else results.segmentation
+        if shown is not None and segmentation is not None:
+            shown.segmentation = weakref.ref(segmentation)
+        for kind, kept in ((COMPARE, shown), (COMPARE_TABLE, self._in_table)):
+            labels = None if kept is None else kept.labels(self._viewer)
+            if kept is None or (kind == COMPARE_TABLE and kept is shown):
+                continue
+            if labels is None:
+                self._on_compared(kept, True)
+            else:
+                self.work.look(kind, partial(differ, labels, kept.found), partial(self._on_compared, kept))
 
-    def _on_compared(self, outdated: bool) -> None:
-        self._outdated = outdated
+    def _on_compared(self, kept: KeptObjects, outdated: bool) -> None:
+        kept.outdated = outdated
         self._draw()
 
     def _on_view(self) -> None:
@@ -271,6 +308,10 @@ class ObjectsDesk(QObject):
 
     def _on_state(self, state: LiveState) -> None:
         self._panel.show_classes(state.classes)
+        if state.classes is not self._classes:  # segmentations behind follow them, too
+            self._classes = state.classes
+            if self._in_table is not None:
+                self._compare.start()
         if self._waiting:
             if state.complete:
                 self._waiting = False
@@ -280,15 +321,6 @@ class ObjectsDesk(QObject):
                 self._said = "No objects: the whole image was not segmented."
         self._draw()
 
-    def pick(self, event: Any) -> None:
-        """Select the object that was clicked on."""
-        layer = self._measured.layer
-        if layer is not None and layer.visible and not is_brush_in_hand(self._viewer):
-            number = number_at(layer, event)
-            if number:
-                layer.selected_label = number
-                self._measured.show_number(number)
-
     def shutdown(self) -> None:
         """End the threads and disconnect from the viewer; the layer of objects stays."""
         self._controller.changed.disconnect(self._on_state)
@@ -297,9 +329,7 @@ class ObjectsDesk(QObject):
         self._follow.stop()
         self._compare.stop()
         self.work.shutdown()
-        self._measured.close()
-        if self._click in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._click)
+        self._measured.shutdown()
         if self._layers is not None:
             self._layers.close()
             self._layers = None
@@ -326,9 +356,8 @@ class ObjectsDesk(QObject):
             panel.show_progress(whole)
         stale = self._stale()
         panel.say(" ".join(filter(None, self._sentences(doing, stale))))
-        layer = None if self._layers is None else self._layers.objects
-        current = layer is not None and layer is self._measured.layer
-        self._measured.note(current, stale if stale == CHANGED else "")
+        outdated = False if self._in_table is None else self._in_table.outdated
+        self._measured.note({None: UNCERTAIN, True: TABLE_CHANGED, False: ""}[outdated])
 
     def _sentences(self, doing: str | None, stale: str) -> list[str]:
         if self._waiting:
@@ -341,15 +370,15 @@ class ObjectsDesk(QObject):
         if self._objects_there() and self._shown is not None and self._layers is not None:
             layer = self._layers.objects
             name = "" if layer is None else layer.name
-            return [self._said or f"{_objects(self._shown.count)} in {name}.", stale]
+            return [self._said or f"{_objects(self._shown.found.count)} in {name}.", stale]
         return [self._said]
 
     def _stale(self) -> str:
         if self._shown is None:
             return ""
-        if self._outdated:
+        if self._shown.outdated:
             return CHANGED
-        return "" if self._shown.options == self._options() else OTHER_OPTIONS
+        return "" if self._shown.found.options == self._options() else OTHER_OPTIONS
 
 
 def _objects(count: int) -> str:
@@ -359,15 +388,3 @@ def _objects(count: int) -> str:
 def _write(table: pd.DataFrame, path: Path, overwrite: bool) -> None:
     with complete_or_absent(path, overwrite=overwrite) as partial_file:
         table.to_csv(partial_file, index=False)
-
-
-def _on_press(desk: weakref.ref[ObjectsDesk], viewer: Any, event: Any) -> Iterator[None]:
-    """A click on the canvas, which is a press and a release without a movement between."""
-    yield
-    moved = False
-    while event.type == "mouse_move":
-        moved = True
-        yield
-    present = desk()
-    if present is not None and not moved:
-        present.pick(event)

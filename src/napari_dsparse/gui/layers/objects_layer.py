@@ -98,6 +98,10 @@ class ObjectsLayers(QObject):
         fits = tuple(layer.data.shape) == self.frame.layer_shape
         return layer.name == name and our_role(layer) == OBJECTS and fits
 
+    def take(self, layer: Labels) -> None:
+        """Go on with a layer of this image's objects that was made earlier."""
+        self._objects = layer
+
     # -- preview --------------------------------------------------------------------------------------------
 
     def show_preview(self, found: ObjectsInView) -> None:
