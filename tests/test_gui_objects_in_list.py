@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image
+from qtpy.QtWidgets import QFileDialog
 
 from gui_session import Desk
 from napari_dsparse.gui.layers.viewer import camera_of
+from napari_dsparse.gui.widgets import dialogs
 from napari_dsparse.live.state import Training
 from test_gui_objects import label, spots
 
@@ -43,7 +45,7 @@ def measure(at: Desk, image: str) -> str:
 
 
 def test_a_row_of_the_table_brings_its_image_to_the_front(
-    desk: Callable[..., Desk], files: list[Path]
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = desk()
     at.add_files(files)
@@ -58,6 +60,19 @@ def test_a_row_of_the_table_brings_its_image_to_the_front(
     measured = at.dock.objects._measured
     assert note == f"Objects of a.tif: {len(measured.table)} rows."
     objects = at.layer("a.tif objects")
+
+    # Files are saved beside the image, which our reader opened and not napari's, until a folder is chosen.
+    starts: list[Path] = []
+    monkeypatch.setattr(dialogs, "_FOLDERS", dialogs._Folders())
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *about, **more: starts.append(Path(about[2])) or ("", "")
+    )
+    for name in ("export_button", "save_model_button", "project_save_button"):
+        at.click(name)
+    at.find("export_menu").aboutToShow.emit()
+    at.dock.exports._actions["objects"].trigger()
+    measured._widget.save_button.click()
+    assert [start.parent for start in starts] == 5 * [tmp_path]
 
     # Another image in front, and this one again, change nothing about them.
     for row, said in ((1, ""), (0, found)):

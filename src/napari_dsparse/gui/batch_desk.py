@@ -20,7 +20,7 @@ from napari_dsparse.gui.batch_images import BatchItem, items_of_files, items_of_
 from napari_dsparse.gui.batch_run import BatchRun
 from napari_dsparse.gui.batch_saving import BatchSaving
 from napari_dsparse.gui.batch_summary import row_of, told
-from napari_dsparse.gui.layers.exporting import MODEL_FILTER, folder_of
+from napari_dsparse.gui.layers.exporting import MODEL_FILTER
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.widgets.batch_dialog import BatchDialog, Existing, ask_existing
 from napari_dsparse.gui.widgets.batch_table import BatchRow, Stage
@@ -151,7 +151,7 @@ class BatchDesk(QObject):
         self._items += items
         edit = self.dialog.batch_output_edit
         first = next((item.path for item in self._items if item.path is not None), None)
-        folder = folder_of(self._dock.panel.image_combo.layer) if first is None else first.parent
+        folder = self._dock.study.front_folder if first is None else first.parent
         if folder is not None and edit.text() in ("", self._suggested):
             self._suggested = str(folder / RESULTS_FOLDER)
             edit.setText(self._suggested)
@@ -179,7 +179,7 @@ class BatchDesk(QObject):
 
     def _on_model_picked(self, index: int) -> None:
         if index == 1:
-            folder = folder_of(self._dock.panel.image_combo.layer)
+            folder = self._dock.study.front_folder
             path = ask_open_path(self.dialog, "Model to segment by", MODEL_FILTER, folder)
             self._model_file = path or self._model_file
             if self._model_file is None:

@@ -14,7 +14,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.files.project_folder import SUFFIX, read_project
-from napari_dsparse.gui.layers.exporting import MODEL_FILTER, folder_of
+from napari_dsparse.gui.layers.exporting import MODEL_FILTER
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_open_path
 from napari_dsparse.live import events as ev
 
@@ -38,7 +38,7 @@ class ClassCopying(QObject):
     def _ask(self, from_model: bool) -> None:
         read: Callable[[Path], tuple[ClassInfo, ...]]
         if from_model:
-            start = folder_of(self._dock.panel.image_combo.layer)
+            start = self._dock.study.front_folder
             path = ask_open_path(self._dock, "Copy classes from a model", MODEL_FILTER, start)
             paths, read = [] if path is None else [path], _classes_of_model
         else:

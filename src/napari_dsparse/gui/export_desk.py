@@ -21,7 +21,6 @@ from napari_dsparse.gui.layers.exporting import (
     DEFAULT_SUFFIX,
     export_filters,
     file_name,
-    folder_of,
     image_of,
     map_filters,
 )
@@ -154,12 +153,14 @@ class ExportDesk(QObject):
 
     def _export(self, kind: str, filters: str) -> None:
         """Ask for the file, and begin."""
-        frame, image_layer = self._controller.frame, self._dock.panel.image_combo.layer
+        frame = self._controller.frame
         if frame is None or self._run.running:
             return
         image = image_of(frame)
         suggestion = f"{file_name(frame.source.name)} {kind}{DEFAULT_SUFFIX}"
-        answer = ask_save_path(self._dock, f"Export {kind}", suggestion, filters, folder_of(image_layer))
+        answer = ask_save_path(
+            self._dock, f"Export {kind}", suggestion, filters, self._dock.study.front_folder
+        )
         if answer is None:
             return
         path, overwrite = answer

@@ -12,7 +12,6 @@ from napari_dsparse.gui.layers.exporting import (
     MODEL_FILTER,
     MODEL_SUFFIX,
     export_filters,
-    folder_of,
 )
 from napari_dsparse.gui.widgets.dialogs import ask_open_path, ask_save_path
 from napari_dsparse.live import events as ev
@@ -50,11 +49,11 @@ class FileDesk(QObject):
             self._controller.send(ev.SaveModelPressed(*answer))
 
     def _ask(self, title: str, suggestion: str, filters: str) -> tuple[Path, bool] | None:
-        folder = folder_of(self._panel.image_combo.layer)
+        folder = self._dock.study.front_folder
         return ask_save_path(self._dock, title, suggestion, filters, folder)
 
     def _load_model(self) -> None:
-        folder = folder_of(self._panel.image_combo.layer)
+        folder = self._dock.study.front_folder
         path = ask_open_path(self._dock, "Load model", MODEL_FILTER, folder)
         if path is not None:
             self._controller.load_model(path)

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QTimer
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.gui.kept_objects import KeptObjects, ObjectsByLayer
-from napari_dsparse.gui.layers.exporting import folder_of
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.objects_layer import ObjectsLayers
 from napari_dsparse.gui.measured_objects import MeasuredObjects
@@ -187,7 +186,7 @@ class ObjectsDesk(QObject):
         table, name = self._measured.table, self._measured.image
         if table is None:
             return
-        folder = folder_of(self._dock.panel.image_combo.layer)
+        folder = self._dock.study.front_folder
         answer = ask_save_path(self._dock, "Save table", f"{name} objects.csv", "Table (*.csv)", folder)
         if answer is not None:
             path, overwrite = answer

@@ -251,7 +251,8 @@ class ProjectDesk(QObject):
 
     def ask_to_save(self, checked: bool = False, *, anew: bool = False) -> None:
         """Save the list; if it is in no project, or `anew` is true, ask for the name of a new one."""
-        folder = ask_project_path(self._dock, SUFFIX) if anew or self._folder is None else self._folder
+        folder = None if anew else self._folder
+        folder = folder or ask_project_path(self._dock, SUFFIX, self._dock.study.front_folder)
         if folder is not None:
             self._copies.ask(self._study.images, self._dock)
             self._changes += 1

@@ -97,7 +97,7 @@ class RecentDesk(QObject):
     def ask_to_copy(self) -> None:
         """Ask for another name, and go on under it; a list in no project is saved as one."""
         if self._projects.folder is not None:
-            path = ask_project_path(self._dock, SUFFIX)
+            path = ask_project_path(self._dock, SUFFIX, self._dock.study.front_folder)
             if path is not None:
                 self._projects.save_copy(path)
         elif self._dock.study.study.images:

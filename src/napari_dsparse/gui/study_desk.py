@@ -82,6 +82,15 @@ class StudyDesk(QObject):
             self.controller.editor.forget(layer)
         return found[1]
 
+    @property
+    def front_folder(self) -> Path | None:
+        """Folder of the file that the image in front is in, or its first channel, if it is there."""
+        layer = self._panel.image_combo.layer
+        file = None if layer is None else self.study.path_of(layer)
+        if layer is not None and file is None:
+            file = next((path.absolute() for path, _ in self.study.channel_files_of(layer)), None)
+        return file.parent if file is not None and file.parent.is_dir() else None
+
     # -- adding and removing --------------------------------------------------------------------------------
 
     def add_layers(self, layers: Sequence[Image]) -> None:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
 from napari_dsparse.batch.inputs import InputImage
 from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.live.events import LabelsRead
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
 
 _TIFF_FILTER = "OME-TIFF (*.ome.tif *.ome.tiff *.tif *.tiff)"
 #: Labels that can be read back; a Zarr store is a folder, named by a file in it.
@@ -40,13 +37,6 @@ def export_filters() -> str:
 def map_filters() -> str:
     """The formats of probabilities and uncertainty that can be written here, as Qt's name filters."""
     return ";;".join([_TIFF_FILTER, *([_ZARR_FILTER] if find_spec("zarr") is not None else [])])
-
-
-def folder_of(layer: Layer | None) -> Path | None:
-    """The folder of the file that a layer was read from, if it is there."""
-    path = None if layer is None else layer.source.path
-    folder = None if path is None else Path(path).absolute().parent
-    return folder if folder is not None and folder.is_dir() else None
 
 
 def labels_to_export(

@@ -115,9 +115,12 @@ def ask_open_paths(parent: QWidget, title: str, filters: str) -> list[Path]:
     return paths
 
 
-def ask_project_path(parent: QWidget, suffix: str) -> Path | None:
-    """Path of a new project; asks again while something of that name exists, None if the user cancelled."""
-    title, start = "Save as a project", _FOLDERS.start(None) / f"study{suffix}"
+def ask_project_path(parent: QWidget, suffix: str, folder: Path | None = None) -> Path | None:
+    """Path of a new project; asks again while something of that name exists, None if the user cancelled.
+
+    `folder` is where to start while no file has been chosen.
+    """
+    title, start = "Save as a project", _FOLDERS.start(folder) / f"study{suffix}"
     while True:
         chosen, _ = QFileDialog.getSaveFileName(
             parent, title, str(start), f"Project (*{suffix})", "", QFileDialog.Option.DontConfirmOverwrite
