@@ -298,7 +298,11 @@ def test_unpainted_pixels_join_the_fit_with_the_classes_that_it_gives_them():
     assert_allclose(bias.numpy(), offset, atol=1e-9)
     without, _ = Head(given_rows).fit(one(penalties))
     assert not np.allclose(weight.numpy(), without.numpy(), atol=1e-3)
-    nothing, _ = Head(given_rows).fit(one(penalties), random_unpainted(given_rows, 0.0))
+    head = Head(given_rows)
+    others, _ = head.fit(one(penalties), random_unpainted(given_rows, 0.7, seed=2))
+    assert not np.allclose(others.numpy(), weight.numpy(), atol=1e-4)
+    assert torch.equal(head.fit(one(penalties), unpainted)[0], weight)
+    nothing, _ = head.fit(one(penalties), random_unpainted(given_rows, 0.0))
     assert_allclose(nothing.numpy(), without.numpy(), atol=1e-12)
 
 

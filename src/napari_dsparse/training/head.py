@@ -110,6 +110,7 @@ class Head:
             self._axes.append(own)
         self._sizes = [part.shape[2] for part in parts]
         self._seen = _Seen.of(parts)
+        self._unpainted: tuple[Tensor, _Seen] | None = None
 
     def fit(self, opinions: Sequence[Opinion], unpainted: Unpainted | None = None) -> tuple[Tensor, Tensor]:
         """The linear classifier whose scores come nearest to the one-hot classes, averaged over opinions.
@@ -193,13 +194,19 @@ class Head:
         return penalties.repeat_interleave(torch.tensor(self._sizes))
 
     def _see(self, features: Tensor) -> _Seen:
-        """Features (N, F1 + F2 + ...) about the mean of the painted ones and along their axes."""
+        """Features (N, F1 + F2 + ...) about the mean of the painted ones and along their axes.
+
+        Those of the last call are kept: every fit without some places takes the same.
+        """
+        if self._unpainted is not None and self._unpainted[0] is features:
+            return self._unpainted[1]
         groups = torch.split(features, [len(mean) for mean in self._mean], 1)
         parts = []
         for group, mean, own in zip(groups, self._mean, self._axes, strict=True):
             centred = _by_view(group) - mean
             parts.append(centred if own is None else centred @ own)
-        return _Seen.of(parts)
+        self._unpainted = features, _Seen.of(parts)
+        return self._unpainted[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
