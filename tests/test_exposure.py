@@ -132,6 +132,14 @@ def test_a_project_keeps_it_and_one_of_the_first_version_has_none(run, tmp_path)
         project.save()
         assert "normalise" not in json.loads((project.folder / "project.json").read_text())
     assert "times as widely" in run("train", "--project", tmp_path / "cells.dsparse").out
+    predict = ("predict", "--project", tmp_path / "cells.dsparse", "-o")
+    ran = run(*predict, f"{tmp_path}/learned/")
+    assert ran.code == 0
+    assert "Grey values" not in ran.out + ran.err  # the model knows them
+    np.save(tmp_path / "new.npy", images[1])
+    assert (
+        "Grey values of new.npy spread" in run(*predict, tmp_path / "new.ome.tif", tmp_path / "new.npy").out
+    )
     assert run("train", "--project", tmp_path / "cells.dsparse", "--normalise", "image").code == 0
     with nd.Project.open(tmp_path / "cells.dsparse") as project:
         assert project.normalise == "image"

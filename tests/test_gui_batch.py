@@ -230,6 +230,27 @@ def test_the_images_of_the_list_are_segmented_by_the_model_of_the_window(
     assert float(line["area"]) == pytest.approx(96 * 64 * 0.125, rel=0.1)
 
 
+def test_exposure_is_mentioned_of_images_that_the_model_has_not_seen(
+    desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    bright = two_textures()
+    for name, pixels in (("bright", bright), ("faint", bright // 8), ("new", bright // 8)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
+    at = desk()
+    at.add_files([tmp_path / "bright.tif", tmp_path / "faint.tif"])
+    for row, name in enumerate(("bright", "faint")):
+        at.dock.study.pick(row)
+        at.paint_two_classes(at.layer(f"{name}.tif strokes"))
+    at.wait(lambda: at.session.model is not None and len(at.session.model.keys) == 2)
+    at.find("live_check").setChecked(False)
+    batch = Batch(at, tmp_path)
+    batch.add(tmp_path / "new.tif")
+    batch.dialog.batch_output_edit.setText(str(tmp_path / "out"))
+    assert set(batch.segment().values()) == {Stage.DONE}
+    said = [any("Grey values" in line for line in batch.desk._ended[row].remarks) for row in range(3)]
+    assert said == [False, False, True]
+
+
 def test_planes_in_time_are_not_connected_though_those_in_depth_are(folder: Path) -> None:
     said: list[str] = []
     listener = SimpleNamespace(say=said.append)

@@ -66,12 +66,15 @@ class WantedImage:
         Opens it, given what the model expects; it raises ImageError where it cannot.
     in_file : bool
         As of `InputImage`.
+    learned_from : bool
+        True if the model learned from strokes on it: its grey values are among those that it knows.
     """
 
     path: Path
     name: Path
     open: Callable[[Expected], InputImage]
     in_file: bool = True
+    learned_from: bool = False
 
 
 def read_input(

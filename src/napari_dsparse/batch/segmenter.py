@@ -162,7 +162,7 @@ class Segmenter:
         check_room(outputs, image.source.shape, len(classifier.classes))
         for remark in image.remarks:
             self.listener.say(remark)
-        if self._shared is not None:
+        if self._shared is not None and not wanted.learned_from:
             self._mention_exposure(image)
         predictor = self._shared or self._predictor_of(normalised_to(classifier, image.source))
         key = _key(predictor.classifier, image, self._choices)

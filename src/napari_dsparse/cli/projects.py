@@ -29,7 +29,7 @@ def images_of(project: Project) -> list[WantedImage]:
     pairs = [(_place(project, image), image) for image in project.images]
     names = told_apart([path.with_name(image.name) for path, image in pairs])
     return [
-        WantedImage(path, name, partial(_open, project, image))
+        WantedImage(path, name, partial(_open, project, image), learned_from=image.strokes is not None)
         for (path, image), name in zip(pairs, names, strict=True)
     ]
 

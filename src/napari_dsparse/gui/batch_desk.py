@@ -16,7 +16,13 @@ from napari_dsparse.batch.pace import Pace, duration
 from napari_dsparse.batch.segmenter import Choices
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
-from napari_dsparse.gui.batch_images import BatchItem, items_of_files, items_of_list, wanted_images
+from napari_dsparse.gui.batch_images import (
+    BatchItem,
+    items_of_files,
+    items_of_list,
+    mark_learned,
+    wanted_images,
+)
 from napari_dsparse.gui.batch_run import BatchRun
 from napari_dsparse.gui.batch_saving import BatchSaving
 from napari_dsparse.gui.batch_summary import row_of, told
@@ -307,6 +313,8 @@ class BatchDesk(QObject):
             resume=True,
             overwrite=overwrite,
         )
+        if state.model is not None and not isinstance(model, Path):
+            wanted = mark_learned(wanted, self._items, self._study.images, state.model.keys)
         images = tuple(BatchImage(wanted[number], planned[number]) for number in self._running)
         self._run.start(BatchJob(images, model, choices))
         dialog.batch_progress_bar.setValue(0)

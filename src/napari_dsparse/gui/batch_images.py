@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,19 @@ def wanted_images(items: Sequence[BatchItem]) -> list[WantedImage]:
     wanted = [_wanted(item) for item in items]
     names = told_apart([each.name for each in wanted])
     return [replace(each, name=name) for each, name in zip(wanted, names, strict=True)]
+
+
+def mark_learned(
+    wanted: Sequence[WantedImage],
+    items: Sequence[BatchItem],
+    images: Sequence[StudyImage],
+    keys: Collection[Hashable],
+) -> list[WantedImage]:
+    """`wanted`, made of `items`, with those marked that the model learned from: of `images`, these keys."""
+    learned = [each for each in images if each.key in keys]
+    paths = {each.path.absolute() for each in learned if each.path is not None}
+    known = [any(item.entry is each for each in learned) or item.path in paths for item in items]
+    return [replace(each, learned_from=known[number]) for number, each in enumerate(wanted)]
 
 
 def _wanted(item: BatchItem) -> WantedImage:
