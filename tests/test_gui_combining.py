@@ -13,8 +13,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDialog
 
 from gui_session import Desk, two_textures
+from napari_dsparse.batch.outputs import stem_of
 from napari_dsparse.errors import ImageError
 from napari_dsparse.gui import pixel_copies, project_desk
+from napari_dsparse.gui.batch_desk import RESULTS_FOLDER
+from napari_dsparse.gui.batch_images import items_of_list, wanted_images
 from napari_dsparse.gui.layers.combining import check_combination, combined_layer
 from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of, placement_of
 from napari_dsparse.gui.widgets.combine_dialog import CombineDialog
@@ -138,9 +141,18 @@ def test_a_combination_is_kept_in_a_project_by_its_files(
     assert not asked  # no copy of the pixels is needed
     other = desk()
     other.dock.projects.open(folder)
-    other.wait(lambda: other.has_layer("GFP + DAPI.tif segmentation"))
-    np.testing.assert_array_equal(other.layer("GFP + DAPI.tif strokes").data, strokes.data)
-    source = other.dock.study.study.images[0].source
+    other.wait(lambda: other.has_layer("GFP + DAPI segmentation"))  # of one name before and after
+    np.testing.assert_array_equal(other.layer("GFP + DAPI strokes").data, strokes.data)
+    (entry,) = other.dock.study.study.images
+    source = entry.source
+    assert other.dock.study.front_folder == tmp_path
+    (item,) = items_of_list([entry], ())
+    assert item.place == str(tmp_path / "GFP.tif")
+    (wanted,) = wanted_images([item])
+    assert stem_of(wanted.name) == "GFP + DAPI"
+    other.click("batch_button")
+    assert other.dock.batch.dialog.batch_output_edit.text() == str(tmp_path / RESULTS_FOLDER)
+    other.dock.batch.dialog.close()
     np.testing.assert_array_equal(source.data[...], np.stack([two_textures(seed=1), two_textures()]))
     assert other.session.model.classifier.spec.channels == 2
 

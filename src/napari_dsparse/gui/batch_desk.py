@@ -156,7 +156,7 @@ class BatchDesk(QObject):
     def _add(self, items: list[BatchItem]) -> None:
         self._items += items
         edit = self.dialog.batch_output_edit
-        first = next((item.path for item in self._items if item.path is not None), None)
+        first = next((item.file for item in self._items if item.file is not None), None)
         folder = self._dock.study.front_folder if first is None else first.parent
         if folder is not None and edit.text() in ("", self._suggested):
             self._suggested = str(folder / RESULTS_FOLDER)

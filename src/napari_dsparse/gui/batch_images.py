@@ -40,7 +40,12 @@ class BatchItem:
     @property
     def place(self) -> str:
         """For the user: where it is."""
-        return str(self.path or "an open layer")
+        return str(self.file or "an open layer")
+
+    @property
+    def file(self) -> Path | None:
+        """Its file, or that of its first channel, where it is known."""
+        return self.path if self.path is not None or self.entry is None else self.entry.place
 
 
 def items_of_files(paths: Iterable[Path]) -> tuple[list[BatchItem], int]:

@@ -10,6 +10,7 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import check_combination, combined_layer, is_single_channel
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.widgets.combine_dialog import ask_combination
+from napari_dsparse.images.combined import combined_stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,10 @@ class CombineDesk(QObject):
             If they cannot be combined.
         """
         layer = combined_layer(layers)
-        self._dock.study.study.note_channels(layer, layers)
+        study = self._dock.study.study
+        study.note_channels(layer, layers)
+        if files := study.channel_files_of(layer):  # the name that it has when a project opens it again
+            layer.name = combined_stem([path for path, _ in files])
         self._dock.viewer.add_layer(layer)
         self._dock.show_image(layer, 0, None)
         return layer

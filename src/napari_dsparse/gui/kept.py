@@ -13,6 +13,7 @@ from napari_dsparse.gui.layers.paint_history import paint_of
 from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
+from napari_dsparse.images.combined import combined_stem
 from napari_dsparse.images.painted import is_painted
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenPixels, are_same_strokes
@@ -73,8 +74,10 @@ def _strokes_on(dock: SegmentationDock, layer: Image) -> Labels | None:
 
 
 def _name_of(opened: OpenedImage) -> str:
-    """Name of an image in the list; of a file with several, which one it is."""
+    """Name of an image in the list; of a file with several, which one it is; of several files, theirs."""
     file = opened.file
+    if file is not None and file.channel_files:
+        return combined_stem([path for path, _ in file.channel_files])
     return opened.name if file is None or not file.choices else f"{opened.name}, image {file.series}"
 
 

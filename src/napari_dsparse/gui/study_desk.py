@@ -287,7 +287,7 @@ class StudyDesk(QObject):
         chosen = self.controller.state.chosen
         images = self.study.images
         rows = [
-            ImageRow(each.name, each.strokes, each.pixels, each.segmented, str(each.path or "an open layer"))
+            ImageRow(each.name, each.strokes, each.pixels, each.segmented, str(each.place or "an open layer"))
             for each in images
         ]
         rows += self._files.rows

@@ -66,6 +66,11 @@ class StudyImage:
     view: ImageView | None = None
 
     @property
+    def place(self) -> Path | None:
+        """Its file or, if it is combined of several, that of its first channel, where it is known."""
+        return next((path for path, _ in self.channel_files), None) if self.path is None else self.path
+
+    @property
     def key(self) -> tuple[int, int | None]:
         """Key of the image in the live loop."""
         return self.number, self.source.channel_axis

@@ -17,11 +17,16 @@ _MOST_NAMES, _LONGEST = 4, 120
 
 def combined_name(paths: Sequence[Path]) -> str:
     """A name for an image whose channels are in these files, made of theirs, with the suffix of the last."""
+    return combined_stem(paths) + paths[-1].suffix
+
+
+def combined_stem(paths: Sequence[Path]) -> str:
+    """The same without a suffix."""
     stems = [path.name.split(".")[0] or path.name for path in paths]
     joined = " + ".join(stems)
     if len(stems) > _MOST_NAMES or len(joined) > _LONGEST:
         joined = f"{stems[0][:_LONGEST]} and {len(stems) - 1} more"
-    return joined + paths[-1].suffix
+    return joined
 
 
 def read_single_channel(path: Path, series: int | None = None) -> ImageFile:
