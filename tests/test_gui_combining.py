@@ -136,7 +136,7 @@ def test_a_combination_is_kept_in_a_project_by_its_files(
     monkeypatch.setattr(pixel_copies, "confirm", lambda *about: asked.append(about[-1]) or True)
     monkeypatch.setattr(project_desk, "ask_project_path", lambda *about: folder)
     at.click("project_save_button")
-    at.wait(lambda: at.find("project_label").text() == "study.dsparse: all saved")
+    at.wait(lambda: at.find("project_label").text() == "All saved: study.dsparse")
     at.dock.shutdown()
     assert not asked  # no copy of the pixels is needed
     other = desk()

@@ -63,7 +63,7 @@ def save(at: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def saved(at: Desk, folder: Path) -> None:
-    at.wait(lambda: at.find("project_label").text() == f"{folder.name}: all saved")
+    at.wait(lambda: at.find("project_label").text() == f"All saved: {folder.name}")
 
 
 def painted(folder: Path, name: str) -> int:
@@ -336,7 +336,7 @@ def test_saving_that_fails_is_said_until_it_works(
     with monkeypatch.context() as broken:
         broken.setattr(nd.Project, "set_strokes", full)
         at.paint(at.layer("a.tif strokes"), 2, (50, 100), (60, 100))
-        at.wait(lambda: at.find("project_label").text() == "study.dsparse: NOT all saved")
+        at.wait(lambda: at.find("project_label").text() == "NOT all saved: study.dsparse")
         assert "No space left" in at.find("project_label").toolTip()
     saved(at, folder)
     assert painted(folder, "a.tif") == np.count_nonzero(at.layer("a.tif strokes").data)

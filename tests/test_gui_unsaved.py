@@ -82,7 +82,7 @@ def test_strokes_of_a_closed_window_come_back_and_never_on_another_image(
     folder = user_data.parent / "study.dsparse"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
     third.click("project_save_button")
-    third.wait(lambda: third.find("project_label").text() == "study.dsparse: all saved")
+    third.wait(lambda: third.find("project_label").text() == "All saved: study.dsparse")
     third.wait(lambda: not list((user_data / "unsaved").iterdir()))  # they are in a project now
 
 
@@ -242,7 +242,7 @@ def test_a_dock_that_is_opened_again_goes_on_with_list_strokes_and_project(
     if saved:
         monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
         at.click("project_save_button")
-        at.wait(lambda: at.find("project_label").text() == "study.dsparse: all saved")
+        at.wait(lambda: at.find("project_label").text() == "All saved: study.dsparse")
     layers = [each.name for each in at.viewer.layers if not each.name.endswith("segmentation")]
     at.wait(lambda: "strokes" in at.find("images_list").item(1).text())
     counted = at.find("images_list").item(0).text()
@@ -265,7 +265,7 @@ def test_a_dock_that_is_opened_again_goes_on_with_list_strokes_and_project(
     listed = [(f"{name}.tif", number) for name, number in painted.items()]
     beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells strokes").data)))]
     if saved:
-        second.wait(lambda: second.find("project_label").text() == "study.dsparse: all saved")
+        second.wait(lambda: second.find("project_label").text() == "All saved: study.dsparse")
         with nd.Project.open(folder, read_only=True) as project:
             found = [(e.name, int(np.count_nonzero(project.strokes(e)))) for e in project.images]
         assert found == listed

@@ -391,8 +391,8 @@ class ProjectDesk(QObject):
         if self._folder is None:
             text, tip = NO_PROJECT, "Strokes are kept for the next start all the same."
         else:
-            failed = "NOT all saved" if self._failure else "saving in a moment"
-            text = f"{self._folder.name}: {failed if self.unsaved else 'all saved'}"
+            later = "NOT all saved" if self._failure else "Saved soon"
+            text = f"{later if self.unsaved else 'All saved'}: {self._folder.name}"
             tip = str(self._folder)
         panel.project_label.setText(text)
         panel.project_label.setToolTip(plain(self._failure or tip))

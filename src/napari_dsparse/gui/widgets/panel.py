@@ -147,7 +147,7 @@ class Panel(QWidget):
             "Save…", "Keep images, strokes, classes and model in a project; changes follow by themselves."
         )
         self.project_label = QElidingLabel()
-        self.project_label.setElideMode(Qt.TextElideMode.ElideMiddle)  # its end says if all is saved
+        self.project_label.setElideMode(Qt.TextElideMode.ElideRight)
         self.project_label.setTextFormat(Qt.TextFormat.PlainText)
         self.project_label.setMinimumWidth(40)  # a long name is cut off rather than widen the dock
         self.only_this_check = _check("show only this", "Hide the layers of the other images in the list.")
