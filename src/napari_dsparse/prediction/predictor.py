@@ -102,10 +102,8 @@ class Predictor:
     @property
     def needs(self) -> MemoryNeeds:
         """Facts that decide the memory that it takes, whatever the image."""
-        spec = self.classifier.spec
-        return MemoryNeeds(
-            spec.channels, len(self.classifier.classes), len(self._forms), neighbours=spec.neighbours
-        )
+        spec, classes = self.classifier.spec, len(self.classifier.classes)
+        return MemoryNeeds(spec.channels, classes, len(self._forms), neighbours=spec.neighbours)
 
     def limit_memory(self, plan: MemoryPlan) -> None:
         """Take no more memory than so much for images begun from now on."""
@@ -368,22 +366,23 @@ class Predictor:
         tiles: Iterable[Tile],
         stop: StopFlag | Callable[[], bool] | None = None,
     ) -> Iterator[TilePrediction]:
-        """Predictions of `tiles` in their order, until `stop` is set: heard within a tile.
-
-        On a processor several are computed at a time, each by a thread of its own.
-        """
+        """Predictions of `tiles` in their order, side by side on a processor, until `stop` is set."""
         stopped = as_stop_callable(stop)
         tiles = tuple(tiles)
         if tiles and not (source is self._source and set(tiles) <= set(self._tiles)):
             self.begin(source, tiles)
         threads, left = torch.get_num_threads(), threading.Event()
         lanes = max(1, min(threads, self.most_lanes, len(tiles)))
-        compute = partial(self.tile, source, stopped=lambda: left.is_set() or stopped())
+
+        def compute(tile: Tile) -> TilePrediction | None:
+            return self.tile(source, tile, lambda: left.is_set() or stopped())
+
         try:
             for prediction in in_lanes(compute, tiles, lanes, threads=threads // lanes):
-                if prediction is None:
+                if prediction is not None:
+                    yield prediction
+                if prediction is None or stopped():  # others may have been computed ahead
                     return
-                yield prediction
         finally:
             left.set()
 
