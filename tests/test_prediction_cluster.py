@@ -579,6 +579,24 @@ def test_missing_scheduler_is_named(monkeypatch: pytest.MonkeyPatch, address: st
         pass
 
 
+def test_a_client_whose_own_thread_starts_too_late_is_made_again(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def late(*args: Any, **options: Any) -> Any:
+        tried.append(args)
+        if len(tried) == 1:
+            raise AssertionError
+        return client(*args, **options)
+
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", late)
+    with Cluster(scheduler) as opened:
+        assert opened.threads()
+    assert len(tried) == 2
+
+
 def test_other_versions_on_the_workers_are_refused(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = iter(["0.0.1", "0.0.1", "0.0.2", "0.0.2"])  # here, of the scheduler, then of each worker
     monkeypatch.setattr(pieces, "version", lambda name: next(versions))

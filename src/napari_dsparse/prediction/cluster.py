@@ -271,7 +271,7 @@ def _unlogged() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _connect(address: str) -> Any:
+def _connect(address: str, tries: int = 3) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
@@ -283,6 +283,10 @@ def _connect(address: str) -> Any:
             f"No dask scheduler answers at {address!r}; give the address that it prints when it starts, "
             "such as tcp://host:8786."
         ) from error
+    except AssertionError:  # dask gives its own thread ten seconds to start, too few on a stalled machine
+        if tries == 1:
+            raise
+    return _connect(address, tries - 1)
 
 
 def _check_versions(client: Any, address: str) -> None:
