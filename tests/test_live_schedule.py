@@ -897,3 +897,16 @@ def test_classes_taken_out_of_the_table_do_not_come_back_with_what_was_under_way
     assert len(world.state.classes) == len(world.state.counts) == 2
     assert world.state.model is not None
     assert len(world.state.model.classifier.classes) == 2
+
+
+def test_a_kept_model_of_other_channels_does_not_end_the_training_under_way() -> None:
+    world = World()
+    world.tell(chosen("grey"), listed(grey=painted_on("grey", 1, 2)), strokes_on("grey"))
+    world.tell(ev.Painted(painted_on("grey", 1, 2)), ev.KeptModelRead(classifier_of(3), "study.dsparse"))
+    world.settle()
+    assert world.state.model is not None
+    assert world.state.model.classifier.spec.channels == 1
+    kept = classifier_of(1)
+    world.tell(ev.KeptModelRead(kept, "study.dsparse"))
+    world.settle()
+    assert world.state.model.classifier is kept

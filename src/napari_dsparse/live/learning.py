@@ -142,12 +142,11 @@ def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
 
 def take_kept_model(turn: Turn, event: KeptModelRead) -> None:
     """Go on with a project's model: it stays until something is painted."""
-    stop(turn)
-    state = turn.state
-    classifier = event.classifier
+    state, classifier = turn.state, event.classifier
     others = any(classifier.spec.channels != each.source.channels for each in state.study)
     if others or len(classifier.classes) > len(state.classes if state.studied else state.study_classes):
         return  # of images or classes that it has no more: it is learned anew
+    stop(turn)
     painted = tuple(each for each in state.study if is_painted(each.labels))
     keys = frozenset(each.key for each in painted)
     turn.set(
