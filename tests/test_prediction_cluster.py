@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -347,26 +347,25 @@ def test_tasks_that_the_scheduler_forgets_are_sent_again(
 def test_the_only_worker_is_killed_and_another_one_comes(
     classifier: TrainedClassifier, source: ImageSource, expected: Prediction
 ) -> None:
-    lines: list[str] = []
-    with (
-        local_cluster(0) as local,
-        worker_process(local) as first,
-        Cluster(local.scheduler_address, say=lines.append) as opened,
-    ):
-        predictor = ClusterPredictor(classifier, opened)
-        later = []
+    killed: list[float] = []
+    told: list[float] = []
+    with ExitStack() as workers, local_cluster(0) as local:
+        first = workers.enter_context(worker_process(local))
 
-        def replace() -> None:
+        def replace(line: str) -> None:
+            if "all its workers are gone" in line:
+                told.append(time.monotonic())
+                workers.enter_context(worker_process(local))
+
+        def kill_it() -> None:
+            time.sleep(1)  # several pieces are done, and their results still there
             first.kill()
-            later.append(worker_process(local))
-            later[0].__enter__()
+            killed.append(time.monotonic())
 
-        try:
-            predict_while(replace, predictor, source, expected)
-        finally:
-            for started in later:
-                started.__exit__(None, None, None)
-    assert "all its workers are gone" in "".join(lines)
+        with Cluster(local.scheduler_address, say=replace) as opened:
+            predict_while(kill_it, ClusterPredictor(classifier, opened), source, expected)
+    assert len(told) == 1
+    assert told[0] - killed[0] < 0.5 * cluster.FETCH_WITHIN
 
 
 @contextmanager

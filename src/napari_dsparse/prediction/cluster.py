@@ -6,12 +6,14 @@ again and again, and what they compute is told to whoever can start more of them
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +30,8 @@ from napari_dsparse.prediction.sight import Sight
 PATIENCE = 30.0
 #: Seconds between two questions to the scheduler, and for an answer.
 ASK_EVERY, ANSWER_WITHIN = 1.0, 5.0
+#: Seconds for a result to arrive before it is asked for again.
+FETCH_WITHIN = 30.0
 
 #: Name of a cluster of this machine's cores, started for as long as it is needed.
 LOCAL = "local"
@@ -118,6 +122,17 @@ class Cluster:
             return self._client.submit(
                 function, argument, workers=[worker], allow_other_workers=True, pure=False
             )
+
+    def fetch(self, future: Any) -> Future[Any]:
+        """The result of a future that is done, on its way here; it fails where that takes too long.
+
+        What is lost on the way, with the worker that had it, comes once another has computed it again.
+        """
+
+        async def gathered() -> Any:
+            return await asyncio.wait_for(self._client.gather(future, asynchronous=True), FETCH_WITHIN)
+
+        return asyncio.run_coroutine_threadsafe(gathered(), self._client.loop.asyncio_loop)
 
     def in_hand(self, futures: Iterable[Any]) -> list[bool]:
         """For each future, True if a worker has it, or it is done.

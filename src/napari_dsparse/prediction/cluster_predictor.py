@@ -13,7 +13,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +33,8 @@ from napari_dsparse.stopping import StopFlag, as_stop_callable
 
 #: Losses of a piece after which it is given up.
 MOST_LOSSES = 3
-#: Seconds between two looks at what is done, and for a result to arrive before it is asked for again.
-LOOK_EVERY, FETCH_WITHIN = 0.02, 30.0
+#: Seconds between two looks at what is done.
+LOOK_EVERY = 0.02
 #: Seconds between two questions after pieces whose worker is gone.
 CHECK_EVERY = 1.0
 
@@ -126,37 +126,53 @@ class ClusterPredictor:
                         moved = True
                         break
                 for piece in self._left(threads, underway):
-                    underway.pop(piece).future.release()
+                    underway.pop(piece).release()
                     lost.append(piece)
-                for piece in [piece for piece, task in underway.items() if task.future.done()]:
-                    future = underway[piece].future
-                    found = _result(future, piece, source.name)
-                    if found is None and not future.cancelled():
-                        continue  # its worker was lost with it, and another one does it again
-                    del underway[piece]
-                    future.release()
+                piece = self._arrived(underway)
+                if piece is not None:
                     moved = True
+                    found = _result(underway[piece], piece, source.name)
+                    if found is None and not underway[piece].future.cancelled():
+                        continue  # its worker was lost with it, and another one does it again
+                    underway.pop(piece).release()
                     if isinstance(found, Unread):
                         self._learn(found)
                         unread.add(piece)
                         lost.append(piece)
-                        continue
-                    if found is not None:
+                    elif found is not None:
                         yield from found
-                        continue
-                    losses[piece] += 1
-                    if losses[piece] == MOST_LOSSES:
-                        raise DsparseError(
-                            f"Of image {source.name!r}, {piece} were lost {MOST_LOSSES} times, as the "
-                            "scheduler was restarted, or somebody cancelled them there; let it run, then run "
-                            "this again."
-                        )
-                    lost.append(piece)
+                    else:
+                        losses[piece] += 1
+                        if losses[piece] == MOST_LOSSES:
+                            raise DsparseError(
+                                f"Of image {source.name!r}, {piece} were lost {MOST_LOSSES} times, as the "
+                                "scheduler was restarted, or somebody cancelled them there; let it run, then "
+                                "run this again."
+                            )
+                        lost.append(piece)
                 if not moved:
-                    time.sleep(LOOK_EVERY)
+                    _rest(underway.values())
         finally:
             for task in underway.values():
-                task.future.release()
+                task.release()
+
+    def _arrived(self, underway: Mapping[Piece, _Task]) -> Piece | None:
+        """A piece whose results are here, or known to be lost; those of one at a time are on their way here.
+
+        They are not waited for: what a lost worker had comes only when another one is there.
+        """
+        for piece, task in underway.items():
+            if task.fetch is not None:
+                if task.fetch.done():
+                    return piece
+                if task.future.done():
+                    return None
+                task.give_up_fetching()  # lost with its worker
+        for task in underway.values():
+            if task.future.done():
+                task.fetch = self._cluster.fetch(task.future)
+                break
+        return None
 
     def _submitted(self, source: ImageSource, piece: Piece, worker: str, sees: bool) -> Any:
         """A future of the piece, whose pixels a worker that sees the image's file reads there."""
@@ -197,12 +213,31 @@ def widest_band(spec: NetworkSpec) -> int:
     return min(MOST_BAND, MOST_SCORES // needs.scores_per_column)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Task:
-    """A piece on its way: the future of its results, and the worker that it is meant for."""
+    """A piece on its way: the future of its results, the worker it is meant for, and results that come."""
 
     future: Any
     worker: str
+    fetch: Future[Any] | None = None
+
+    def give_up_fetching(self) -> None:
+        if self.fetch is not None:
+            self.fetch.cancel()
+            self.fetch = None
+
+    def release(self) -> None:
+        self.give_up_fetching()
+        self.future.release()
+
+
+def _rest(tasks: Iterable[_Task]) -> None:
+    """Wait a moment, or until results are here."""
+    fetch = next((task.fetch for task in tasks if task.fetch is not None), None)
+    if fetch is None:
+        time.sleep(LOOK_EVERY)
+    else:
+        wait([fetch], timeout=LOOK_EVERY)
 
 
 def _free_workers(threads: Mapping[str, int], tasks: Iterable[_Task]) -> list[str]:
@@ -224,23 +259,25 @@ def window(threads: Mapping[str, int]) -> int:
     return sum(map(_slots, threads.values()))
 
 
-def _result(future: Any, piece: Piece, name: str) -> list[WantedResults] | Unread | None:
-    """Predictions of a piece that is done, or that its pixels are wanted; None if they are lost."""
+def _result(task: _Task, piece: Piece, name: str) -> list[WantedResults] | Unread | None:
+    """Predictions of a piece that are here, or that its pixels are wanted; None if they are lost."""
     from distributed import KilledWorker
 
+    fetch, task.fetch = task.fetch, None
+    assert fetch is not None
     try:
-        found = future.result(timeout=FETCH_WITHIN)
+        found = fetch.result()
     except KilledWorker as error:
         raise DsparseError(
             f"Of image {name!r}, {piece} ended every worker that computed them ({error}); most often memory "
             "runs out, which the workers' logs say: give each more of it, or fewer threads."
         ) from error
     except (ImportError, AttributeError) as error:
-        if future.status != "error":
+        if task.future.status != "error":
             raise
         raise lacks_package("A worker", error) from error
     except (CancelledError, TimeoutError, OSError):
-        if future.status == "error":  # of the computation itself
+        if task.future.status == "error":  # of the computation itself
             raise
         return None
     if isinstance(found, Unread):
