@@ -19,7 +19,8 @@ from gui_session import Desk, two_textures
 from napari_dsparse.classifier import default_classes
 from napari_dsparse.gui.widgets.class_table import COLOR, IOU, NAME, PIXELS, STROKES
 from napari_dsparse.gui.widgets.confusion_table import ConfusionTable
-from napari_dsparse.live.messages import Envelope, StepTaken
+from napari_dsparse.live.envelope import Envelope
+from napari_dsparse.live.messages import StepTaken
 from napari_dsparse.live.state import Training
 from napari_dsparse.training import TrainingProgress
 

@@ -21,6 +21,7 @@ from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.result_pixels import put
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.state import Training
 from napari_dsparse.model import Model
 from napari_dsparse.prediction.tiles import Tile
@@ -87,7 +88,7 @@ def _full(self: ChunkStore, chunk: object) -> None:
 
 def _sketch(tile: Tile, labels: np.ndarray, cell: int, kept: tuple[Tile, ...] = ()) -> msg.TileDone:
     return msg.TileDone(
-        msg.Envelope(1, 1, 1), (), True, False, tile, labels, None, None, 0.0, 0.0, 0.0, cell, kept
+        Envelope(1, 1, 1), (), True, False, tile, labels, None, None, 0.0, 0.0, 0.0, cell, kept
     )
 
 

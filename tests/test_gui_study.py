@@ -111,6 +111,37 @@ def test_going_back_brings_the_strokes_and_learns_nothing_anew(
     assert at.strokes_of(1) == 2
 
 
+def test_a_whole_result_is_known_again_for_as_long_as_its_layer_holds_it(
+    desk: Callable[..., Desk], files: list[Path]
+) -> None:
+    at = desk()
+    at.add_files(files[:2])
+    pick(at, 0)
+    at.paint_two_classes(at.layer("a.tif strokes"))
+    learned(at)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    result = at.layer("a.tif segmentation")
+    result.data[:] = 7  # whatever is computed again would be written over it
+    pick(at, 1)
+    at.wait(lambda: at.has_layer("b.tif segmentation"))
+    assert [row[0] for row in rows(at)] == ["●", "○"]
+    at.layer("a.tif").name = "renamed"
+    pick(at, 0)
+    assert at.session.complete
+    learned(at)
+    assert at.session.complete
+    assert at.dock.controller.results is not None
+    assert at.dock.controller.results.segmentation is result
+    assert (result.data == 7).all()
+    pick(at, 1)
+    at.viewer.layers.remove(result.name)
+    assert [row[0] for row in rows(at)] == ["○", "○"]
+    pick(at, 0)
+    assert not at.session.complete
+    at.wait(lambda: at.dock.controller.results is not None and at.dock.controller.results.labels is not None)
+
+
 def test_strokes_survive_the_removal_of_their_layers(desk: Callable[..., Desk], files: list[Path]) -> None:
     at = desk()
     at.add_files(files[:2])

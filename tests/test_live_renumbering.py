@@ -12,6 +12,7 @@ from napari_dsparse.classifier.class_edits import done
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.renumbering import TRAIN_ANEW
 from napari_dsparse.live.sentences import describe
 from napari_dsparse.live.state import Training
@@ -143,7 +144,7 @@ def test_undoing_a_merge_tells_results_of_both_from_none() -> None:
 
 def test_without_paint_a_removed_class_leaves_the_model_to_the_others() -> None:
     world = World()
-    world.tell(msg.ModelLoaded(msg.Envelope(0, 1, 1), Path("m.safetensors"), classifier_of(1, 3)))
+    world.tell(msg.ModelLoaded(Envelope(0, 1, 1), Path("m.safetensors"), classifier_of(1, 3)))
     assert len(world.state.classes) == 3
     world.tell(ev.ClassesRenumbered(class_edits.remove(world.state.classes, 1), None))
     assert world.state.model is not None

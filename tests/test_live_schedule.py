@@ -23,10 +23,12 @@ from napari_dsparse.images import ImageSource
 from napari_dsparse.live import actions as act
 from napari_dsparse.live import events as ev
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.labelled_image import LabelledImage
+from napari_dsparse.live.loop import differ
 from napari_dsparse.live.schedule import Event, advance
 from napari_dsparse.live.sentences import describe, describe_model
-from napari_dsparse.live.state import LiveState, Training, WholeImage, differ
+from napari_dsparse.live.state import LiveState, Training, WholeImage
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training import TrainingProgress
 
@@ -458,6 +460,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.world = World()
         self.ended: set[int] = set()
         self.newest: dict[str, int] = {}  # last answered job by thread
+        #: What every segmentation layer holds, by image: of which model, normalised by its own, and final.
+        self.layers: dict[Any, tuple[Any, bool, bool]] = {}
 
     def may_answer(self, job: Any) -> bool:
         """True if a thread may still answer `job`."""
@@ -470,6 +474,7 @@ class AnyOrder(RuleBasedStateMachine):
         dropped = isinstance(event, msg.WorkerEvent) and is_stale(before, event.envelope)
         actions = self.world.tell(event)
         after = self.world.state
+        self.follow_layers(event, before, actions)
         if dropped:
             assert not actions
             assert not differ(replace(after, dropped=before.dropped), before)
@@ -486,6 +491,24 @@ class AnyOrder(RuleBasedStateMachine):
                 assert action.classifier.spec.channels == action.source.channels
                 assert len(action.classes) == len(action.classifier.classes)
 
+    def follow_layers(self, event: Event, before: LiveState, actions: tuple[Any, ...]) -> None:
+        """Do to the layers what the window would."""
+        front = None if before.chosen is None else before.chosen.key
+        if isinstance(event, ev.SegmentationRemoved):
+            self.layers.pop(event.key or front, None)
+        if isinstance(event, ev.LabelsRead) and event.labels is None:
+            self.layers.pop(front, None)
+        if isinstance(event, ev.ImageChosen) and not event.segmented:
+            self.layers.pop(event.key, None)
+        for action in actions:
+            if isinstance(action, act.RenumberResults):
+                self.layers.clear()
+            if isinstance(action, act.ShowTile) and action.labels:
+                tile = action.tile
+                (job,) = (each for each in self.world.jobs if each.envelope == tile.envelope)
+                final = tile.exact and not tile.quick
+                self.layers[front] = job.classifier, job.match_exposure, final
+
     @initialize(name=NAMES, labels=st.sampled_from([(), (1, 2), (1, 2, 3)]))
     def begin(self, name: str, labels: tuple[int, ...]) -> None:
         """Mostly in the middle of work: there is a model."""
@@ -497,9 +520,13 @@ class AnyOrder(RuleBasedStateMachine):
     def press(self, event: Event) -> None:
         self.tell(event)
 
+    @rule(name=NAMES, intact=st.sampled_from([True, True, True, False]))
+    def choose_image(self, name: str, intact: bool) -> None:
+        self.tell(replace(chosen(name), segmented=intact and name in self.layers))
+
     @rule(name=NAMES)
-    def choose_image(self, name: str) -> None:
-        self.tell(chosen(name))
+    def lose_segmentation(self, name: str) -> None:
+        self.tell(ev.SegmentationRemoved(name))
 
     @precondition(lambda self: self.world.state.chosen is not None)
     @rule()
@@ -572,6 +599,8 @@ class AnyOrder(RuleBasedStateMachine):
         if isinstance(event, ENDS):
             self.ended.add(job.envelope.job)
             self.world.open = [one for one in self.world.open if one is not job]
+        if isinstance(event, msg.PredictionEnded) and event.complete:
+            self.tell(tile_of(job))  # a thread says so after its last tile
         self.tell(event)
 
     @precondition(lambda self: self.world.actions)
@@ -592,6 +621,15 @@ class AnyOrder(RuleBasedStateMachine):
             and job.envelope.job > self.world.stopped_prediction
         ]  # fmt: skip
         assert len(whole) <= 1
+
+    @invariant()
+    def nothing_but_final_labels_of_the_model_is_called_a_result(self) -> None:
+        state = self.world.state
+        for each in state.finished:
+            assert state.model is not None
+            assert self.layers.get(each.key) == (state.model.classifier, each.matched, True)
+        if state.complete:
+            assert state.finished_here is not None
 
     @invariant()
     def words_for_every_state(self) -> None:
@@ -627,7 +665,7 @@ AnyOrder.TestCase.settings = settings(
 TestAnyOrder = AnyOrder.TestCase
 
 
-def is_stale(state: LiveState, envelope: msg.Envelope) -> bool:
+def is_stale(state: LiveState, envelope: Envelope) -> bool:
     """True if an answer is of an image that was left or of a thread that was dismissed."""
     number = 0 if state.chosen is None else state.chosen.number
     return envelope.image != 0 and (envelope.image, envelope.worker) != (number, state.worker)
@@ -666,10 +704,10 @@ def test_a_model_of_neighbouring_planes_is_not_applied_to_a_single_one() -> None
     flat = classifier_for(1, 2, network="context")
     deep = replace(flat, spec=replace(flat.spec, depth="neighbours"))
     world = World()
-    world.tell(chosen("grey"), msg.ModelLoaded(msg.Envelope(0, 1, 1), Path("deep.safetensors"), deep))
+    world.tell(chosen("grey"), msg.ModelLoaded(Envelope(0, 1, 1), Path("deep.safetensors"), deep))
     assert "neighbouring planes" in describe(world.state)
     assert world.state.model is None
-    world.tell(chosen("stack"), msg.ModelLoaded(msg.Envelope(0, 2, 1), Path("deep.safetensors"), deep))
+    world.tell(chosen("stack"), msg.ModelLoaded(Envelope(0, 2, 1), Path("deep.safetensors"), deep))
     assert world.state.has_model
     world.tell(chosen("grey"))
     assert not world.state.has_model
@@ -699,7 +737,7 @@ def test_matching_exposure_is_learned_and_a_difference_said_once_where_it_is_not
 
 
 def loaded(classifier: TrainedClassifier, name: str = "loaded") -> msg.ModelLoaded:
-    return msg.ModelLoaded(msg.Envelope(0, 1, 1), Path(f"{name}.safetensors"), classifier)
+    return msg.ModelLoaded(Envelope(0, 1, 1), Path(f"{name}.safetensors"), classifier)
 
 
 def test_a_loaded_model_that_matches_exposure_does_so_alone_and_the_tick_is_the_users() -> None:
@@ -867,6 +905,56 @@ def test_what_was_segmented_stays_when_the_same_strokes_were_looked_at_again() -
     assert world.state.complete
     assert len(world.asked(msg.PredictionJob)) == before
     assert world.state.training is Training.STEADY
+
+
+def finished_world() -> World:
+    """Two images of a list, the one in front segmented as a whole."""
+    world = World()
+    world.tell(chosen("grey"), strokes_on("grey"), listed(grey=None, stack=None))
+    world.tell(ev.Painted(painted_on("grey", 1, 2)))
+    world.settle()
+    world.tell(ev.WholePressed())
+    world.settle()
+    assert world.state.complete
+    return world
+
+
+def test_a_whole_result_is_known_again_when_its_image_comes_back() -> None:
+    world = finished_world()
+    world.tell(chosen("stack"), strokes_on("stack"))
+    world.settle()
+    assert not world.state.complete
+    assert [each.key for each in world.state.finished] == ["grey"]
+    before = len(world.asked(msg.PredictionJob))
+    back = replace(chosen("grey"), segmented=True)
+    world.tell(back, replace(strokes_on("grey"), labels=painted_on("grey", 1, 2)))
+    world.tell(ev.ViewChanged(FieldOfView((), (0, 4), (0, 8))))
+    assert world.state.complete
+    assert len(world.asked(msg.PredictionJob)) == before, "nothing is computed again"
+    (read,) = world.tell(ev.ExportPressed(Path("out.tif"), False))
+    assert isinstance(read, act.ReadLabels)
+    world.tell(chosen("stack"), ev.SegmentationRemoved("grey"))
+    assert not world.state.finished
+    world.tell(back)
+    assert not world.state.complete
+
+
+def test_a_sketch_is_never_put_over_a_whole_result_nor_counted_as_one() -> None:
+    world = finished_world()
+    world.tell(ev.MapsWanted(True, False), ev.ViewChanged(FieldOfView((), (0, 4), (0, 8))))
+    job = world.asked(msg.PredictionJob)[-1]
+    assert job.uncertainty
+    (shown,) = world.tell(tile_of(job, exact=False))
+    assert not shown.labels, "of a sketch, the maps alone are shown"
+    world.settle()
+    assert [each.key for each in world.state.finished] == ["grey"]
+    world = trained("grey")
+    world.tell(ev.ViewChanged(FieldOfView((), (0, 4), (0, 8))))
+    world.settle()
+    job = world.asked(msg.PredictionJob)[-1]
+    assert world.state.done == {tile_of(job).tile}
+    world.tell(tile_of(job, exact=False))  # of a job that was asked for before the tile came
+    assert not world.state.done, "the tile is computed again"
 
 
 def test_a_whole_image_that_is_left_is_said_to_be_undone() -> None:

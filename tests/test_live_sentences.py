@@ -9,17 +9,11 @@ import pytest
 
 from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.chosen import ChosenImage, ChosenStrokes, CurrentModel
 from napari_dsparse.live.expected_iou import mean_range, range_text
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.sentences import describe, describe_model, progress_text
-from napari_dsparse.live.state import (
-    ChosenImage,
-    ChosenStrokes,
-    CurrentModel,
-    LiveState,
-    Training,
-    WholeImage,
-)
+from napari_dsparse.live.state import LiveState, Training, WholeImage
 from napari_dsparse.prediction.view_memory import warm_start_classifier
 from napari_dsparse.training.progress import TrainingProgress
 

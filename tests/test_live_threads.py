@@ -18,6 +18,7 @@ from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live import messages as msg
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.predictor_thread import TILES_IN_FLIGHT, PredictorThread
 from napari_dsparse.live.trainer_thread import TrainerThread
@@ -93,8 +94,8 @@ def strokes(*numbers: int) -> np.ndarray:
     return labels
 
 
-def envelope(job: int, image: int = 1) -> msg.Envelope:
-    return msg.Envelope(image, job, 1)
+def envelope(job: int, image: int = 1) -> Envelope:
+    return Envelope(image, job, 1)
 
 
 def learn(job: int, labels: np.ndarray, **changes: Any) -> msg.TrainingJob:
@@ -118,6 +119,7 @@ def classifier() -> TrainedClassifier:
 def view_job(generation: int, classifier: TrainedClassifier, **changes: Any) -> msg.PredictionJob:
     job: dict[str, Any] = {
         "source": SOURCE,
+        "key": "image",
         "view": FieldOfView((), (0, 96), (0, 128)),
         "whole": False,
         "done": frozenset(),
@@ -583,16 +585,30 @@ def test_a_spot_is_found_while_the_whole_image_is_segmented(
 ) -> None:
     predictor.submit(large_job(1, classifier))
     ear.first(msg.TileDone)
-    predictor.submit(msg.SpotJob(envelope(2), None, ()))
+    predictor.submit(msg.SpotJob(envelope(2), "image", None, ()))
     for _ in range(3):
         predictor.tile_taken()
     assert ear.first(msg.SpotFound).position is not None
     assert not ear.all_of(msg.PredictionEnded)
 
 
+def test_where_an_image_is_uncertain_is_remembered_while_it_is_finished(
+    predictor: PredictorThread, ear: Ear, classifier: TrainedClassifier
+) -> None:
+    predictor.submit(view_job(1, classifier))
+    assert ear.first(msg.PredictionEnded).complete
+    for number, finished in enumerate(({"image"}, set()), start=2):
+        predictor.submit(msg.ForgetImageJob(envelope(number), frozenset(finished)))
+        predictor.submit(msg.SpotJob(envelope(number), "image", None, ()))
+        ear.wait(lambda: len(ear.all_of(msg.SpotFound)) == number - 1)  # noqa: B023
+    first, second = ear.all_of(msg.SpotFound)
+    assert first.position is not None
+    assert second.position is None
+
+
 @dataclass(frozen=True)
 class Order:
-    envelope: msg.Envelope
+    envelope: Envelope
     what: str
 
 

@@ -19,6 +19,7 @@ from napari_dsparse.gui.layers.brush import BrushSize
 from napari_dsparse.gui.layers.corrections_behind import CorrectionsBehind
 from napari_dsparse.gui.layers.exporting import labels_to_export
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, check_strokes, frame_of
+from napari_dsparse.gui.layers.left_results import LeftResults
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.paint_history import paint_places
 from napari_dsparse.gui.layers.result_layers import ResultLayers
@@ -73,6 +74,8 @@ class Controller(QObject):
         self._behind = CorrectionsBehind(viewer, self)
         self._behind.painted.connect(self._paint_correction)
         self._behind.tool_taken.connect(self._take_tool)
+        self._left = LeftResults(viewer)
+        self._behind.lost.connect(self._on_lost)
         self._class_keys = ClassKeys(self.strokes.pick_class)
         self._viewer = viewer
         self._results: ResultLayers | None = None
@@ -133,7 +136,10 @@ class Controller(QObject):
         self._results.corrections.painted.connect(self._on_correction)
         key = self.number_of(layer), choice.axis
         view = field_of_view(self._viewer, self.frame, None)
-        self.send(ev.ImageChosen(key, layer.name, self.frame.source, view))
+        left = self._left.find(key, layer)
+        self.send(ev.ImageChosen(key, layer.name, self.frame.source, view, segmented=left is not None))
+        if left is not None and self.state.model is not None and self.state.finished_here is not None:
+            self._results.go_on_with(*left, named_classes(self.state, self.state.model.classifier))
         self.image_changed.emit()
 
     def number_of(self, layer: Image | None) -> int:
@@ -290,6 +296,11 @@ class Controller(QObject):
             layers = (self.strokes.layer, self._results.image, self._results.segmentation)
             self._class_keys.bind([layer for layer in layers if layer is not None])
 
+    def _on_lost(self, segmentation: Labels) -> None:
+        key = self._left.lose(segmentation)
+        if key is not None:
+            self.send(ev.SegmentationRemoved(key))
+
     def _on_replaced(self) -> None:
         if self._results is not None:
             self._behind.drop(self._results.segmentation)
@@ -303,6 +314,8 @@ class Controller(QObject):
         self._leave_strokes()
         self.frame = None
         if self._results is not None:
+            if self.state.chosen is not None:
+                self._left.leave(self.state.chosen.key, self._results)
             self._results.close()
             if segmentation is not None:
                 self._behind.watch(segmentation, strokes)
@@ -350,7 +363,7 @@ class Controller(QObject):
         match effect:
             case act.ShowTile():
                 self._behind.flush()  # of this image, too, until its segmentation is found again
-                self._results.show_tile(effect.tile)
+                self._results.show_tile(effect.tile, labels=effect.labels)
             case act.FinishDrawing():
                 self._results.finish()
             case act.ShowClasses():

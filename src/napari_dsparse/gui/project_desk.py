@@ -25,6 +25,7 @@ from napari_dsparse.gui.widgets.dialogs import ask_project_path
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import MissingImage, OpenedProject
+from napari_dsparse.live.labelled_image import are_deep
 from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.live.unsaved import UnsavedKeeper
 
@@ -297,7 +298,7 @@ class ProjectDesk(QObject):
             kept_images(self._study, self._copies.allowed),
             self._study.classes(state),
             learned_model(self._study, state),
-            state.depth if self._study.has_depth else "off",
+            state.depth if are_deep(each.source for each in self._study.images) else "off",
             "image" if state.match_exposure else "together",
         )
         self.worker.run(save, partial(self._on_saved, self._changes, then), self._on_failure)

@@ -27,7 +27,7 @@ from napari_dsparse.images.painted import equal_paint, never_written
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import MissingImage
-from napari_dsparse.live.labelled_image import LabelledImage, is_deep
+from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
@@ -74,11 +74,6 @@ class Study(QObject):
     def labelled(self) -> tuple[LabelledImage, ...]:
         """The images as the live loop takes them."""
         return tuple(LabelledImage(each.key, each.name, each.source, each.labels) for each in self.images)
-
-    @property
-    def has_depth(self) -> bool:
-        """True if all images are stacks whose planes have others before and behind them."""
-        return all(is_deep(each.source) for each in self.images)
 
     def classes(self, state: LiveState) -> tuple[ClassInfo, ...]:
         """The list's table of classes, also while an image beside it is in front."""
@@ -313,12 +308,11 @@ class Study(QObject):
             if entry is not None and (entry.strokes, entry.pixels) != (count, pixels):
                 entry.strokes, entry.pixels = count, pixels
                 changed = True
-        classifier = None if state.model is None else state.model.classifier
-        if classifier is not self._classifier:
-            self._classifier = classifier
-            changed = changed or any(each.segmented for each in self.images)
-            for each in self.images:
-                each.segmented = False
+        self._classifier = None if state.model is None else state.model.classifier
+        finished = {each.key for each in state.finished}
+        for each in self.images:
+            if each.segmented != (each.key in finished):
+                each.segmented, changed = not each.segmented, True
         key = None if state.chosen is None else state.chosen.key
         front = self.of_key(key)
         if front is not None and state.strokes_layer is not None:
@@ -326,8 +320,6 @@ class Study(QObject):
             if strokes is not None and (front.strokes_layer is None or front.strokes_layer() is not strokes):
                 front.strokes_layer = weakref.ref(strokes)
                 strokes.events.paint.connect(self._on_paint)
-        if front is not None and state.complete and not front.segmented:
-            front.segmented = changed = True
         classes = self.classes(state)
         choices = state.depth, state.match_exposure
         kept = (*(each.labels for each in self.images), classes, self._classifier, *choices)

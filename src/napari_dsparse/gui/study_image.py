@@ -45,7 +45,7 @@ class StudyImage:
     steps : list of (edit as it was made on the image in front, the same on this one)
         Edits of the table of classes, for taking them back.
     segmented : bool
-        The newest model has segmented all of it.
+        Its segmentation layer holds the newest model's labels at every pixel.
     view : ImageView or None
         The part of it that was on screen when it was in front last.
     """

@@ -14,7 +14,8 @@ from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.painted import equal_paint, is_painted
-from napari_dsparse.live.state import ChosenImage, LiveState
+from napari_dsparse.live.chosen import ChosenImage
+from napari_dsparse.live.state import LiveState
 
 if TYPE_CHECKING:
     from napari.layers import Labels

@@ -51,9 +51,10 @@ class DismissThreads:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShowTile:
-    """Put the tile into the result layers."""
+    """Put the tile into the result layers; its maps alone where `labels` is false."""
 
     tile: TileDone
+    labels: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,15 @@ class ImageChosen:
     source : ImageSource
     view : FieldOfView
         What of it is on screen.
+    segmented : bool
+        It was in front before, and its segmentation layer is as it was left.
     """
 
     key: Hashable
     name: str
     source: ImageSource
     view: FieldOfView
+    segmented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +262,15 @@ class ExposureMatched:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationRemoved:
-    """The user removed the segmentation layer."""
+    """The user removed the segmentation layer, or made it a layer of their own.
+
+    Parameters
+    ----------
+    key : hashable
+        Of the image; None for the one in front.
+    """
+
+    key: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)

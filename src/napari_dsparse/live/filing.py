@@ -10,7 +10,8 @@ from napari_dsparse.live import events as ev
 from napari_dsparse.live import learning, segmenting
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import ReadLabels, ShowClasses
-from napari_dsparse.live.state import CurrentModel, ExportRequest, Training, newest_classifier
+from napari_dsparse.live.chosen import CurrentModel
+from napari_dsparse.live.state import ExportRequest, Training, newest_classifier
 from napari_dsparse.live.turn import Turn
 
 
@@ -39,6 +40,7 @@ def write_labels(turn: Turn, event: ev.LabelsRead) -> None:
     """The segmentation has been read from its layer."""
     if event.labels is None:
         segmenting.forget_tiles(turn)
+        segmenting.unfinish(turn)
         turn.set(problem="The segmentation layer is gone; press Segment whole image for a new one.")
         return
     turn.set(writing=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,6 @@ def same_strokes(one: Sequence[LabelledImage], other: Sequence[LabelledImage]) -
     return all(equal_paint(mine.get(key), theirs.get(key)) for key in {*mine, *theirs})
 
 
-def is_deep(source: ImageSource) -> bool:
-    """True if the image is a stack whose planes have others before and behind them."""
-    return source.depth_problem is None and source.shape[-3] > 1
+def are_deep(sources: Iterable[ImageSource]) -> bool:
+    """True if all images are stacks whose planes have others before and behind them."""
+    return all(each.depth_problem is None and each.shape[-3] > 1 for each in sources)

@@ -11,9 +11,10 @@ from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live import segmenting
 from napari_dsparse.live.actions import PauseTraining, ShowClasses, StopTraining
+from napari_dsparse.live.chosen import ChosenStrokes, CurrentModel
 from napari_dsparse.live.events import KeptModelRead, StrokesChosen
 from napari_dsparse.live.labelled_image import LabelledImage, same_strokes
-from napari_dsparse.live.state import ChosenStrokes, CurrentModel, Training
+from napari_dsparse.live.state import Training
 from napari_dsparse.live.turn import Turn
 
 #: On 'match exposure', where the present model cannot change to it.
@@ -152,6 +153,7 @@ def take_kept_model(turn: Turn, event: KeptModelRead) -> None:
     turn.set(
         model=CurrentModel(classifier, event.origin, keys, kept_with=painted),
         applied=state.studied,
+        finished=frozenset(),
         lineage=state.lineage + 1,
         superseded_job=state.jobs,
         training=Training.IDLE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import fields
 
 from napari_dsparse.live.actions import (
     Action,
@@ -23,7 +24,7 @@ from napari_dsparse.live.actions import (
 )
 from napari_dsparse.live.messages import TileDone
 from napari_dsparse.live.schedule import Event, advance
-from napari_dsparse.live.state import LiveState, differ
+from napari_dsparse.live.state import LiveState
 from napari_dsparse.live.workers import Workers
 
 
@@ -92,3 +93,12 @@ class LiveLoop:
                 self._workers.control(action)
             case _:
                 self._workers.submit(action)
+
+
+def differ(one: LiveState, other: LiveState) -> bool:
+    """True if any field differs; values that hold arrays are the same only if they are identical."""
+    for entry in fields(LiveState):
+        before, after = getattr(one, entry.name), getattr(other, entry.name)
+        if before is not after and before != after:
+            return True
+    return False

@@ -17,29 +17,10 @@ import numpy.typing as npt
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.labelled_image import LabelledImage
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Identity of a job; repeated by every event that answers it.
-
-    Parameters
-    ----------
-    image : int
-        Number of the chosen image, counted up at every choice; 0 if the job concerns none in particular.
-    job : int
-        Number of the job, counted up.
-    worker : int
-        Number of the thread it was meant for, counted up whenever threads are dismissed.
-    """
-
-    image: int
-    job: int
-    worker: int
-
 
 # -- to the trainer -----------------------------------------------------------------------------------------
 
@@ -165,6 +146,8 @@ class PredictionJob:
     classes : tuple of ClassInfo
         The classifier's classes, under the user's present names.
     source : ImageSource
+    key : hashable
+        Of the image.
     view : FieldOfView
     whole : bool
     done : frozenset of Tile
@@ -187,6 +170,7 @@ class PredictionJob:
     classifier: TrainedClassifier
     classes: tuple[ClassInfo, ...]
     source: ImageSource
+    key: Hashable
     view: FieldOfView
     whole: bool
     done: frozenset[Tile]
@@ -205,6 +189,8 @@ class SpotJob:
 
     Parameters
     ----------
+    key : hashable
+        Of the image.
     labels : ndarray of int or None
         The painted labels, of the source's shape.
     visited : tuple of tuple of int
@@ -212,6 +198,7 @@ class SpotJob:
     """
 
     envelope: Envelope
+    key: Hashable
     labels: npt.NDArray[Any] | None
     visited: tuple[tuple[int, ...], ...]
 
@@ -229,9 +216,16 @@ class LookAheadJob:
 
 @dataclass(frozen=True, slots=True)
 class ForgetImageJob:
-    """Release the image and everything cached of it."""
+    """Release the image in front and everything cached of it.
+
+    Parameters
+    ----------
+    finished : frozenset of hashable
+        Keys of images whose doubts are kept: they are not segmented again when they come back.
+    """
 
     envelope: Envelope
+    finished: frozenset[Hashable] = frozenset()
 
 
 PredictorJob: TypeAlias = PredictionJob | SpotJob | LookAheadJob | ForgetImageJob

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
@@ -71,7 +71,7 @@ class PredictorThread(Worker[PredictorJob]):
         self._compared: tuple[Normalisation, ImageSource] | None = None
         self._memory = ViewMemory(default_view_bytes() if view_bytes is None else view_bytes)
         self._ahead: tuple[tuple[object, ...], Predictor] | None = None
-        self._unsure: tuple[int, DoubtMap] | None = None  # by number of the image
+        self._unsure: dict[Hashable, DoubtMap] = {}  # by key of the image
         self._overviews = Overviews()
 
     # -- called by the window's thread ----------------------------------------------------------------------
@@ -108,19 +108,21 @@ class PredictorThread(Worker[PredictorJob]):
                 with self._cores.working():
                     self._look_ahead(job)
             case ForgetImageJob():
+                kept = {key: doubts for key, doubts in self._unsure.items() if key in job.finished}
                 self._let_go()
+                self._unsure = kept
             case SpotJob():
                 self._find_spot(job)
 
     def _let_go(self) -> None:
         self._memory.clear()
-        self._predictor = self._predicts_with = self._compared = self._ahead = self._unsure = None
+        self._predictor = self._predicts_with = self._compared = self._ahead = None
+        self._unsure = {}
         self._overviews.clear()
 
     def _find_spot(self, job: SpotJob) -> None:
-        unsure = self._unsure
-        known = unsure is not None and unsure[0] == job.envelope.image
-        spot = unsure[1].find_spot(job.labels, job.visited) if unsure is not None and known else None
+        doubts = self._unsure.get(job.key)
+        spot = None if doubts is None else doubts.find_spot(job.labels, job.visited)
         self._post(SpotFound(job.envelope, spot))
 
     def _remember_doubt(self, job: PredictionJob, prediction: TilePrediction) -> float:
@@ -132,9 +134,8 @@ class PredictorThread(Worker[PredictorJob]):
         return float(means.mean())
 
     def _store_doubt(self, job: PredictionJob, tile: Tile, means: npt.NDArray[np.float32]) -> None:
-        if self._unsure is None or self._unsure[0] != job.envelope.image:
-            self._unsure = job.envelope.image, DoubtMap(job.source.shape)
-        self._unsure[1].store(means, tile.plane, tile.rows, tile.columns)
+        doubts = self._unsure.setdefault(job.key, DoubtMap(job.source.shape))
+        doubts.store(means, tile.plane, tile.rows, tile.columns)
 
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()

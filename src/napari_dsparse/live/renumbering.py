@@ -9,8 +9,9 @@ from napari_dsparse.classifier.classes import ClassInfo, next_class
 from napari_dsparse.classifier.renumbering import renumbered
 from napari_dsparse.live import learning, segmenting
 from napari_dsparse.live.actions import RenumberResults, ShowClasses
+from napari_dsparse.live.chosen import ChosenStrokes, CurrentModel
 from napari_dsparse.live.events import ClassesRenumbered
-from napari_dsparse.live.state import ChosenStrokes, CurrentModel, LiveState, Training
+from napari_dsparse.live.state import LiveState, Training
 from napari_dsparse.live.turn import Turn
 
 #: Notes where the model did not outlive the edit.
@@ -41,6 +42,7 @@ def renumber(turn: Turn, event: ClassesRenumbered) -> None:
         judged=None,
         model=model,
         applied=before.applied and model is not None,
+        finished=frozenset(),
         sketch_due=True,
         sketched=False,
         view_due=False,

@@ -12,7 +12,8 @@ from napari_dsparse.live import events as ev
 from napari_dsparse.live import filing, learning, renumbering, segmenting
 from napari_dsparse.live import messages as msg
 from napari_dsparse.live.actions import Action, DismissThreads
-from napari_dsparse.live.state import ChosenImage, LiveState, Training
+from napari_dsparse.live.chosen import ChosenImage
+from napari_dsparse.live.state import LiveState, Training
 from napari_dsparse.live.turn import Turn
 
 Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
@@ -21,7 +22,7 @@ Event: TypeAlias = ev.UserEvent | msg.WorkerEvent
 _KEPT = (
     *("study", "study_classes", "study_named", "classes", "live", "device", "network", "depth"),
     *("uncertainty", "probabilities", "match_exposure", "exposure_said", "model", "fit_seconds"),
-    *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped"),
+    *("writing", "jobs", "images", "worker", "lineage", "superseded_job", "dropped", "finished"),
 )
 
 
@@ -67,7 +68,7 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             _choose_image(turn, event)
         case ev.ImageLeft():
             _leave_image(turn)
-            turn.set(worker=turn.state.worker + 1, problem=event.problem)
+            turn.set(worker=turn.state.worker + 1, problem=event.problem, finished=frozenset())
             turn.do(DismissThreads())
         case ev.StrokesChosen():
             learning.choose_strokes(turn, event)
@@ -118,7 +119,10 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
         case ev.ExposureMatched():
             learning.match_exposure(turn, event.matched)
         case ev.SegmentationRemoved():
-            segmenting.on_segmentation_removed(turn)
+            if event.key is None or (chosen := turn.state.chosen) is None or chosen.key == event.key:
+                segmenting.on_segmentation_removed(turn)
+            else:
+                segmenting.unfinish(turn, event.key)
         case ev.NextSpotPressed():
             segmenting.next_spot(turn)
         case ev.RestOver():
@@ -180,6 +184,7 @@ def _choose_image(turn: Turn, event: ev.ImageChosen) -> None:
     turn.set(images=number, chosen=chosen, view=event.view)
     turn.set(classes=learning.shared_classes(turn) or turn.state.classes)
     turn.set(applied=turn.state.has_model and (turn.state.of_study or not turn.state.foreign))
+    segmenting.come_back(turn, event.segmented)
     segmenting.predict_view(turn)
 
 
@@ -191,7 +196,7 @@ def _leave_image(turn: Turn) -> None:
         turn.set(study_classes=turn.state.classes)
     learning.stop(turn)
     segmenting.cancel(turn)
-    turn.do(msg.ForgetImageJob(turn.envelope()))
+    segmenting.forget_image(turn)
     kept = {name: getattr(turn.state, name) for name in _KEPT}
     jobs = turn.state.jobs
     turn.state = replace(
@@ -207,6 +212,7 @@ def _reset(turn: Turn) -> None:
     turn.set(
         model=None,
         applied=False,
+        finished=frozenset(),
         lineage=turn.state.lineage + 1,
         superseded_job=turn.state.jobs,
         training=Training.IDLE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 from napari_dsparse.classifier.trained import TrainingRecord
@@ -15,8 +16,10 @@ from napari_dsparse.live.actions import (
     StopPredicting,
     Wake,
 )
+from napari_dsparse.live.chosen import CurrentModel
 from napari_dsparse.live.events import MapsWanted
-from napari_dsparse.live.state import CurrentModel, Preview, WholeImage, named_classes
+from napari_dsparse.live.finished import Finished
+from napari_dsparse.live.state import Preview, WholeImage, named_classes
 from napari_dsparse.live.turn import Turn
 
 #: A preview is followed by a pause of this many times its own length, which leaves the cores to training.
@@ -28,7 +31,7 @@ REST_SHARE = 1.0
 def use(turn: Turn, model: CurrentModel, *, waiting: int = 0) -> None:
     """Segment with `model` from now on; training job `waiting` waits until its preview is over."""
     release_trainer(turn)  # a model that came before is not waited for
-    turn.set(model=model, applied=True, trainer_waits=waiting)
+    turn.set(model=model, applied=True, trainer_waits=waiting, finished=frozenset())
     forget_tiles(turn)
     if turn.state.learning and turn.state.resting:
         turn.set(view_due=True)
@@ -98,6 +101,8 @@ def on_model_rests(turn: Turn) -> None:
 def predict_final(turn: Turn) -> None:
     """Segment the whole image anew if requested, otherwise the part on screen."""
     forget_tiles(turn)
+    if turn.state.finished_here is None:  # perhaps of another normalisation
+        unfinish(turn)
     if turn.state.whole_due:
         predict_whole(turn)
     else:
@@ -127,6 +132,37 @@ def on_rest_over(turn: Turn, job: int) -> None:
 def forget_tiles(turn: Turn) -> None:
     """Discard the tiles so far: made by an older model, or without a map that is wanted now."""
     turn.set(done=frozenset(), preview=None, complete=False, done_since=turn.number_job())
+
+
+def unfinish(turn: Turn, key: Hashable = None) -> None:
+    """The layer of an image, by default the one in front, holds the newest model's labels no more."""
+    if key is None and turn.state.chosen is not None:
+        key = turn.state.chosen.key
+    turn.set(finished=frozenset(each for each in turn.state.finished if each.key != key))
+
+
+def come_back(turn: Turn, intact: bool) -> None:
+    """Another image is in front: what the newest model has segmented of it as a whole is not due again.
+
+    Parameters
+    ----------
+    turn : Turn
+    intact : bool
+        Its segmentation layer is there, as it was left.
+    """
+    finished, state = turn.state.finished_here, turn.state
+    if finished is None or not intact:
+        unfinish(turn)
+        if turn.state.finished != state.finished:
+            forget_image(turn)
+        return
+    whole = finished.covers(uncertainty=state.uncertainty, probabilities=state.probabilities)
+    turn.set(applied=True, complete=whole, sketch_due=not whole)
+
+
+def forget_image(turn: Turn) -> None:
+    """Release what was cached of an image; where to look next is remembered of those that are finished."""
+    turn.do(msg.ForgetImageJob(turn.envelope(), frozenset(each.key for each in turn.state.finished)))
 
 
 def want_maps(turn: Turn, event: MapsWanted) -> None:
@@ -168,6 +204,7 @@ def _submit(turn: Turn, *, whole: bool) -> None:
             classifier=classifier,
             classes=named_classes(state, classifier),
             source=state.chosen.source,
+            key=state.chosen.key,
             view=state.view,
             whole=whole,
             done=state.done,
@@ -219,6 +256,7 @@ def on_segmentation_removed(turn: Turn) -> None:
     asked = turn.state.whole is not None
     cancel(turn)
     forget_tiles(turn)
+    unfinish(turn)
     turn.set(sketch_due=True, sketched=False, view_due=False)
     if asked:
         turn.set(note="The segmentation layer is gone; press Segment whole image for a new one.")
@@ -228,13 +266,17 @@ def on_segmentation_removed(turn: Turn) -> None:
 
 
 def on_tile(turn: Turn, event: msg.TileDone) -> None:
-    """Show a tile and record it as done."""
+    """Show a tile and record it as done; only final ones are put in the place of final ones."""
     state, job = turn.state, event.envelope.job
-    turn.do(ShowTile(event))
+    final = event.exact and not event.quick
+    turn.do(ShowTile(event, labels=final or state.finished_here is None))
+    if not final:
+        covered = {tile for tile in state.done if tile.meets(event.tile) and tile not in event.kept}
+        turn.set(done=state.done - covered)
+    elif job >= state.done_since:
+        turn.set(done=state.done | {event.tile})
     if not event.exact:
         turn.set(sketch_due=False, sketched=True)
-    elif job >= state.done_since and not event.quick:
-        turn.set(done=state.done | {event.tile})
     if job == state.whole_job and state.whole is not None:
         turn.set(whole=WholeImage(event.fraction, event.pixels_per_second, event.seconds_left))
 
@@ -258,6 +300,10 @@ def on_ended(turn: Turn, event: msg.PredictionEnded) -> None:
         newest = job >= state.done_since
         note = f"Segmented the whole image in {event.seconds:.1f} s." if event.complete else None
         turn.set(whole=None, complete=event.complete and newest, note=note)
+        if turn.state.complete and state.chosen is not None:
+            unfinish(turn)
+            now = Finished(state.chosen.key, state.matches_exposure, state.uncertainty, state.probabilities)
+            turn.set(finished=turn.state.finished | {now})
         export = state.export
         turn.set(export=None)
         if event.complete and export is not None:
@@ -290,7 +336,7 @@ def next_spot(turn: Turn) -> None:
     state = turn.state
     if state.chosen is not None:
         labels = None if state.strokes_layer is None else state.strokes_layer.labels
-        turn.do(msg.SpotJob(turn.envelope(), labels, state.visited))
+        turn.do(msg.SpotJob(turn.envelope(), state.chosen.key, labels, state.visited))
 
 
 def forget_spots(turn: Turn) -> None:

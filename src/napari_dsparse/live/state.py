@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.classifier.trained import TrainedClassifier, TrainingRecord
-from napari_dsparse.images.source import ImageSource
-from napari_dsparse.live.labelled_image import LabelledImage, is_deep
+from napari_dsparse.classifier.trained import TrainedClassifier
+from napari_dsparse.live.chosen import ChosenImage, ChosenStrokes, CurrentModel
+from napari_dsparse.live.finished import Finished
+from napari_dsparse.live.labelled_image import LabelledImage, are_deep
 from napari_dsparse.prediction.tiles import FieldOfView, Tile
 from napari_dsparse.training.progress import TrainingProgress
 
@@ -43,68 +41,6 @@ class WholeImage:
     fraction: float = 0.0
     pixels_per_second: float = 0.0
     seconds_left: float = float("inf")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChosenImage:
-    """The image in front.
-
-    Parameters
-    ----------
-    number : int
-        Counted up at every choice; what answers to another number is about an image that was left.
-    key : hashable
-        The same for the same layer read in the same way, whenever it is chosen.
-    name : str
-    source : ImageSource
-    """
-
-    number: int
-    key: Hashable
-    name: str
-    source: ImageSource
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ChosenStrokes:
-    """The strokes layer in front.
-
-    Parameters
-    ----------
-    name : str
-    labels : ndarray of int, shape of the image's source
-        A copy of what is painted; never written.
-    palette : tuple of ClassInfo
-        Names and colours for labels that no class has been named for yet, from label 1 on.
-    """
-
-    name: str
-    labels: npt.NDArray[Any]
-    palette: tuple[ClassInfo, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CurrentModel:
-    """The newest classifier and where it came from.
-
-    Parameters
-    ----------
-    classifier : TrainedClassifier
-    origin : str
-        For the user: the name of a file, or of the image whose strokes it learned from.
-    keys : frozenset of hashable
-        Of the images whose strokes it learned from; empty if it came from a file.
-    record : TrainingRecord or None
-        Training record completed after its snapshot.
-    kept_with : tuple of LabelledImage
-        Strokes beside which a project kept it: it stays for as long as they do. Else empty.
-    """
-
-    classifier: TrainedClassifier
-    origin: str
-    keys: frozenset[Hashable] = frozenset()
-    record: TrainingRecord | None = None
-    kept_with: tuple[LabelledImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +116,9 @@ class LiveState:
     whole_due : bool
         The whole image waits for a model that is still to come.
     complete : bool
-        The whole image was segmented by the newest model.
+        The whole image was segmented by the newest model, with all maps that are wanted.
+    finished : frozenset of Finished
+        Images, also behind, whose segmentation layers hold the newest model's labels at every pixel.
     done : frozenset of Tile
         Exact tiles on screen by the newest model, with all maps that are wanted.
     done_since : int
@@ -256,6 +194,7 @@ class LiveState:
     whole_job: int = 0
     whole_due: bool = False
     complete: bool = False
+    finished: frozenset[Finished] = frozenset()
     done: frozenset[Tile] = field(default_factory=frozenset)
     done_since: int = 0
     predicting: int = 0
@@ -305,7 +244,7 @@ class LiveState:
         if self.chosen is None:
             return False
         others = [each.source for each in self.study] if self.studied else []
-        return all(map(is_deep, (self.chosen.source, *others)))
+        return are_deep((self.chosen.source, *others))
 
     @property
     def learns_depth(self) -> str:
@@ -323,6 +262,14 @@ class LiveState:
         by_own = self.model is not None and self.model.classifier.per_image
         learned_here = self.model is not None and (self.of_study or not self.foreign)
         return by_own or (self.match_exposure and not learned_here)
+
+    @property
+    def finished_here(self) -> Finished | None:
+        """The image in front, if its layer holds the newest model's labels at every pixel."""
+        if self.chosen is None or not self.has_model:
+            return None
+        here = self.chosen.key, self.matches_exposure
+        return next((each for each in self.finished if (each.key, each.matched) == here), None)
 
     @property
     def foreign(self) -> bool:
@@ -389,12 +336,3 @@ def newest_classifier(state: LiveState) -> TrainedClassifier | None:
         classes=named_classes(state, classifier),
         record=state.model.record or classifier.record,
     )
-
-
-def differ(one: LiveState, other: LiveState) -> bool:
-    """True if any field differs; values that hold arrays are the same only if they are identical."""
-    for entry in fields(LiveState):
-        before, after = getattr(one, entry.name), getattr(other, entry.name)
-        if before is not after and before != after:
-            return True
-    return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from napari_dsparse.live.actions import Action
-from napari_dsparse.live.messages import Envelope
+from napari_dsparse.live.envelope import Envelope
 from napari_dsparse.live.state import LiveState
 
 

@@ -34,6 +34,8 @@ class CorrectionsBehind(QObject):
     painted = Signal(object, object, object)
     #: Strokes and segmentation of an image behind, and the tool that the user takes on the latter.
     tool_taken = Signal(object, object, str)
+    #: A segmentation that was removed, or is the user's from now on.
+    lost = Signal(object)
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -70,6 +72,7 @@ class CorrectionsBehind(QObject):
         for each in [one for one in self._watched if one.segmentation is unwrapped(event.value)]:
             self._watched.remove(each)
             each.end()
+            self.lost.emit(each.segmentation)
 
 
 class _Watch(Corrections):
@@ -116,3 +119,4 @@ class _Watch(Corrections):
     def _leave_to_user(self) -> None:
         self.watch(None)
         disown(self.segmentation)
+        self._behind.lost.emit(self.segmentation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +110,29 @@ class ResultLayers(QObject):
         layer = self.segmentation
         return None if layer is None else whole_of(layer, self._frame)
 
-    def show_tile(self, done: TileDone) -> None:
-        """Put a tile where it belongs, making the layers it needs."""
+    @property
+    def maps(self) -> Mapping[int, Image]:
+        """Layers of maps: probabilities by number of the class, and the uncertainty."""
+        return self._maps
+
+    def go_on_with(
+        self, segmentation: Labels, maps: Mapping[int, Image], classes: Sequence[ClassInfo]
+    ) -> None:
+        """Take up the results that the image had when it was in front before."""
+        self._maps |= maps
+        self._map_colors |= {number: info.color for number, info in enumerate(classes, start=1)}
+        for layer in maps.values():
+            self._overlay.cover(layer)
+        self._take(segmentation, classes)
+
+    def show_tile(self, done: TileDone, *, labels: bool = True) -> None:
+        """Put a tile where it belongs, making the layers it needs; its maps alone if `labels` is false."""
         self.corrections.flush()
         layer = self._segmentation_for(done.classes)
         if len(done.classes) > len(self._classes):
             self.show_classes(done.classes)
         try:
-            self._put_tile(layer, done)
+            self._put_tile(layer, done, labels=labels)
         except OSError as error:
             self._note_change()  # it was put where there is room
             self._mark_stale("segmentation", layer)
@@ -127,7 +142,7 @@ class ResultLayers(QObject):
         reason = " ".join(str(error).split())
         self.failed.emit(f"A large result could not be kept ({reason}); make room on the disk.")
 
-    def _put_tile(self, layer: Labels, done: TileDone) -> None:
+    def _put_tile(self, layer: Labels, done: TileDone, *, labels: bool) -> None:
         with ExitStack() as maps:  # they are filled in any case, the last callback first
             if done.probabilities is not None:
                 shown = enumerate(zip(done.classes, done.probabilities, strict=True), start=1)
@@ -135,6 +150,8 @@ class ResultLayers(QObject):
                     maps.callback(self._fill_map, number, info, done, probability)
             if done.uncertainty is not None:
                 maps.callback(self._fill_map, UNCERTAINTY, None, done, done.uncertainty)
+            if not labels:
+                return
             if put(layer, self._frame, done, done.labels):
                 self._note_change()
             if layer.multiscale:
@@ -225,12 +242,15 @@ class ResultLayers(QObject):
             warm_up_colormaps().join()
             layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
             self._add(layer, "segmentation")
+        self._take(layer, classes)
+        return layer
+
+    def _take(self, layer: Labels, classes: Sequence[ClassInfo]) -> None:
         self._segmentation = layer
         self._overlay.take(layer)
         self.show_classes(classes)
         self.corrections.watch(layer)
         self.replaced.emit()
-        return layer
 
     def _on_removed(self, event: Any) -> None:
         self._overlay.leave(unwrapped(event.value))
