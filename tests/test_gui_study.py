@@ -289,6 +289,11 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     for layer, before in zip((first, second), painted, strict=True):
         np.testing.assert_array_equal(layer.data, np.where(before == 3, 2, before))
     np.testing.assert_array_equal(behind.data, first.data, "what is shown of an image behind follows")
+    merged = first.data.copy()
+    first.undo()
+    np.testing.assert_array_equal(first.data, np.where(painted[0] == 3, 0, merged))
+    first.redo()
+    np.testing.assert_array_equal(first.data, merged)
     at.click("undo_class_button")
     at.wait(lambda: at.strokes_of(3) == 2)
     np.testing.assert_array_equal(behind.data, np.where(painted[0] == 1, 1, 0), "two classes were one there")
@@ -297,7 +302,9 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     pick(at, 0)
     assert at.session.strokes == "a.tif strokes"
     assert [info.name for info in at.session.classes] == ["background", "object", "class 3"]
-    first.undo()  # nothing is left to undo that would bring back old numbers
+    first.undo()  # the last stroke, and in the numbers of the present table
+    np.testing.assert_array_equal(first.data, np.where(painted[0] == 3, 0, painted[0]))
+    first.redo()
     np.testing.assert_array_equal(first.data, painted[0])
 
 

@@ -74,9 +74,12 @@ class ClassEditor:
         #: back; returns the list of images after it, None if it stays as it is.
         self.renumber_others: OthersRenumbering | None = None
 
-    def forget(self, layer: Labels) -> None:
-        """The paint on `layer` was renumbered with that of another image: its own edits cannot be undone."""
-        self._of_layers.pop(layer, None)
+    def forget(self, layer: Labels) -> list[object]:
+        """Undo none of the edits that were made on `layer` any more; returns the marks of their steps.
+
+        Its paint follows an edit on another image, which is newer, and would have to be taken back first.
+        """
+        return [each.mark for each in self._of_layers.pop(layer, []) if each.mark is not None]
 
     @property
     def undo_title(self) -> str | None:

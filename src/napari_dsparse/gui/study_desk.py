@@ -75,12 +75,8 @@ class StudyDesk(QObject):
     def renumber(self, edit: ClassEdit, step: DoneEdit, made: bool) -> tuple[LabelledImage, ...] | None:
         """Let strokes on images behind follow an edit of the table of classes; returns the list after it."""
         self.controller.flush_corrections()
-        found = renumber_behind(self.viewer, self.study, self.controller.state, edit, step, made)
-        if found is None:
-            return None
-        for layer in found[0]:
-            self.controller.editor.forget(layer)
-        return found[1]
+        state, forget = self.controller.state, self.controller.editor.forget
+        return renumber_behind(self.viewer, self.study, state, edit, step, made, forget)
 
     @property
     def front_folder(self) -> Path | None:

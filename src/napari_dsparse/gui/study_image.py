@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_dsparse.classifier.class_edits import DoneEdit
 from napari_dsparse.gui.layers.image_view import ImageView
+from napari_dsparse.gui.layers.paint_history import Atom
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 #: File and series of each channel of an image; None for the usual series.
 ChannelFiles: TypeAlias = tuple[tuple[Path, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FollowedEdit:
+    """An edit of the table of classes that was made on the image in front, and followed by one behind.
+
+    Parameters
+    ----------
+    front, own : DoneEdit
+        The edit as it was made there, and here.
+    atoms : dict
+        Changes in the undo history of the strokes, after the edit and before it, by `id` of the former.
+    """
+
+    front: DoneEdit
+    own: DoneEdit
+    atoms: dict[int, tuple[Atom, Atom]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +60,7 @@ class StudyImage:
         Paint on it.
     strokes_layer : weakref to Labels, or None
         Where the strokes were painted last; it may have been removed since.
-    steps : list of (edit as it was made on the image in front, the same on this one)
+    steps : list of FollowedEdit
         Edits of the table of classes, for taking them back.
     segmented : bool
         Its segmentation layer holds the newest model's labels at every pixel.
@@ -62,7 +80,7 @@ class StudyImage:
     pixels: int = 0
     segmented: bool = False
     strokes_layer: weakref.ref[Labels] | None = None
-    steps: list[tuple[DoneEdit, DoneEdit]] = field(default_factory=list)
+    steps: list[FollowedEdit] = field(default_factory=list)
     view: ImageView | None = None
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from napari_dsparse.images.painted import differing_places, put_values, values_a
 
 if TYPE_CHECKING:
     from napari.layers import Labels
+
+#: A change of pixels in a step of a history, as napari keeps it.
+Atom: TypeAlias = tuple[Any, ...]
 
 
 def paint_of(layer: Labels) -> Any:
@@ -60,12 +64,47 @@ def paint_step(layer: Labels, after: Any) -> object:
     return marks[-1] if marks else None
 
 
-def repaint(layer: Labels, labels: Any) -> None:
-    """Paint the layer as `labels`, for good: its older steps, of other numbers, cannot be undone after it."""
+def repaint(
+    layer: Labels, labels: Any, change: Callable[[Atom], Atom], marks: Collection[object] = ()
+) -> None:
+    """Paint the layer as `labels`, for good; steps in its history stay, with other numbers.
+
+    Parameters
+    ----------
+    layer : Labels
+    labels : array of int
+        As of `paint_step`.
+    change : callable
+        Takes a change of pixels that a step is made of; returns the one to be undone, or redone, instead.
+    marks : collection of objects
+        Marks of steps; these, and those that could be undone or redone after them only, are forgotten.
+    """
     after = labels.copy()
     layer.data = type(layer.data)(after) if is_sparse(layer) else after.reshape(layer.data.shape)
     for name in ("_undo_history", "_redo_history"):
-        getattr(layer, name).clear()
+        steps = _steps(layer, name)
+        last = max((n for n, item in enumerate(steps) if any(_is(item, mark) for mark in marks)), default=-1)
+        history = getattr(layer, name)
+        history.clear()
+        history.extend([change(atom) for atom in item] for item in steps[last + 1 :])
+
+
+def renumbered(atom: Atom, number: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Atom:
+    """A change of the same pixels from and to other labels.
+
+    Parameters
+    ----------
+    atom : tuple
+        As napari keeps it: where the pixels are, then their labels before and after.
+    number : callable
+        Takes labels, returns others of the same shape and type.
+    """
+    *places, before, after = atom
+    values = [number(np.asarray(each)) for each in (before, after)]
+    numbers = [each if each.ndim else each.item() for each in values]
+    make = getattr(type(atom), "_make", tuple)  # of named and of plain tuples
+    changed: Atom = make([*places, *numbers])
+    return changed
 
 
 def can_undo(layer: Labels, mark: object) -> bool:
