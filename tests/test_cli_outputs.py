@@ -16,6 +16,7 @@ from napari_dsparse.cli.arguments import FORMATS
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.export import SUFFIXES
 from napari_dsparse.files.model import save_classifier
+from napari_dsparse.files.parts import Parts
 
 
 def plan(
@@ -118,6 +119,10 @@ def test_an_input_is_never_overwritten_even_if_asked(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     with pytest.raises(ExportError, match="one of the inputs"):
         check_writable([tmp_path / "sub" / ".." / "image.tif"], [image], overwrite=True)
+    store = tmp_path / "plate.ome.zarr"
+    (store / "A" / "1").mkdir(parents=True)
+    with pytest.raises(ExportError, match="holds .*one of the inputs"):
+        check_writable([store], [store / "A" / "1"], overwrite=True)
 
 
 def test_a_missing_folder_is_said_before_the_work(tmp_path: Path) -> None:
@@ -142,14 +147,26 @@ def test_results_that_do_not_fit_are_refused_before_the_work(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(3e6)))
     labels = tmp_path / "new" / "l.tif"
-    check_room(Outputs(labels, None, None), (10_000, 10_000), 5)
-    check_room(Outputs(labels, labels, labels), (500, 500), 5)
+    check_room(Outputs(labels, None, None), (1700, 1700), 5)
+    check_room(Outputs(labels, labels, labels), (300, 300), 5)
     for outputs, shape in (
-        (Outputs(labels, None, None), (20_000, 20_000)),
-        (Outputs(labels, labels, None), (1000, 1000)),
+        (Outputs(labels, None, None), (1750, 1750)),  # what is computed lies there uncompressed
+        (Outputs(labels, labels, None), (350, 350)),
     ):
         with pytest.raises(ExportError, match="free space or choose another folder"):
             check_room(outputs, shape, 5)
+    left = Parts(labels_there := tmp_path / "l.tif", {}, {"labels": ((1750, 1750), "u1")}, resume=True)
+    left.put(0, (slice(0, 1750), slice(0, 1750)), {"labels": np.ones((1750, 1750), np.uint8)})
+    check_room(Outputs(labels_there), (1750, 1750), 5)  # it goes on in what a former run has written
+    left.close(keep=True)
+
+
+def test_a_disk_that_fills_up_is_said_with_what_to_do(tmp_path: Path) -> None:
+    parts = Parts(tmp_path / "l.tif", {}, {"labels": ((64, 64), "u1")}, resume=False)
+    parts.arrays["labels"]._file = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115, closed by the parts
+    with pytest.raises(ExportError, match=r"no space left beside .*l\.tif.* free space or choose"):
+        parts.put(0, (slice(0, 64), slice(0, 64)), {"labels": np.ones((64, 64), np.uint8)})
+    parts.close(keep=False)
 
 
 def test_a_failed_prediction_leaves_no_empty_folder(run: Any, tmp_path: Path) -> None:

@@ -11,9 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import try_target
 from napari_dsparse.files.export import LABELS_ONLY, SUFFIXES
+from napari_dsparse.files.parts import bytes_of_parts
+from napari_dsparse.prediction import label_dtype
 
 #: What image names may end in, beside our own suffixes: removed to name the results.
 _IMAGE_SUFFIXES = (*(s for group in SUFFIXES.values() for s in group), ".jpg", ".jpeg", ".bmp", ".npy")
@@ -29,7 +33,8 @@ _OTHER_SUFFIXES = (
 _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 #: Room that results take at least, as a share of their pixels' bytes: labels are compressed, maps hardly.
-_LEAST_OF_LABELS, _LEAST_OF_MAPS = 0.01, 0.25
+#: While they are written, what was computed lies beside them, not compressed at all.
+_LEAST_OF_LABELS, _LEAST_OF_MAPS = 1.01, 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +150,17 @@ def check_writable(
     Raises
     ------
     ExportError
-        If an output exists and `overwrite` is not given, if it is one of the inputs, if there is no folder to
-        write it to, or the system refuses its name.
+        If an output exists and `overwrite` is not given, if it is one of the inputs or a folder that holds
+        one, if there is no folder to write it to, or the system refuses its name.
     """
     read = {path.resolve() for path in inputs}
     for path in outputs:
-        if path.resolve() in read:
+        resolved = path.resolve()
+        if resolved in read:
             raise ExportError(f"Output {path} is one of the inputs; choose another name.")
+        within = next((one for one in read if resolved in one.parents), None)
+        if within is not None:  # replaced as a folder, it would take the input along
+            raise ExportError(f"Output {path} holds {within}, one of the inputs; choose another name.")
         if os.path.lexists(path) and not overwrite:
             raise ExportError(f"Output {path} exists; choose another name or {allow}.")
         if not make_parents and not path.parent.is_dir():
@@ -188,15 +197,16 @@ def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:
     Raises
     ------
     ExportError
-        If less is free than they take even if they compress well.
+        If less is free than they take, on the way to their names, even if they compress well.
     """
     pixels = math.prod(shape)
     maps = (classes if outputs.probabilities is not None else 0) + (outputs.uncertainty is not None)
-    least = _LEAST_OF_LABELS * pixels + _LEAST_OF_MAPS * 4 * pixels * maps
+    label_bytes = np.dtype(label_dtype(classes)).itemsize
+    least = _LEAST_OF_LABELS * pixels * label_bytes + _LEAST_OF_MAPS * 4 * pixels * maps
     there = outputs.labels.parent
     while not os.path.exists(there) and there != there.parent:
         there = there.parent
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free + bytes_of_parts(outputs.labels)
     if free < least:
         raise ExportError(
             f"There are {free / 1e9:.3g} GB free for {outputs.labels} and results of {least / 1e9:.3g} GB or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -53,8 +54,7 @@ class Parts:
         resume: bool,
     ) -> None:
         clear_leftovers_once(final.parent)
-        digest = hashlib.blake2b(final.name.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-        self.folder = final.parent / f"{RESUMABLE}-{digest}"
+        self._final, self.folder = final, _folder_of(final)
         self._claim(final)
         described = {name: [list(shape), np.dtype(dtype).str] for name, (shape, dtype) in arrays.items()}
         self._header = json.dumps({"key": dict(key), "arrays": described}, sort_keys=True)
@@ -84,7 +84,26 @@ class Parts:
         ]
 
     def put(self, number: int, window: Window, values: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Write window `number` of every array."""
+        """Write window `number` of every array.
+
+        Raises
+        ------
+        ExportError
+            If the disk is full.
+        OSError
+            If the system refuses to write for another reason.
+        """
+        try:
+            self._put(number, window, values)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ExportError(
+                f"There is no space left beside {str(self._final)!r} for what is computed of it; "
+                "free space or choose another folder."
+            ) from error
+
+    def _put(self, number: int, window: Window, values: Mapping[str, npt.NDArray[Any]]) -> None:
         digests = []
         for name, array in self.arrays.items():
             block = np.ascontiguousarray(values[name], array.dtype)
@@ -135,6 +154,19 @@ class Parts:
             except (ValueError, TypeError):  # cut off, or not ours
                 continue
         return known
+
+
+def bytes_of_parts(final: Path) -> int:
+    """Bytes on the disk that a former run left of the result of this name, which are used again or freed."""
+    try:
+        return sum(path.stat().st_blocks * 512 for path in _folder_of(final).iterdir())
+    except (OSError, AttributeError):  # none left, or a system that does not tell blocks
+        return 0
+
+
+def _folder_of(final: Path) -> Path:
+    digest = hashlib.blake2b(final.name.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return final.parent / f"{RESUMABLE}-{digest}"
 
 
 def _digest(block: npt.NDArray[Any]) -> str:
