@@ -48,6 +48,19 @@ def test_png_states_its_pixel_size_and_has_eight_bits(tmp_path: Path) -> None:
     assert b"pHYs" not in unsized.read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".ome.tif"])
+@pytest.mark.parametrize(("scale", "unit"), [(1.0, "angstrom"), (1e-9, "nanometer"), (1e-320, "meter")])
+def test_a_pixel_size_that_a_field_cannot_hold_costs_no_export(
+    tmp_path: Path, suffix: str, scale: float, unit: str
+) -> None:
+    labels = random_labels((40, 50))
+    path = tmp_path / f"out{suffix}"
+    export_labels(path, labels, classes=CLASSES, scale=(scale, scale), units=(unit, unit))
+    np.testing.assert_array_equal(read_labels(path), labels)
+    if suffix == ".ome.tif":
+        assert read_image(path).scale == (scale, scale)
+
+
 def test_png_gives_a_label_without_a_class_its_default_colour(tmp_path: Path) -> None:
     path = export_labels(tmp_path / "out.png", np.array([[0, 1, 5]], np.uint8), classes=CLASSES)
     with Image.open(path) as picture:

@@ -241,6 +241,15 @@ def test_classes_of_one_name_have_rois_of_their_own(tmp_path: Path) -> None:
         assert archive.namelist() == ["a 1.roi", "a 1 (2).roi"]
 
 
+def test_rois_of_a_class_with_an_endless_name_are_files_all_the_same(tmp_path: Path) -> None:
+    classes = (ClassInfo("核" * 70_000, "#102030"),)
+    labels = np.array([[1, 0, 1]])
+    with zipfile.ZipFile(export_labels(tmp_path / "o.zip", labels, classes=classes)) as archive:
+        first, second = archive.namelist()
+    assert len(first.encode()) < 255
+    assert (first[-6:], second[-6:]) == (" 1.roi", " 2.roi")
+
+
 @pytest.mark.parametrize("suffix", [".geojson", ".roi.zip", ".coco.json"])
 def test_equal_labels_make_equal_bytes_and_nothing_is_half_written(tmp_path: Path, suffix: str) -> None:
     one, two = (

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Rows and columns at most: ImageJ keeps places in 16 bits and reads those above 60,535 as negative.
 _LARGEST = 60_000
 
+#: Characters of a class's name at most: with a number and ".roi" behind it, that of a file.
+_LONGEST_NAME = 60
+
 #: Of members of the ZIP file, so that equal labels make equal bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -77,9 +80,10 @@ def check_label_rois(shape: Sequence[int]) -> None:
 
 
 def _member_name(region: Region) -> str:
-    """The region's name as a file's: without separators, and in characters of 16 bits, as ImageJ has."""
+    """The region's name as a file's: short, without separators, in characters of 16 bits, as ImageJ has."""
     name = "".join("_" if c in '/\\:*?"<>|' or ord(c) > 0xFFFF else c for c in printable(region.name))
-    return name.lstrip(". ") or "_"
+    what, _, number = name.lstrip(". ").rpartition(" ")
+    return f"{what[:_LONGEST_NAME]} {number}".lstrip() or "_"
 
 
 def _roi(polygons: list[Polygon]) -> ImagejRoi:

@@ -16,6 +16,12 @@ from napari_dsparse.files.axes import Axis
 from napari_dsparse.files.pixels import Pixels, value_range
 
 _LARGEST_INDEX = 255
+
+#: Pixels per metre that PNG can state.
+_LEAST_PER_METRE, _MOST_PER_METRE = 1, 2**31 - 1
+
+_INCH = 0.0254
+
 #: Keyword of the text that holds the names of the classes, as JSON.
 CLASSES_KEY = "napari-dsparse"
 
@@ -24,7 +30,7 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     """Write one plane of labels as a PNG with a palette, and the classes' names as text; index 0 is black.
 
     The pixel size, where its unit is known, goes into the file's pixels per metre, in whole numbers as PNG
-    has them.
+    has them; of pixels smaller than 0.5 nm or larger than a metre it cannot state it.
 
     Parameters
     ----------
@@ -50,10 +56,9 @@ def write_label_png(path: Path, pixels: Pixels, axes: Sequence[Axis], classes: S
     # A full palette, because Pillow packs several pixels into a byte with a short one, which not every reader
     # unpacks.
     image.putpalette(palette.ljust(3 * (_LARGEST_INDEX + 1), b"\0"))
-    per_inch = tuple(
-        0.0254 / (axis.scale * axis.unit.size) for axis in reversed(axes) if axis.unit is not None
-    )
-    resolution = {"dpi": per_inch} if len(per_inch) == 2 else {}
+    per_metre = [1 / max(axis.scale * axis.unit.size, 1e-300) for axis in reversed(axes) if axis.unit]
+    fits = len(per_metre) == 2 and all(_LEAST_PER_METRE <= n <= _MOST_PER_METRE for n in per_metre)
+    resolution = {"dpi": tuple(n * _INCH for n in per_metre)} if fits else {}
     text = PngInfo()
     text.add_itxt(CLASSES_KEY, json.dumps({"classes": [info.name for info in known]}, ensure_ascii=False))
     image.save(path, format="PNG", pnginfo=text, **resolution)

@@ -26,6 +26,9 @@ _TILE = 512
 #: A TIFF of more bytes needs 64-bit offsets; the margin is for its tags.
 _LARGEST_CLASSIC = 2**32 - 2**25
 
+#: Pixels per centimetre that a plain TIFF can state, a fraction of two numbers of 32 bits, and their inverse.
+_MOST_PER_CM = 2.0**31
+
 
 def write_label_tiff(
     path: Path, pixels: Pixels, axes: Sequence[Axis], classes: Sequence[ClassInfo], *, sparse: bool = False
@@ -119,9 +122,13 @@ def _tiles(level: Pixels, sparse: bool) -> Iterator[npt.NDArray[Any] | None]:
 
 
 def _resolution(axes: Sequence[Axis], step: int) -> dict[str, Any]:
-    """The same in plain TIFF, pixels per centimetre, for readers that do not look at OME-XML."""
+    """The same in plain TIFF, pixels per centimetre, for readers that do not look at OME-XML; nothing where
+    it has no numbers for it."""
     rows, columns = axes[-2:]
     if rows.unit is None or columns.unit is None:
         return {}
-    per_cm = tuple(0.01 / (axis.scale * axis.unit.size * step) for axis in (columns, rows) if axis.unit)
+    sizes = [axis.scale * axis.unit.size * step for axis in (columns, rows) if axis.unit]
+    per_cm = tuple(0.01 / max(size, 1e-300) for size in sizes)
+    if not all(1 / _MOST_PER_CM <= n <= _MOST_PER_CM for n in per_cm):
+        return {}
     return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
