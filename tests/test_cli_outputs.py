@@ -121,7 +121,7 @@ def test_an_input_is_never_overwritten_even_if_asked(tmp_path: Path) -> None:
         check_writable([tmp_path / "sub" / ".." / "image.tif"], [image], overwrite=True)
     store = tmp_path / "plate.ome.zarr"
     (store / "A" / "1").mkdir(parents=True)
-    with pytest.raises(ExportError, match="holds .*one of the inputs"):
+    with pytest.raises(ExportError, match=r"holds .*one of the inputs"):
         check_writable([store], [store / "A" / "1"], overwrite=True)
 
 

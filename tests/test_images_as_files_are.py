@@ -217,6 +217,9 @@ def test_min_is_white_is_turned_round_for_images_and_not_for_labels(tmp_path: Pa
     data = counted(9, 8, dtype=dtype) % 3
     for compression in (None, "zlib"):
         path = tmp_path / f"{compression}.tif"
+        tifffile.imwrite(path, data[..., None], photometric="miniswhite", compression=compression)
+        found = read_image(path)  # not whole pages, by that last axis
+        np.testing.assert_array_equal(found.data, np.iinfo(dtype).max - data[..., None])
         tifffile.imwrite(path, data, photometric="miniswhite", compression=compression)
         found = read_image(path)
         np.testing.assert_array_equal(found.data, np.iinfo(dtype).max - data)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from napari_dsparse.errors import ImageError, LabelsError
+from napari_dsparse.errors import ImageError, LabelsError, ModelFileError
+from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.reading import Expected, read_image, read_labels
 
@@ -173,6 +177,16 @@ def test_sixteen_bits_of_a_png_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "cells.png").data, data)
 
 
+def test_sixteen_bits_of_colours_and_of_grey_with_transparency_are_kept(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 65_536, (5, 6, 4)).astype(np.uint16)
+    path = tmp_path / "cells.png"
+    for samples, wanted in ((3, data[..., :3]), (4, data[..., :3]), (2, data[..., 0])):
+        path.write_bytes(imagecodecs.png_encode(data[..., :samples].copy()))
+        image = read_image(path)
+        np.testing.assert_array_equal(image.data, wanted)
+        assert image.channel_axis == (None if samples == 2 else 2)
+
+
 def test_npy_stays_on_disk_and_its_axes_follow_from_what_is_known(tmp_path: Path) -> None:
     path = tmp_path / "cells.npy"
     np.save(path, counted(2, 9, 8))
@@ -187,6 +201,22 @@ def test_npy_stays_on_disk_and_its_axes_follow_from_what_is_known(tmp_path: Path
 
 
 # Zarr
+
+
+def test_a_zarr_array_may_name_its_axes(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    cases: list[tuple[str, str, int | None]] = [
+        ("c y x", "CYX", 0),
+        ("t y x", "TYX", None),
+        ("y x channel", "YXC", 2),
+        ("a y x", "???", None),
+        ("x y z", "???", None),
+    ]
+    for names, letters, channel_axis in cases:
+        path = tmp_path / f"{names}.zarr"
+        zarr.create_array(str(path), shape=(5, 6, 7), dtype="u1", dimension_names=names.split())
+        image = read_image(path)
+        assert (image.letters, image.channel_axis) == (letters, channel_axis)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -279,6 +309,22 @@ def test_labels_come_as_they_are_stored(tmp_path: Path, suffix: str, save: Any, 
     np.testing.assert_array_equal(labels, data)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_labels_in_few_bits_are_the_stored_numbers_not_their_brightness(tmp_path: Path, bits: int) -> None:
+    labels = np.random.default_rng(0).integers(0, 2**bits, (5, 16)).astype(np.uint8)
+    rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]).tobytes() for row in labels]
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", 16, 5, bits, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(b"".join(b"\0" + row for row in rows)),
+        b"IEND": b"",
+    }
+    framed = (
+        struct.pack(">I", len(v)) + k + v + struct.pack(">I", zlib.crc32(k + v)) for k, v in parts.items()
+    )
+    (tmp_path / "labels.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png"), labels)
+
+
 def test_labels_may_have_an_axis_of_one_channel(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     group = zarr.create_group(str(tmp_path / "labels.zarr"))
@@ -340,6 +386,40 @@ def test_labels_that_were_compressed_with_loss_are_refused(tmp_path: Path) -> No
         assert read_image(tmp_path / name).source().shape == (40, 40)
 
 
+@pytest.mark.parametrize(
+    ("compression", "lossy", "kept"),
+    [
+        ("jpeg", {}, {"lossless": True}),
+        ("jpeg2000", {"level": 30}, {"reversible": True}),
+        ("jpegxl", {"distance": 3.0, "lossless": False}, {"lossless": True}),
+        ("lerc", {"level": 2}, {}),
+        ("jpegxr", {"level": 0.3}, None),  # it is not looked up which
+    ],
+)
+@pytest.mark.parametrize("shape", [(40, 41), (64, 64)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_codec_of_both_kinds_is_refused_where_it_alters_labels(
+    tmp_path: Path,
+    compression: str,
+    lossy: dict[str, Any],
+    kept: dict[str, Any] | None,
+    shape: Any,
+    dtype: str,
+) -> None:
+    path, data = tmp_path / "labels.tif", np.random.default_rng(0).integers(0, 4, shape).astype(dtype)
+    bits = {"bitspersample": 12} if (compression, dtype) == ("jpeg", "uint16") else {}
+    for given, more in ((lossy, bits), (kept, {})):
+        if given is not None:
+            tifffile.imwrite(
+                path, data, compression=compression, compressionargs=given, photometric="minisblack", **more
+            )
+        if given is lossy:
+            with pytest.raises(LabelsError, match="compressed with loss"):
+                read_labels(path)
+        elif given is not None:
+            np.testing.assert_array_equal(read_labels(path), data)
+
+
 @pytest.mark.parametrize("name", ["labels.png", "labels.tif", "labels.bmp"])
 def test_colours_are_no_labels(tmp_path: Path, name: str) -> None:
     Image.new("RGB", (8, 9)).save(tmp_path / name)
@@ -396,6 +476,18 @@ def test_missing_and_unknown_files_are_named(tmp_path: Path) -> None:
         for name in ("notes.txt", "folder"):
             with pytest.raises(error, match=r"not read; choose one of \.tif"):
                 read(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_said_to_be_one_and_not_waited_for(tmp_path: Path) -> None:
+    for name in ("cells.tif", "cells.npy", "cells.png", "model.safetensors"):
+        os.mkfifo(tmp_path / name)
+    for name in ("cells.tif", "cells.npy", "cells.png"):
+        for read, error in ((read_image, ImageError), (read_labels, LabelsError)):
+            with pytest.raises(error, match="is a pipe or a device"):
+                read(tmp_path / name)
+    with pytest.raises(ModelFileError, match="is a pipe or a device"):
+        read_classifier(tmp_path / "model.safetensors")
 
 
 # Real files

@@ -117,7 +117,7 @@ def read_project(folder: Path) -> ProjectDescription:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ProjectError(f"Project {str(folder)!r} {what}; give a folder NAME{SUFFIX}.")
-    if not path.exists():
+    if not path.is_file():
         raise ProjectError(
             f"Folder {str(folder)!r} is no project, it holds no {DESCRIPTION}; give a folder NAME{SUFFIX}."
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +21,9 @@ from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
 from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_microscope
 from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.origin import Origin, origin_of
+from napari_dsparse.images.picture_file import read_indices, read_picture
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
-from napari_dsparse.images.units import find_unit, size_from_resolution
 from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
 
 _CHANNEL_LETTERS = "CS"
@@ -136,7 +135,7 @@ def read_image(
     Parameters
     ----------
     path : path-like
-        TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP (colours are 8 bits),
+        TIFF (OME's and ImageJ's axes and pixel sizes are read), PNG, JPEG or BMP,
         ``.npy``, a Zarr array or OME-Zarr image (needs the extra ``zarr``), or CZI, ND2 or LIF (needs the
         extra ``bioio``). All but pictures stay on disk. Transparency is left out; grey values of which 0 is
         white are turned round.
@@ -160,7 +159,7 @@ def read_image(
         file,
         ImageError,
         tiff=lambda path: read_tiff(path, series),
-        picture=_read_picture,
+        picture=read_picture,
         zarr=lambda path: read_zarr(path, series),
         microscope=lambda path: read_microscope(path, series),
     )
@@ -194,14 +193,14 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         file,
         LabelsError,
         tiff=lambda path: read_tiff(path, as_stored=True),
-        picture=_read_indices,
+        picture=read_indices,
         zarr=read_zarr,
         in_memory=True,
     )
     if content.lossy:
         raise LabelsError(
-            f"Label file {str(file)!r} is compressed with loss (JPEG), which alters the numbers of classes; "
-            "save it as PNG, TIFF or Zarr."
+            f"Label file {str(file)!r} is compressed with loss, as JPEG is, which alters numbers of classes; "
+            "save it as PNG, uncompressed TIFF or Zarr."
         )
     channels = tuple(_channel_axes(content))
     if any(content.data.shape[axis] > 1 for axis in channels):
@@ -245,7 +244,9 @@ def _read(
     }
     if not file.exists():
         raise error(f"There is no file {str(file)!r}; check its name and folder.")
-    is_store = file.is_dir() and any((file / mark).exists() for mark in STORE_MARKS)
+    if not file.is_file() and not file.is_dir():  # to open a pipe is to wait for somebody to write into it
+        raise error(f"{str(file)!r} is a pipe or a device, no file; copy it to a file and give that.")
+    is_store = file.is_dir() and any((file / mark).is_file() for mark in STORE_MARKS)
     reader = zarr if is_store else readers.get(file.suffix.lower())
     if reader is None:
         raise error(
@@ -263,47 +264,6 @@ def _read(
             f"File {str(file)!r} cannot be read ({reason}); "
             f"{remedy}save the file again from the program that made it."
         ) from damage
-
-
-def _read_picture(file: Path) -> FileContent:
-    """Intensities of a PNG, JPEG or BMP: grey, or red, green, blue."""
-    with _open_picture(file) as picture:
-        if picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16"):
-            return _plane(picture)
-        if picture.mode in ("LA", "La"):
-            return _plane(picture, picture.getchannel(0))
-        return FileContent(np.asarray(picture.convert("RGB")), "YXS", _picture_sizes(picture))
-
-
-def _read_indices(file: Path) -> FileContent:
-    """Labels of a PNG or BMP: the stored numbers, not the colours they stand for."""
-    with _open_picture(file) as picture:
-        letters = "YX" if len(picture.getbands()) == 1 else "YXS"
-        return FileContent(np.asarray(picture), letters, {}, lossy=picture.format == "JPEG")
-
-
-def _open_picture(file: Path) -> Image.Image:
-    with warnings.catch_warnings():
-        # Pillow warns of large pictures, common in microscopy. What it takes for an attack it still refuses.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(file, formats=("PNG", "JPEG", "BMP"))
-
-
-def _plane(picture: Image.Image, channel: Image.Image | None = None) -> FileContent:
-    pixels = np.asarray(channel or picture)
-    if picture.mode == "I" and picture.format == "PNG":
-        pixels = pixels.astype(np.uint16)  # older Pillow widens 16-bit grey to 32 bits
-    return FileContent(pixels, "YX", _picture_sizes(picture))
-
-
-def _picture_sizes(picture: Image.Image) -> dict[str, tuple[float, str]]:
-    """Pixel size by the resolution that a picture states, where that is not a document's."""
-    inch = find_unit("inch")
-    resolution = picture.info.get("dpi")
-    if inch is None or resolution is None:
-        return {}
-    sizes = {letter: size_from_resolution(float(n), inch) for letter, n in zip("XY", resolution, strict=True)}
-    return {letter: size for letter, size in sizes.items() if size is not None}
 
 
 def _read_npy(file: Path) -> FileContent:

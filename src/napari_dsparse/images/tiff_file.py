@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_dsparse.images.file_content import UNNAMED, FileContent, choose_series, several
+from napari_dsparse.images.lossy import is_lossy
 from napari_dsparse.images.tiff_array import TiffArray
 from napari_dsparse.images.tiff_set import check_set, open_tiff, series_of
 from napari_dsparse.images.tiff_sizes import find_sizes
@@ -26,9 +27,6 @@ _ALPHA = (1, 2)
 #: TIFF's code for grey values of which 0 is white.
 _MIN_IS_WHITE = 0
 
-#: Compressions that alter 8-bit values: old and new JPEG, and two of cameras.
-_LOSSY = (6, 7, 33007, 34892)
-
 
 def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False) -> FileContent:
     """One series of a TIFF, at full resolution, read from the file window by window.
@@ -40,7 +38,8 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
     series : int, optional
         Which of its images, from 0; the largest with pixels in this very file otherwise.
     as_stored : bool
-        True to leave the values of a min-is-white file as they are: numbers of classes, not brightness.
+        True for numbers of classes, not brightness: the values of a min-is-white file are left as they are,
+        and it is looked up whether the compression alters them.
 
     Raises
     ------
@@ -65,7 +64,10 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
         if TiffArray.fits(chosen):
             data = TiffArray(chosen, drop_last_sample=alpha, invert=white)
         else:
-            data, white = chosen.asarray(), False
+            data = chosen.asarray()
+            if white:
+                most = 2 ** int(page.bitspersample) - 1
+                data = ~data if data.dtype.kind == "b" else data.dtype.type(most) - data
             if alpha:
                 data = data.take(range(data.shape[chosen.axes.index("S")] - 1), chosen.axes.index("S"))
         if white:
@@ -76,7 +78,7 @@ def read_tiff(path: Path, series: int | None = None, *, as_stored: bool = False)
             find_sizes(tiff, page, number, tuple(chosen.shape)),
             number,
             remarks,
-            lossy=page.compression in _LOSSY and page.bitspersample == 8,
+            lossy=as_stored and is_lossy(page),
             choices=several([one.shape for one in every], own),
             files=_files_of(chosen, described.files, path),
         )

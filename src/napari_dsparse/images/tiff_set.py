@@ -188,10 +188,15 @@ def series_of(tiff: tifffile.TiffFile, path: Path, described: Description) -> li
     tifffile.TiffFileError, ValueError, OSError
         If it is damaged itself.
     """
+    names = {name for planes in described.planes for name in planes.values() if name}
+    for name in sorted(names):
+        if (path.parent / name).exists() and not (
+            path.parent / name
+        ).is_file():  # a pipe would keep us waiting
+            raise _of_set(path, name, _UNREADABLE)
     try:
         return list(tiff.series)
     except _FAULTS:
-        names = {name for planes in described.planes for name in planes.values() if name}
         for name in sorted(names):
             if (path.parent / name).is_file() and not _is_tiff(path.parent / name):
                 raise _of_set(path, name, _UNREADABLE) from None

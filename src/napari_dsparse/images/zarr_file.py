@@ -15,6 +15,9 @@ from napari_dsparse.images.zarr_extra import import_zarr
 #: Axes of versions 0.1 and 0.2, which do not name them.
 _UNWRITTEN_AXES = ("t", "c", "z", "y", "x")
 
+#: Axes of arrays whose names are believed, channels aside.
+_PLANES = ("YX", "ZYX", "TYX", "TZYX")
+
 #: Files that mark a folder as a Zarr array or group, of version 3 or 2.
 STORE_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
@@ -39,7 +42,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
     zarr = import_zarr(ImageError)
     node = zarr.open(store=str(path), mode="r")
     if isinstance(node, zarr.Array):
-        return FileContent(node, UNNAMED * node.ndim, {})
+        return FileContent(node, _dimension_letters(node), {})
     attributes = _ome_attributes(node)
     number, remarks = 0, tuple[str, ...]()
     choices: Choices = ()
@@ -63,6 +66,14 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         if scale > 0 and math.isfinite(scale)
     }
     return FileContent(data, letters, sizes, number, remarks, choices=choices)
+
+
+def _dimension_letters(array: Any) -> str:
+    """Letters of an array's axes where it names all of them, as those of planes of rows and columns."""
+    names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    letters = "".join("C" if name == "channel" else str(name).upper() for name in names)
+    spatial = letters.replace("C", "", 1)
+    return letters if len(letters) == array.ndim and spatial in _PLANES else UNNAMED * array.ndim
 
 
 def _largest_level(node: Any, path: Path) -> tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
