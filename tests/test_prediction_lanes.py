@@ -13,9 +13,9 @@ import torch
 from classifiers import classifier_for
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images import ImageSource
+from napari_dsparse.machine.lanes import in_lanes
 from napari_dsparse.machine.memory import MemoryNeeds, plan_memory
 from napari_dsparse.prediction import Predictor
-from napari_dsparse.prediction.lanes import in_lanes
 from napari_dsparse.prediction.tiles import Tile, even_parts, plan_tiles
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,9 @@ import torch
 from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
-from napari_dsparse.network import densify
-from napari_dsparse.training import batch, find_strokes, surroundings
+from napari_dsparse.network import DenseNetwork, densify
+from napari_dsparse.training import features as training_features
+from napari_dsparse.training import find_strokes, surroundings
 from napari_dsparse.training.choice import MOST_PIXELS, choose_pixels
 from napari_dsparse.training.features import PixelFeatures
 from napari_dsparse.training.surroundings import Surroundings
@@ -153,8 +156,35 @@ def test_looking_at_a_few_pieces_at_a_time_changes_nothing(monkeypatch):
     strokes = find_strokes(labels)
     chosen = choose_pixels(strokes)
     found = []
-    for most in (1, batch.PIXELS_PER_LOOK):
+    for most in (1, training_features.PIXELS_PER_LOOK):
         monkeypatch.setattr("napari_dsparse.training.features.PIXELS_PER_LOOK", most)
         found.append(PixelFeatures(spec, [source], [PLAIN], CPU).rows(strokes, chosen, (0, 1)))
     torch.testing.assert_close(found[0].groups[0], found[1].groups[0], rtol=1e-4, atol=1e-5)
     assert torch.equal(found[0].targets, found[1].targets)
+
+
+@pytest.mark.parametrize("lanes", [2, 5])
+def test_looking_from_several_threads_changes_nothing(monkeypatch, lanes):
+    spec = NetworkSpec("context", 1, 2)
+    source = ImageSource(noise((300, 300)))
+    labels = np.zeros((300, 300), np.uint8)
+    labels[10:290:40, 10:290], labels[30:290:40, 10:290] = 1, 2
+    strokes = find_strokes(labels)
+    chosen = choose_pixels(strokes)
+    threads: set[int] = set()
+    on_sites = DenseNetwork.on_sites
+
+    def told(self, *arguments):
+        threads.add(threading.get_ident())
+        return on_sites(self, *arguments)
+
+    monkeypatch.setattr(DenseNetwork, "on_sites", told)
+    found = []
+    for number in (1, lanes):
+        threads.clear()
+        for module in ("features", "surroundings"):
+            monkeypatch.setattr(f"napari_dsparse.training.{module}.lanes_of", lambda _, number=number: number)
+        found.append(PixelFeatures(spec, [source], [PLAIN], CPU).rows(strokes, chosen, (0, 1)))
+    assert len(threads) > 1
+    for one, several in zip(*(rows.groups for rows in found), strict=True):
+        torch.testing.assert_close(one, several, rtol=1e-4, atol=1e-5)

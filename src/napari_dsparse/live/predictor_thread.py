@@ -31,8 +31,8 @@ from napari_dsparse.live.messages import (
 from napari_dsparse.live.overviews import Overviews, parts_of
 from napari_dsparse.live.worker import Worker
 from napari_dsparse.machine.cores import CoreShare
+from napari_dsparse.machine.lanes import in_lanes
 from napari_dsparse.prediction.exposure import normalised_to, range_ratio
-from napari_dsparse.prediction.lanes import in_lanes
 from napari_dsparse.prediction.next_spot import DoubtMap, block_means
 from napari_dsparse.prediction.overview import is_overview, is_wide, uncertainty_of_blocks
 from napari_dsparse.prediction.predictor import Predictor

@@ -19,11 +19,11 @@ from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.images import ImageSource
 from napari_dsparse.machine.cores import available_cores
 from napari_dsparse.machine.devices import full_float32, pick_device, pick_precision
+from napari_dsparse.machine.lanes import in_lanes
 from napari_dsparse.machine.memory import MOST_SCORES, MemoryNeeds, MemoryPlan, most_lanes
 from napari_dsparse.network import DenseNetwork, calibration, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
 from napari_dsparse.prediction.blocks import BlockGrid, Blocks, KeptScores
-from napari_dsparse.prediction.lanes import in_lanes
 from napari_dsparse.prediction.scores import softmax
 from napari_dsparse.prediction.tile_prediction import MAPS, TilePrediction, label_dtype
 from napari_dsparse.prediction.tiles import Tile

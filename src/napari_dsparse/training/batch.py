@@ -21,8 +21,6 @@ from napari_dsparse.training.strokes import Stroke
 CELL, CELL_OVER_PATCH = 64, 2
 #: Painted pixels in one step.
 PIXELS_PER_STEP = 8192
-#: Input pixels per pass where only features are computed, to bound memory.
-PIXELS_PER_LOOK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)

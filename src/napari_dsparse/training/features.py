@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -15,15 +15,21 @@ from napari_dsparse.classifier import NetworkSpec
 from napari_dsparse.classifier.warm_start import warm_start
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.machine.devices import full_float32
+from napari_dsparse.machine.lanes import in_lanes, lanes_of
 from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.network.symmetry import symmetries_for, turn_kernels
-from napari_dsparse.training.batch import PIXELS_PER_LOOK, Piece, cells_of, join_pieces, make_piece
+from napari_dsparse.training.batch import cells_of, join_pieces, make_piece
 from napari_dsparse.training.choice import MOST_PIXELS, ChosenPixels
 from napari_dsparse.training.head import Rows
 from napari_dsparse.training.strokes import Stroke
 from napari_dsparse.training.surroundings import Surroundings
 
 Plane = tuple[int, tuple[int, ...]]
+
+#: Painted pixels looked at together at most, to bound memory: with their patches, some 10^5 of the image.
+PIXELS_PER_LOOK = 128
+#: Looks for each lane, at least, where there are cells enough: so that all are done at about the same time.
+LOOKS_PER_LANE = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,32 +144,40 @@ class PixelFeatures:
     def _view(self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]) -> Tensor:
         """Features (S, V, F) of a plane's pixels."""
         views = torch.empty((len(yx), self._views, self._features))
-        for pieces, at in self._pieces(image, plane, yx):
-            views[at] = self._seen(pieces)
+        cells = cells_of(yx, self._forms[0].geometry.patch) if len(yx) else []
+        lanes = lanes_of(self._device)
+
+        def see(own: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+            seen = self._seen(image, plane, [yx[at] for at in own])
+            return torch.from_numpy(np.concatenate(own)), seen
+
+        for at, seen in in_lanes(see, _looks(cells, lanes), lanes):
+            views[at] = seen
         return views
 
-    def _pieces(
-        self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]
-    ) -> Iterator[tuple[list[Piece], Tensor]]:
-        """Pieces of a plane's pixels, some at a time, and which of the pixels they hold."""
-        geometry = self._forms[0].geometry
+    def _seen(self, image: int, plane: tuple[int, ...], cells: Sequence[NDArray[np.int64]]) -> Tensor:
+        """Features (S, V, F) of the pixels of some cells of a plane."""
         source, normalisation = self._sources[image], self._normalisations[image]
-        pieces: list[Piece] = []
-        members: list[NDArray[np.int64]] = []
-        cells = cells_of(yx, geometry.patch) if len(yx) else []
-        for number, own in enumerate(cells, 1):
-            pieces.append(make_piece(source, normalisation, geometry, plane, yx[own]))
-            members.append(own)
-            if number == len(cells) or sum(len(piece.pixels) for piece in pieces) >= PIXELS_PER_LOOK:
-                yield pieces, torch.from_numpy(np.concatenate(members))
-                pieces, members = [], []
-
-    def _seen(self, pieces: Sequence[Piece]) -> Tensor:
-        """Features (S, V, F) of all pixels of some pieces."""
+        geometry = self._forms[0].geometry
+        pieces = [make_piece(source, normalisation, geometry, plane, own) for own in cells]
         pixels, _, closure = join_pieces(pieces, self._device)
         forms = [self._forms[s] for s in symmetries_for(self._views)]
         with torch.inference_mode(), full_float32(self._device):
             return torch.stack([form.on_sites(pixels, closure) for form in forms], 1).cpu()
+
+
+def _looks(cells: Sequence[NDArray[np.int64]], lanes: int) -> list[list[NDArray[np.int64]]]:
+    """Cells in groups of about as many pixels: some for every lane, and none with too many."""
+    most = max(1, min(PIXELS_PER_LOOK, sum(map(len, cells)) // (LOOKS_PER_LANE * lanes)))
+    groups: list[list[NDArray[np.int64]]] = []
+    count = most
+    for own in cells:
+        if count >= most:
+            groups.append([])
+            count = 0
+        groups[-1].append(own)
+        count += len(own)
+    return groups
 
 
 def _merged(new: Tensor, computed: Tensor, known: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.machine.devices import full_float32
+from napari_dsparse.machine.lanes import in_lanes, lanes_of
 from napari_dsparse.network import trace
 
 #: Most lattice cells along the edge of a tile.
@@ -112,15 +113,18 @@ class Surroundings:
         needed = max(window // 2 for window in windows)
         edges = [self._edges(extent, reach) for extent in self._sources[image].shape[-2:]]
         sums: Tensor | None = None
+        near: list[tuple[TileKey, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
         for i, j in product(*(range(len(e) - 1) for e in edges)):
             low, high = np.array([edges[0][i], edges[1][j]]), np.array([edges[0][i + 1], edges[1][j + 1]])
-            near = np.flatnonzero(((cells + needed >= low) & (cells - needed < high)).all(1))
-            if len(near):
-                features = self._tile((image, plane, i, j), low, high)
-                if sums is None:
-                    shape = (len(cells), len(windows), features.shape[2])
-                    sums = torch.zeros(shape, dtype=torch.float64)
-                _add_sums(sums, near, cells[near] - low, features, windows)
+            here = np.flatnonzero(((cells + needed >= low) & (cells - needed < high)).all(1))
+            if len(here):
+                near.append(((image, plane, i, j), low, high, here))
+        looked = in_lanes(lambda tile: self._tile(*tile[:3]), near, lanes_of(self._device))
+        for (key, low, _, here), features in zip(near, looked, strict=True):
+            self._keep(key, features)
+            if sums is None:
+                sums = torch.zeros((len(cells), len(windows), features.shape[2]), dtype=torch.float64)
+            _add_sums(sums, here, cells[here] - low, features, windows)
         assert sums is not None
         return sums / torch.tensor([w * w for w in windows])[:, None]
 
@@ -131,10 +135,10 @@ class Surroundings:
         return [int(start + (stop - start) * i // count) for i in range(count + 1)]
 
     def _tile(self, key: TileKey, low: NDArray[np.int64], high: NDArray[np.int64]) -> Tensor:
-        """Features (rows, columns, F) of a tile's cells; those used last are kept."""
-        if key in self._tiles:
-            self._tiles.move_to_end(key)
-            return self._tiles[key]
+        """Features (rows, columns, F) of a tile's cells; several threads may look at one each."""
+        known = self._tiles.get(key)
+        if known is not None:
+            return known
         image, plane = key[:2]
         (top, left), (bottom, right) = (
             low * self.stride - self._half,
@@ -144,10 +148,14 @@ class Surroundings:
         pixels = torch.from_numpy(self._normalisations[image].apply(block)).to(self._device)
         with torch.inference_mode(), full_float32(self._device):
             features: Tensor = self._trunk(pixels[None])[0].permute(1, 2, 0).cpu().contiguous()
+        return features
+
+    def _keep(self, key: TileKey, features: Tensor) -> None:
+        """Keep a tile's features; those used last stay longest."""
         self._tiles[key] = features
+        self._tiles.move_to_end(key)
         while len(self._tiles) > 1 and sum(t.nbytes for t in self._tiles.values()) > MEMORY_BYTES:
             self._tiles.popitem(last=False)
-        return features
 
 
 def _add_sums(

@@ -19,6 +19,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def lanes_of(device: torch.device) -> int:
+    """Lanes for work on a device: a core each on the CPU, of those that the calling thread may use."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
 def in_lanes(
     compute: Callable[[T], R],
     things: Iterable[T],
