@@ -18,11 +18,13 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, reopen, two_textures
+from napari_dsparse import project as project_module
 from napari_dsparse.gui import added_files, lock_question, missing_images, project_desk, unsaved_desk
 from napari_dsparse.gui.file_worker import FileWorker
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.missing_dialog import MissingDialog, MissingRow, WhereItIs
 from napari_dsparse.images import ImageSource
+from napari_dsparse.live.project_keeper import ProjectKeeper
 from napari_dsparse.live.state import Training
 
 
@@ -185,6 +187,55 @@ def test_images_that_were_moved_renamed_or_changed_are_asked_for_and_stay_in_the
     names = ["a.tif", "b.tif", "renamed.tif", "d.tif"]
     at.wait(lambda: [e.name for e in nd.Project.open(folder, read_only=True).images] == names)
     assert [layer.name for layer in at.viewer.layers if isinstance(layer, Image)] == ["a.tif"]
+
+    answers.append(None)
+    shown = at.find("images_list")
+    shown.itemClicked.emit(shown.item(3))  # asks once more, and stays picked
+    at.wait(lambda: not answers and not at.dock.projects.busy)
+    assert shown.currentRow() == 3
+    said: list[str] = []
+    replies = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *a, **k: (said.append(a[2]), replies.pop(0))[1])
+    at.click("remove_image_button")
+    assert said[0].startswith("d.tif has changed. Take it out of the project study.dsparse? Its strokes are")
+    assert shown.count() == 4
+    at.click("remove_image_button")
+    assert shown.count() == 3
+    at.wait(lambda: [e.name for e in nd.Project.open(folder, read_only=True).images] == names[:3])
+    at.dock.shutdown()
+
+
+def test_a_renamed_channel_of_a_combined_image_is_asked_for_by_its_own_file(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "here" / "study.dsparse", tmp_path / "there"
+    for each in (folder.parent, elsewhere):
+        each.mkdir()
+    with nd.Project.create(folder) as project:
+        project.add(files)
+        project.save()
+    renamed = files[1].rename(elsewhere / "GFP.tif")
+    files[0].rename(elsewhere / "a.tif")
+    asked: list[tuple[str, str]] = []
+    answers = [WhereItIs(renamed, 0), WhereItIs(elsewhere / "a.tif", 0), WhereItIs(renamed, 0)]
+
+    def answer(rows: Sequence[MissingRow], explanation: str, problem: str, parent: object) -> WhereItIs:
+        asked.append((rows[0].name, problem))
+        return answers.pop(0)
+
+    monkeypatch.setattr(missing_images, "ask_where", answer)
+    keeper, places = ProjectKeeper(), missing_images.Places()
+    opened = keeper.read(folder)
+    while (more := missing_images.ask_places(opened, "study", places, None)) is not None:  # type: ignore[arg-type]
+        places = more
+        opened = keeper.read(folder, places.folders, (), places.files)
+    keeper.close()
+    name = "a.tif, channel 1 of a + b.tif"
+    assert [row for row, _ in asked] == [name, name, name.replace("a.tif, channel 1", "b.tif, channel 2")]
+    assert "is not the image 'a.tif' that the project's strokes are on" in asked[1][1]
+    assert asked[2][1] == "", "the first channel was found"
+    pixels = np.stack([two_textures(seed=seed) for seed in range(2)])
+    np.testing.assert_array_equal(opened.images[0].source.data[...], pixels)
 
 
 def test_the_question_for_images_takes_a_folder_for_all_or_the_file_of_one(
@@ -599,16 +650,20 @@ def test_a_dock_that_is_opened_anew_keeps_the_model_of_its_project(
 
 
 def test_a_model_that_cannot_be_read_is_said_and_learned_anew(
-    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "study.dsparse"
     _, file = trained_project(folder, files)
     (folder / file).write_bytes(b"damaged")
+    read: list[Path] = []
+    real = project_module.read_classifier
+    monkeypatch.setattr(project_module, "read_classifier", lambda path: (read.append(path), real(path))[1])
     at = desk()
     at.dock.projects.open(folder)
     at.wait(lambda: at.dock.projects.folder is not None)
     assert at.status.startswith("The model of study.dsparse cannot be used: ")
     at.wait(lambda: at.session.training is Training.STEADY)
+    assert len(read) == 1
 
 
 def test_images_that_are_missing_have_a_row_that_asks_for_them(

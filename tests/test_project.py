@@ -20,6 +20,7 @@ from safetensors import safe_open
 import napari_dsparse as nd
 from napari_dsparse.classifier.classes import ClassInfo, default_classes
 from napari_dsparse.errors import ExportError, ImageError, LabelsError, ProjectError
+from napari_dsparse.files.project_images import MisplacedImageError
 
 #: A project, with its images, as the first version wrote it.
 FIRST_VERSION = Path(__file__).parent / "data" / "project-1"
@@ -558,6 +559,29 @@ def test_channels_that_were_moved_are_found_and_others_refused(combined: Path, f
         moved = project.locate("other + cells.tif", folder / "else")
         assert moved.channels[0].path == "../else/other.npy"
         np.testing.assert_array_equal(project.find(moved).source.data[0], make_image(2))
+
+
+def test_a_channel_that_was_renamed_is_placed_by_hand(
+    combined: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    far = tmp_path_factory.mktemp("far")
+    for old, new in (("other.npy", "DAPI.npy"), ("day1/cells.tif", "cells.tif")):
+        shutil.move(folder / old, far / new)
+    with nd.Project.open(combined) as project:
+        (image,) = project.images
+        with pytest.raises(
+            MisplacedImageError, match=r"'other\.npy' of the project is neither at"
+        ) as failure:
+            project.find(image)
+        assert failure.value.channel == 0
+        with pytest.raises(ImageError, match=r"is not the image 'other\.npy'"):
+            project.locate(image, far / "cells.tif", channel=0)
+        with pytest.raises(ImageError, match="no channel 2 in a file of its own"):
+            project.locate(image, far / "cells.tif", channel=2)
+        placed = project.locate(image, far / "DAPI.npy", channel=0)
+        assert placed.channels[0].name == "DAPI.npy"
+        both = np.stack([make_image(2), make_image(0)])
+        np.testing.assert_array_equal(project.find(placed).source.data[...], both)  # the other lies beside it
 
 
 def test_files_that_are_no_channels_of_one_image_are_refused(folder: Path) -> None:

@@ -17,11 +17,11 @@ from napari_dsparse import checks
 from napari_dsparse.classifier import DEPTHS, ClassInfo
 from napari_dsparse.classifier.classes import more_classes, named_classes
 from napari_dsparse.errors import ImageError, LabelsError, ProjectError
-from napari_dsparse.files import project_images as entries
 from napari_dsparse.files.atomic import place_by_content
 from napari_dsparse.files.lock import FolderLock
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.files.project_description import ProjectDescription, ProjectImage
+from napari_dsparse.files.project_entries import describe_added
 from napari_dsparse.files.project_folder import (
     create_project,
     file_within,
@@ -29,7 +29,7 @@ from napari_dsparse.files.project_folder import (
     remove_unnamed,
     write_project,
 )
-from napari_dsparse.files.project_images import FoundImage
+from napari_dsparse.files.project_images import FoundImage, find_image, locate_image
 from napari_dsparse.files.project_strokes import StoredStrokes, open_strokes, write_strokes
 from napari_dsparse.images import NORMALISATIONS, ImageSource
 from napari_dsparse.model import ChannelAxis, Model, PredictionOptions, TrainingOptions, train
@@ -186,15 +186,13 @@ class Project:
             If it is in the project already.
         """
         self._check_open()
-        if isinstance(image, ImageSource):
-            entry = entries.describe_pixels(image, self._highest + 1)
-        else:
-            files = checks.paths("image", image)
-            chosen = checks.whole_number_each("series", series, len(files))
-            shape = getattr(labels, "shape", None)
-            entry = entries.describe_files(
-                files, self.folder, self._highest + 1, chosen, labels_shape=shape, channel_axis=channel_axis
-            )
+        what = image if isinstance(image, ImageSource) else checks.paths("image", image)
+        chosen = (
+            [] if isinstance(what, ImageSource) else checks.whole_number_each("series", series, len(what))
+        )
+        entry = describe_added(
+            what, self.folder, self._highest + 1, chosen, labels=labels, channel_axis=channel_axis
+        )
         if entry.has_file and entry.places in [each.places for each in self.images]:
             raise ProjectError(f"Image {str(image)!r} is in the project already; give its strokes there.")
         classes = self.classes
@@ -209,16 +207,17 @@ class Project:
         number = self._entry(image).number
         self._change(images=tuple(each for each in self.images if each.number != number))
 
-    def locate(self, image: Named, path: str | PathLike[str]) -> ProjectImage:
-        """Say where an image is now.
+    def locate(self, image: Named, path: str | PathLike[str], *, channel: int | None = None) -> ProjectImage:
+        """Say where an image is now; of one that is combined of several files, the file of one `channel`.
 
         Raises
         ------
         ImageError
             If the file cannot be read or does not hold that image.
         """
-        file = checks.path("path", path)
-        return self._placed(entries.open_image(self._entry(image), file, self.folder)).image
+        moved = locate_image(self._entry(image), checks.path("path", path), self.folder, channel)
+        self._now = self._now.with_image(moved)
+        return moved
 
     def find(self, image: Named) -> FoundImage:
         """Open an image where it was, or where it was moved to: its `path`, and its pixels as `source`.
@@ -228,7 +227,7 @@ class Project:
         ImageError
             If it is not found, or another image is in its place.
         """
-        return self._placed(entries.find_image(self._entry(image), self.folder, self._search))
+        return self._placed(find_image(self._entry(image), self.folder, self._search))
 
     def strokes(self, image: Named) -> NDArray[np.unsignedinteger]:
         """Strokes on an image, a new array (..., Y, X): 0 = not painted, 1..K = classes.

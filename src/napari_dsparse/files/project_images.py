@@ -1,19 +1,19 @@
-"""Images of a project on disk: described when they are added, and found again where they were moved to."""
+"""Images of a project on disk, found again where they were moved to."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
-from napari_dsparse.images import ImageSource, resolve_image
-from napari_dsparse.images.combined import combine_files, combined_source, read_single_channel
-from napari_dsparse.images.identity import describe_difference, pixel_fingerprint, take_fingerprint
+from napari_dsparse.files.project_entries import describe_image, placed, reason_of
+from napari_dsparse.images import ImageSource
+from napari_dsparse.images.combined import combine_files
+from napari_dsparse.images.identity import describe_difference
 from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
 from napari_dsparse.images.zarr_file import STORE_MARKS
 
@@ -31,12 +31,14 @@ class MisplacedImageError(ImageError):
     reason : str
         Without the full stop, and without advice that is of use to programs only.
     changed : bool
-        True if there is a file of that name, with other pixels.
+        True if there is a file of that name, with other pixels, or one that cannot be read.
+    channel : int or None
+        Index of the channel that is not found, of an image that is combined of several.
     """
 
-    def __init__(self, reason: str, *, changed: bool) -> None:
+    def __init__(self, reason: str, *, changed: bool, channel: int | None = None) -> None:
         super().__init__(f"{reason}; {_ADVICE}.")
-        self.reason, self.changed = reason, changed
+        self.reason, self.changed, self.channel = reason, changed, channel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,129 +61,6 @@ class FoundImage:
     path: Path
     source: ImageSource
     file: ImageFile
-
-
-def describe_files(
-    paths: Sequence[Path],
-    folder: Path,
-    number: int,
-    series: Sequence[int | None],
-    *,
-    labels_shape: Sequence[int] | None = None,
-    channel_axis: int | Literal["auto"] | None = "auto",
-) -> ProjectImage:
-    """An entry for an image in a file, or combined of several; parameters as of the two functions below.
-
-    Raises
-    ------
-    ImageError
-        As these do, and if several files are given with an axis for the channels other than the first.
-    """
-    if len(paths) == 1:
-        return describe_image(
-            paths[0], folder, number, labels_shape=labels_shape, channel_axis=channel_axis, series=series[0]
-        )
-    if channel_axis not in ("auto", 0):
-        raise ImageError(
-            f"channel_axis is {channel_axis}, and several files are channels of a first axis; leave it out."
-        )
-    return describe_combination(paths, folder, number, series=series)
-
-
-def describe_image(
-    path: Path,
-    folder: Path,
-    number: int,
-    *,
-    labels_shape: Sequence[int] | None = None,
-    channel_axis: int | Literal["auto"] | None = "auto",
-    series: int | None = None,
-) -> ProjectImage:
-    """An entry for an image that is added to the project in `folder`.
-
-    Parameters
-    ----------
-    path, folder : Path
-    number : int
-        Its number in the project.
-    labels_shape : sequence of int, optional
-        Shape of labels that belong to it: they settle which axis holds channels.
-    channel_axis : int, None or "auto"
-        Axis that holds the channels; by default what the labels, or else the file, say.
-    series : int, optional
-        Which image of a file with several; the largest by default.
-
-    Raises
-    ------
-    ImageError
-        If the image cannot be read or does not fit the labels.
-    """
-    if channel_axis == "auto":
-        file = read_image(path, labels_shape=labels_shape, series=series)
-        axis = file.channel_axis
-    else:
-        file = read_image(path, series=series)
-        axis = resolve_image(
-            file.data, labels_shape=labels_shape, channel_axis=channel_axis, name=path.name
-        ).channel_axis
-    return _entry_of(file, axis, folder, number)
-
-
-def _entry_of(file: ImageFile, axis: int | None, folder: Path, number: int) -> ProjectImage:
-    path = file.path
-    try:
-        fingerprint = take_fingerprint(file, axis)
-    except ImageError:
-        raise
-    except DAMAGE as damage:
-        raise ImageError(
-            f"Image {str(path)!r} cannot be read ({_reason(damage)}); "
-            "save it again from the program that made it."
-        ) from damage
-    entry = ProjectImage(number, path.name, None, "", axis, file.letters, fingerprint)
-    return _placed(entry, path, folder)
-
-
-def describe_combination(
-    paths: Sequence[Path], folder: Path, number: int, *, series: Sequence[int | None]
-) -> ProjectImage:
-    """An entry for an image that is combined of several, one channel each.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Their files, in the order of the channels.
-    folder, number
-        As of `describe_image`.
-    series : sequence of int or None
-        Which image of each file; None for the largest.
-
-    Raises
-    ------
-    ImageError
-        If one cannot be read or has channels of its own, or they differ in shape.
-    """
-    files = [read_single_channel(path, each) for path, each in zip(paths, series, strict=True)]
-    file = combine_files(files)
-    channels = [_entry_of(each, None, folder, place) for place, each in enumerate(files, 1)]
-    source = combined_source(file)
-    fingerprint = pixel_fingerprint(source)
-    return ProjectImage(
-        number, source.name, None, None, 0, file.letters, fingerprint, channels=tuple(channels)
-    )
-
-
-def describe_pixels(source: ImageSource, number: int) -> ProjectImage:
-    """An entry for an image that is in no file, known by its pixels alone.
-
-    Raises
-    ------
-    ImageError
-        If they cannot be read.
-    """
-    name = re.sub(r"[\0/\\]", "-", source.name).strip(" .") or "image"
-    letters = "?" * len(source.data.shape)
-    return ProjectImage(number, name, None, None, source.channel_axis, letters, pixel_fingerprint(source))
 
 
 def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
@@ -207,15 +86,69 @@ def open_image(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
             changed=True,
         )
     source = ImageSource(file.data, image.channel_axis, path.name, image.letters)
-    return FoundImage(_placed(image, path, folder), path, source, file)
+    return FoundImage(placed(image, path, folder), path, source, file)
 
 
 def _combine(image: ProjectImage, folder: Path, search: Sequence[Path]) -> FoundImage:
-    """The image that is combined of several, each of which is found by itself."""
-    found = [find_image(channel, folder, search) for channel in image.channels]
+    """The image that is combined of several, each of which is found by itself, or beside another."""
+    beside = tuple(Path(str(channel.absolute_path)).parent for channel in image.channels)
+    found = []
+    for number, channel in enumerate(image.channels):
+        with _of_channel(number):
+            found.append(find_image(channel, folder, search, beside))
     file = combine_files([replace(each.file, data=each.source.data) for each in found])
     source = ImageSource(file.data, image.channel_axis, image.name, image.letters)
     return FoundImage(replace(image, channels=tuple(each.image for each in found)), file.path, source, file)
+
+
+def locate_image(image: ProjectImage, path: Path, folder: Path, channel: int | None = None) -> ProjectImage:
+    """The entry of an image that is in this file now or, of a combined one, whose `channel` is.
+
+    Raises
+    ------
+    ImageError
+        As `open_image`, or `place_channel`.
+    """
+    if channel is None:
+        return open_image(image, path, folder).image
+    return place_channel(image, channel, path, folder)
+
+
+def place_channel(image: ProjectImage, channel: int, path: Path, folder: Path) -> ProjectImage:
+    """The entry of an image that is combined of several, one channel of it in another file.
+
+    Parameters
+    ----------
+    image : ProjectImage
+    channel : int
+        Its index.
+    path, folder : Path
+
+    Raises
+    ------
+    ImageError
+        If there is no such channel, or the file cannot be read or holds another image.
+    """
+    if not 0 <= channel < len(image.channels):
+        raise ImageError(
+            f"Image {image.name!r} has no channel {channel} in a file of its own; it is combined of "
+            f"{len(image.channels)} files, counted from 0."
+        )
+    channels = list(image.channels)
+    with _of_channel(channel):
+        channels[channel] = open_image(channels[channel], path, folder).image
+    return replace(image, channels=tuple(channels))
+
+
+@contextmanager
+def _of_channel(number: int) -> Iterator[None]:
+    """Errors of a file say which channel it is."""
+    try:
+        yield
+    except MisplacedImageError as error:
+        raise MisplacedImageError(error.reason, changed=error.changed, channel=number) from error
+    except ImageError as error:
+        raise MisplacedImageError(str(error).rstrip("."), changed=True, channel=number) from error
 
 
 def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
@@ -236,7 +169,9 @@ def _open_pixels(image: ProjectImage, path: Path, folder: Path) -> FoundImage:
     )
 
 
-def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -> FoundImage:
+def find_image(
+    image: ProjectImage, folder: Path, search: Sequence[Path] = (), beside: Sequence[Path] = ()
+) -> FoundImage:
     """The image of a project where it was recorded, or where it was moved to.
 
     Parameters
@@ -246,6 +181,8 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
         Of the project: paths are relative to it.
     search : sequence of Path
         Folders beneath which files of the same name are looked at; after them the one the project is in.
+    beside : sequence of Path
+        Folders that may hold a file of the same name.
 
     Raises
     ------
@@ -260,7 +197,7 @@ def find_image(image: ProjectImage, folder: Path, search: Sequence[Path] = ()) -
     if image.channels:
         return _combine(image, folder, search)
     refusal: ImageError | None = None
-    for path in _candidates(image, folder, search):
+    for path in _candidates(image, folder, search, beside):
         try:
             return open_image(image, path, folder)
         except ImageError as error:
@@ -280,38 +217,29 @@ def _difference(image: ProjectImage, file: ImageFile) -> str | None:
     except ImageError:
         raise
     except DAMAGE as damage:
-        return f"its pixels cannot be read ({_reason(damage)})"
+        return f"its pixels cannot be read ({reason_of(damage)})"
 
 
-def _reason(damage: Exception) -> str:
-    return " ".join(str(damage).split()) or type(damage).__name__
-
-
-def _placed(image: ProjectImage, path: Path, folder: Path) -> ProjectImage:
-    """The entry with the paths of a file."""
-    there = os.path.abspath(path)
-    try:
-        relative = Path(os.path.relpath(there, os.path.abspath(folder))).as_posix()
-    except ValueError:  # on another drive
-        relative = None
-    return replace(image, name=path.name, path=relative, absolute_path=there)
-
-
-def _candidates(image: ProjectImage, folder: Path, search: Sequence[Path]) -> Iterator[Path]:
+def _candidates(
+    image: ProjectImage, folder: Path, search: Sequence[Path], beside: Sequence[Path]
+) -> Iterator[Path]:
     """Existing files that may be the image, the likeliest first, each once."""
     seen: set[str] = set()
-    for path in _places(image, folder, search):
+    for path in _places(image, folder, search, beside):
         key = os.path.realpath(path)
         if key not in seen and path.exists():
             seen.add(key)
             yield path
 
 
-def _places(image: ProjectImage, folder: Path, search: Sequence[Path]) -> Iterator[Path]:
+def _places(
+    image: ProjectImage, folder: Path, search: Sequence[Path], beside: Sequence[Path]
+) -> Iterator[Path]:
     if image.path is not None:
         yield Path(os.path.normpath(folder / image.path))
     if image.absolute_path is not None:
         yield Path(image.absolute_path)
+    yield from (each / image.name for each in beside)
     for each in search:
         yield from _namesakes(image.name, each, None)
     yield from _namesakes(image.name, folder.absolute().parent, _MOST_ENTRIES)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_dsparse.gui.widgets.missing_dialog import MissingRow, ask_where
-from napari_dsparse.live.kept_images import MissingImage, OpenedProject
+from napari_dsparse.live.kept_images import Located, MissingImage, OpenedProject
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -26,16 +26,16 @@ class Places:
     folders : tuple of Path
         Searched by name.
     files : mapping
-        By the image's number in the project.
-    last : int or None
-        Number of the image that was placed last; None if that was a folder, or nothing.
+        By the image's number in the project, and the index of the channel that it is.
+    last : (int, int or None) or None
+        Key of the file that was chosen last; None if that was a folder, or nothing.
     wanted : int or None
         Number of the image that is asked for first.
     """
 
     folders: tuple[Path, ...] = ()
-    files: Mapping[int, Path] = field(default_factory=dict)
-    last: int | None = None
+    files: Located = field(default_factory=dict)
+    last: tuple[int, int | None] | None = None
     wanted: int | None = None
 
 
@@ -54,32 +54,38 @@ def ask_places(opened: OpenedProject, title: str, places: Places, parent: QWidge
     missing = sorted(opened.misplaced, key=lambda each: each.entry != places.wanted)
     if not missing:
         return None
-    rows = [
-        MissingRow(
-            each.name, "changed" if each.changed else "not found", each.reason, each.name.endswith(".zarr")
-        )
-        for each in missing
-    ]
+    rows = [_row(each) for each in missing]
     one = len(missing) == 1
     explanation = (
         f"{_count(len(missing))} of {title} {'is' if one else 'are'} not where the project looks for "
         f"{'it' if one else 'them'}, or {'has' if one else 'have'} changed. Strokes go only on the image "
-        "they were painted on. What is not found stays in the project, with its strokes, and is asked for at "
-        "the next opening."
+        "they were painted on. What is not found stays in the project, with its strokes, until you take it "
+        "out of the list with Remove; the next opening asks again."
     )
     answer = ask_where(rows, explanation, _problem(missing, places), parent)
     if answer is None:
         return None
     if answer.row is None:
         return replace(places, folders=(answer.path, *places.folders), last=None)
-    entry = missing[answer.row].entry
-    return replace(places, files={**places.files, entry: answer.path}, last=entry)
+    key = _key(missing[answer.row])
+    return replace(places, files={**places.files, key: answer.path}, last=key)
+
+
+def _row(image: MissingImage) -> MissingRow:
+    """A row of the question; of a combined image, for the file of the channel that is not found."""
+    file = image.part or image.name
+    name = file if image.channel is None else f"{file}, channel {image.channel + 1} of {image.name}"
+    return MissingRow(name, "changed" if image.changed else "not found", image.reason, file.endswith(".zarr"))
+
+
+def _key(image: MissingImage) -> tuple[int, int | None]:
+    return image.entry, image.channel
 
 
 def _problem(missing: Sequence[MissingImage], places: Places) -> str:
     """Result of the last answer, where it did not find everything."""
     if places.last is not None:
-        return next((each.reason for each in missing if each.entry == places.last), "")
+        return next((each.reason for each in missing if _key(each) == places.last), "")
     if not places.folders:
         return ""
     are = "is" if len(missing) == 1 else "are"

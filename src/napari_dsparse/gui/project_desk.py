@@ -22,7 +22,6 @@ from napari_dsparse.gui.recent_desk import RecentDesk
 from napari_dsparse.gui.removing import close_layers
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.widgets.dialogs import ask_project_path
-from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import MissingImage, OpenedProject
 from napari_dsparse.live.labelled_image import are_deep
@@ -38,8 +37,6 @@ Keeper: TypeAlias = ProjectKeeper | UnsavedKeeper
 
 #: Seconds from a change to its saving: what a crash may cost.
 AUTOSAVE_SECONDS = 5.0
-
-NO_PROJECT = "In no project yet"
 
 
 class ProjectDesk(QObject):
@@ -61,6 +58,7 @@ class ProjectDesk(QObject):
         self._dock, self._study, self._pick = dock, study, pick
         self._controller, self._panel = dock.controller, dock.panel
         self._keeper = ProjectKeeper()
+        self._holder: Keeper = self._keeper  # of what was opened last
         #: Works on all files of this dock.
         self.worker = FileWorker("project", self)
         self._folder: Path | None = None
@@ -176,6 +174,11 @@ class ProjectDesk(QObject):
         else:
             self.open(self._folder, wanted=image.entry)
 
+    def drop(self, image: MissingImage) -> None:
+        """Take an image that was not found out of the project, with its strokes, at the next saving."""
+        self.worker.run(partial(self._holder.drop, image.entry))
+        self._study.drop_missing(image)
+
     def _begin(self) -> bool:
         if self._busy:
             return False
@@ -225,6 +228,7 @@ class ProjectDesk(QObject):
         forget_model(self._study, self._controller)
         before, shared = self._study.images, {id(each.layer()) for each in images if each.layer is not None}
         self._study.replace(images, opened.classes, opened.missing)
+        self._holder = keeper
         close_layers(self._dock, before, shared)
         self._controller.send(ev.DepthChosen(opened.depth))
         self._controller.send(ev.ExposureMatched(opened.normalise == "image"))
@@ -235,6 +239,8 @@ class ProjectDesk(QObject):
         self._end_opening()
         if places.folders or places.files:  # but the project shall know where its images are now
             self._on_edited()
+        if places.wanted is not None:
+            self._dock.study.mark_missing(places.wanted)
         if opened.missing or opened.problem:
             self.refuse(f"{opened.problem} {say_missing(opened.missing)}".strip())
         elif self._folder is None:
@@ -384,17 +390,10 @@ class ProjectDesk(QObject):
         self.worker.close()
 
     def _draw(self) -> None:
-        panel = self._panel
-        panel.project_save_button.setText("Save…" if self._folder is None else "Save")
-        panel.project_save_button.setEnabled(
-            not self._busy and (bool(self._study.images) or self._folder is not None)
+        self._panel.show_project(
+            self._folder,
+            saved=not self.unsaved,
+            problem=self._failure,
+            can_open=not self._busy,
+            can_save=not self._busy and (bool(self._study.images) or self._folder is not None),
         )
-        if self._folder is None:
-            text, tip = NO_PROJECT, "Strokes are kept for the next start all the same."
-        else:
-            later = "NOT all saved" if self._failure else "Saved soon"
-            text = f"{later if self.unsaved else 'All saved'}: {self._folder.name}"
-            tip = str(self._folder)
-        panel.project_label.setText(text)
-        panel.project_label.setToolTip(plain(self._failure or tip))
-        panel.project_open_button.setEnabled(not self._busy)

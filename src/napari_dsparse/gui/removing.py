@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.dialogs import confirm
 from napari_dsparse.images.painted import is_painted
+from napari_dsparse.live.kept_images import MissingImage
 
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock
@@ -18,6 +19,12 @@ def remove_asking(dock: SegmentationDock, image: StudyImage) -> None:
     dock.projects.catch_up()
     if not is_painted(image.labels) or confirm(dock, "Remove image", _question(dock, image)):
         dock.study.study.remove(image)
+
+
+def remove_missing_asking(dock: SegmentationDock, image: MissingImage) -> None:
+    """Take an image that was not found out of the list; ask first, and say what goes with it."""
+    if confirm(dock, "Remove image", _question_on_missing(dock, image)):
+        dock.projects.drop(image)
 
 
 def close_layers(dock: SegmentationDock, images: Sequence[StudyImage], shared: Collection[int] = ()) -> None:
@@ -31,6 +38,19 @@ def close_layers(dock: SegmentationDock, images: Sequence[StudyImage], shared: C
         if image is not None and image in study.files and id(image) not in shared:
             for layer in reversed(study.layers_of(entry)):
                 dock.viewer.layers.remove(layer)
+
+
+def _question_on_missing(dock: SegmentationDock, image: MissingImage) -> str:
+    folder = dock.projects.folder
+    place = "the list" if folder is None else f"the project {folder.name}"
+    kept = "here" if folder is None else "in the project"
+    what = (
+        f"Its strokes are kept {kept} alone: they go with it and cannot be brought back."
+        if image.painted
+        else "There are no strokes on it."
+    )
+    state = image.state if image.changed else f"is {image.state}"
+    return f"{image.name} {state}. Take it out of {place}? {what}"
 
 
 def _question(dock: SegmentationDock, image: StudyImage) -> str:

@@ -148,6 +148,12 @@ class Study(QObject):
             self.missing = ()
             self.counted.emit()
 
+    def drop_missing(self, image: MissingImage) -> None:
+        """An image that was not found belongs to it no more."""
+        self.missing = tuple(each for each in self.missing if each is not image)
+        self.counted.emit()
+        self.edited.emit()
+
     def follow_paint(self, images: Sequence[StudyImage]) -> None:
         """Notice paint on the layers of images that another list followed so far."""
         for entry in images:
@@ -196,8 +202,12 @@ class Study(QObject):
             if same and (series is None or each.file is None or each.file.series == series):
                 raise ImageError(f"Image {name!r} is in the list already.")
 
+    def fits(self, source: ImageSource) -> bool:
+        """True if an image has as many channels as those of the list."""
+        return not self.images or self.images[0].source.channels == source.channels
+
     def _check_channels(self, name: str, source: ImageSource) -> None:
-        if self.images and self.images[0].source.channels != source.channels:
+        if not self.fits(source):
             raise ImageError(
                 f"Image {name!r} has {source.channels} channels and the others in the list have "
                 f"{self.images[0].source.channels}; open it, choose its channels under Image, then add it."

@@ -20,7 +20,7 @@ from napari_dsparse.gui.layers.image_frame import channel_choices, frame_of
 from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.layers.strokes_layer import take_brush
 from napari_dsparse.gui.layers.viewer import in_viewer
-from napari_dsparse.gui.removing import remove_asking
+from napari_dsparse.gui.removing import remove_asking, remove_missing_asking
 from napari_dsparse.gui.renumbering_behind import renumber_behind
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_files import load_pixels, takes_long
@@ -57,6 +57,7 @@ class StudyDesk(QObject):
         self.study = Study(self.viewer, self)
         self._files = AddedFiles(self)
         self._opening: StudyImage | None = None  # its pixels are being read
+        self._picked: tuple[int, Hashable] | None = None  # an image that was not found; key of that in front
         self.study.listed.connect(self._on_listed)
         self.study.counted.connect(self._draw)
         self._files.changed.connect(self._draw)
@@ -99,7 +100,8 @@ class StudyDesk(QObject):
 
     def add_entries(self, images: Sequence[StudyImage]) -> None:
         """Add images with their strokes."""
-        self._add(images, self.study.add)
+        self._add(tuple(images), self.study.add)
+        self.study.follow_paint([each for each in images if each in self.study.images])
 
     def _add(self, things: Sequence[T], add: Callable[[T], object]) -> None:
         refused: list[str] = []
@@ -196,16 +198,22 @@ class StudyDesk(QObject):
             remove_asking(self.dock, self.study.images[row])
         elif 0 <= row - len(self.study.images) < len(self._files):
             self._files.take_out(row - len(self.study.images))
+        elif row >= 0:
+            missing = row - len(self.study.images) - len(self._files)
+            remove_missing_asking(self.dock, self.study.missing[missing])
 
     # -- opening --------------------------------------------------------------------------------------------
 
     def pick(self, row: int) -> None:
         """Open the image of that row, and bring it to the front."""
+        missing = row - len(self.study.images) - len(self._files)
+        self._picked = None
         if row >= len(self.study.images):  # it is still being read, or missing
-            self._draw()
-            missing = row - len(self.study.images) - len(self._files)
             if missing >= 0:
+                self.mark_missing(self.study.missing[missing].entry)
                 self.missing_picked.emit(self.study.missing[missing])
+            else:
+                self._draw()
             return
         entry = self.study.images[row]
         self._opening = entry
@@ -216,6 +224,11 @@ class StudyDesk(QObject):
             self._files.worker.run(load, partial(self._on_loaded, entry), self._complain)
         else:
             self._open(entry)
+
+    def mark_missing(self, entry: int) -> None:
+        """Select the row of an image that was not found, so that it can be removed."""
+        self._picked = entry, self._front_key
+        self._draw()
 
     def bring_to_front(self, key: Hashable) -> None:
         """Bring the image of that key to the front, in the list or open beside it, unless it is there."""
@@ -279,20 +292,26 @@ class StudyDesk(QObject):
     def _on_state(self, state: LiveState) -> None:
         self.study.follow(state, self.controller.strokes.layer)
 
-    def _draw(self) -> None:
+    @property
+    def _front_key(self) -> Hashable:
+        """Key of the image in front; None if there is none."""
         chosen = self.controller.state.chosen
-        images = self.study.images
+        return None if chosen is None else chosen.key
+
+    def _draw(self) -> None:
+        key, images = self._front_key, self.study.images
         rows = [
             ImageRow(each.name, each.strokes, each.pixels, each.segmented, str(each.place or "an open layer"))
             for each in images
         ]
         rows += self._files.rows
         rows += [ImageRow(e.name, 0, 0, False, e.reason, e.state) for e in self.study.missing]
-        front = next(
-            (n for n, each in enumerate(images) if chosen is not None and each.key == chosen.key), -1
-        )
+        front = next((n for n, each in enumerate(images) if each.key == key), -1)
+        for number, each in enumerate(self.study.missing, start=len(images) + len(self._files)):
+            if self._picked == (each.entry, key):
+                front = number  # it stays picked, to be removed perhaps
         self._panel.images_list.show_rows(rows, front)
-        self._panel.remove_image_button.setEnabled(bool(images or len(self._files)))
+        self._panel.remove_image_button.setEnabled(bool(rows))
 
     def _complain_of(self, refused: Sequence[str]) -> None:
         more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import are_few_planes
 from napari_dsparse.images.reading import IMAGE_SUFFIXES, ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.machine.memory import free_memory
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -133,4 +133,4 @@ def _bytes_of(source: ImageSource) -> int:
 
 
 def _most_loaded() -> float:
-    return min(_MOST_LOADED, float(_LOADED_SHARE * psutil.virtual_memory().available))
+    return min(_MOST_LOADED, float(_LOADED_SHARE * free_memory()))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.project import Project
 from napari_dsparse.training.strokes import find_strokes
+
+#: Files by the number of an image in a project and, of a combined one, the index of the channel.
+Located: TypeAlias = Mapping[tuple[int, int | None], Path]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +138,12 @@ class MissingImage:
         There is a file of that name, which holds other pixels or cannot be read.
     waits : bool
         It is in no file: its strokes come back when it is open.
+    painted : bool
+        There are strokes on it.
+    channel : int or None
+        Index of the first channel that was not found, of an image that is combined of several files.
+    part : str
+        Name of that channel's file.
     """
 
     entry: int
@@ -142,6 +151,9 @@ class MissingImage:
     reason: str
     changed: bool = False
     waits: bool = False
+    painted: bool = False
+    channel: int | None = None
+    part: str = ""
 
     @property
     def state(self) -> str:
@@ -185,7 +197,7 @@ class OpenedProject:
 
 
 def read_opened(
-    project: Project, layers: Sequence[OpenPixels], located: Mapping[int, Path] = MappingProxyType({})
+    project: Project, layers: Sequence[OpenPixels], located: Located = MappingProxyType({})
 ) -> OpenedProject:
     """Everything of a project that a window shows.
 
@@ -195,26 +207,31 @@ def read_opened(
     layers : sequence of OpenPixels
         An image that is among them need not be opened anew.
     located : mapping, optional
-        Files that the user says hold images, by their numbers in the project.
+        Files that the user says hold images, or channels of combined ones.
     """
     images: list[OpenedImage] = []
     missing: list[MissingImage] = []
     free = dict(enumerate(layers))
     for entry in sorted(project.images, key=lambda each: not each.has_file):
-        layer = _layer_of(project, entry, free)
+        layer, painted = _layer_of(project, entry, free), entry.strokes is not None
         twin = next((e for e in images if not entry.has_file and _same(project, e.entry, entry)), None)
         if layer is not None:
             del free[layer]
         if entry.has_file:
             try:
-                if entry.number in located:
-                    project.locate(entry, located[entry.number])
+                for (number, channel), file in located.items():
+                    if number == entry.number:
+                        project.locate(entry, file, channel=channel)
                 found = project.find(entry)
             except MisplacedImageError as error:
-                missing.append(MissingImage(entry.number, entry.name, f"{error.reason}.", error.changed))
+                lacks = MissingImage(entry.number, entry.name, f"{error.reason}.", error.changed)
+                part = "" if error.channel is None else entry.channels[error.channel].name
+                missing.append(replace(lacks, painted=painted, channel=error.channel, part=part))
                 continue
             except ImageError as error:
-                missing.append(MissingImage(entry.number, entry.name, str(error), changed=True))
+                missing.append(
+                    MissingImage(entry.number, entry.name, str(error), changed=True, painted=painted)
+                )
                 continue
             path = None if entry.channels else found.path
             images.append(_opened(project, entry, found.source, path, found.file, layer))
@@ -225,7 +242,7 @@ def read_opened(
             images.append(_opened(project, entry, twin.source, None, twin.file, None))
         else:
             reason = f"Image {entry.name!r} is in no file; open it in napari, and its strokes come back."
-            missing.append(MissingImage(entry.number, entry.name, reason, waits=True))
+            missing.append(MissingImage(entry.number, entry.name, reason, waits=True, painted=painted))
     order = {entry.number: place for place, entry in enumerate(project.images)}
     classifier, problem = model_of(project)
     images.sort(key=lambda each: order[each.entry])

@@ -18,6 +18,7 @@ from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, copy_projec
 from napari_dsparse.images.identity import shows
 from napari_dsparse.live.kept_images import (
     KeptImage,
+    Located,
     OpenedImage,
     OpenedProject,
     OpenPixels,
@@ -58,6 +59,7 @@ class ProjectKeeper:
         self._folder: Path | None = None  # of the present project, also where it could not be read again
         self._project: Project | None = None
         self._next: Project | None = None  # read, while the window still shows the other
+        self._next_model: TrainedClassifier | None = None
         self._entries: dict[int, int] = {}  # number in the project, by number in the window's list
         self._claimed: set[int] = set()  # numbers in the project that the window is about to list
         self._written: dict[int, Any] = {}  # labels in the project, by the same
@@ -70,7 +72,7 @@ class ProjectKeeper:
         folder: Path,
         image_folders: Sequence[Path] = (),
         layers: Sequence[OpenPixels] = (),
-        located: Mapping[int, Path] = MappingProxyType({}),
+        located: Located = MappingProxyType({}),
     ) -> OpenedProject:
         """Open a project beside the present one, which stays until `switch`; the same one is closed first.
 
@@ -82,7 +84,7 @@ class ProjectKeeper:
         layers : sequence of OpenPixels
             Images that are among them need not be opened anew.
         located : mapping, optional
-            Files that the user says hold images, by their numbers in the project.
+            Files that the user says hold images, or channels of combined ones.
 
         Raises
         ------
@@ -97,7 +99,7 @@ class ProjectKeeper:
         project = Project.open(folder, image_folders=image_folders)
         try:
             found = read_opened(project, layers, located)
-            self._next = project
+            self._next, self._next_model = project, found.classifier
         finally:
             if self._next is not project:
                 project.close()
@@ -132,6 +134,18 @@ class ProjectKeeper:
         self._written.update(labels)
         self._claimed -= {*entries.values(), *unused}
 
+    def drop(self, entry: int) -> None:
+        """Take an image that was not found out of the present project, with its strokes; `save` writes that.
+
+        Parameters
+        ----------
+        entry : int
+            Its number in the project.
+        """
+        if self._project is not None:
+            for image in [each for each in self._project.images if each.number == entry]:
+                self._project.remove(image)
+
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
         """Close the present project, and go on with the one that was read.
 
@@ -144,7 +158,7 @@ class ProjectKeeper:
         self.close()
         self._project, self._folder = project, None if project is None else project.folder
         self._entries, self._written = dict(entries), dict(labels)
-        self._model = self._kept_model()
+        self._model = self._next_model
 
     def _drop_next(self) -> None:
         if self._next is not None:
@@ -201,6 +215,10 @@ class ProjectKeeper:
                 self._copy(project, image)
                 project.save()
         return project.folder
+
+    def holds(self, number: int) -> bool:
+        """True if the image of that number in the window's list is in the present project."""
+        return number in self._entries
 
     @property
     def folder(self) -> Path | None:

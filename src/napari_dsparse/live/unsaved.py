@@ -20,7 +20,7 @@ from napari_dsparse.errors import ExportError, ProjectError
 from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
-from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenedProject, OpenPixels
+from napari_dsparse.live.kept_images import KeptImage, Located, OpenedImage, OpenedProject, OpenPixels
 from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.machine.user_folder import user_folder
 
@@ -199,7 +199,7 @@ class UnsavedKeeper:
         folder: Path,
         image_folders: Sequence[Path],
         layers: Sequence[OpenPixels],
-        located: Mapping[int, Path] = MappingProxyType({}),
+        located: Located = MappingProxyType({}),
     ) -> OpenedProject:
         """Open strokes that another window left, beside the present ones, which stay until `switch`.
 
@@ -255,6 +255,11 @@ class UnsavedKeeper:
         self.leave()
         if not others:
             discard_unsaved(folder)
+
+    def drop(self, entry: int) -> None:
+        """As `ProjectKeeper.drop`."""
+        self._keeper.drop(entry)
+        self._last = ()
 
 
 def _is_same(now: tuple[Any, ...], last: tuple[Any, ...]) -> bool:

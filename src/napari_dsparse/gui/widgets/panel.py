@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
@@ -27,6 +28,7 @@ from napari_dsparse.gui.widgets.curves import LearningCurves
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.layer_combo import LayerCombo
 from napari_dsparse.gui.widgets.objects_panel import ObjectsPanel
+from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.gui.widgets.rows import row_of
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.gui.widgets.swatch import arrow
@@ -116,6 +118,21 @@ class Panel(QWidget):
         self.exposure_check.blockSignals(False)
         self.exposure_check.setEnabled(not fixed)
         self.exposure_check.setToolTip(MATCHED_ALWAYS if fixed else MATCHING)
+
+    def show_project(
+        self, folder: Path | None, *, saved: bool, problem: str | None, can_open: bool, can_save: bool
+    ) -> None:
+        """Say whether the list is in a project, and all of it is saved; `problem` is why that failed."""
+        if folder is None:
+            text, tip = "In no project yet", "Strokes are kept for the next start all the same."
+        else:
+            later = "NOT all saved" if problem else "Saved soon"
+            text, tip = f"{'All saved' if saved else later}: {folder.name}", str(folder)
+        self.project_label.setText(text)
+        self.project_label.setToolTip(plain(problem or tip))
+        self.project_save_button.setText("Save…" if folder is None else "Save")
+        self.project_save_button.setEnabled(can_save)
+        self.project_open_button.setEnabled(can_open)
 
     def invite(self, button: QPushButton, inviting: bool) -> None:
         """Highlight `button` as the next to press."""
