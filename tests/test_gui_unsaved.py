@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QMessageBox
 import napari_dsparse as nd
 from gui_session import Desk, reopen, two_textures
 from napari_dsparse.gui import missing_images, project_desk, unsaved_desk
-from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd
+from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ProjectAtHand, sentences_at_the_end
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,8 @@ def kept(user_data: Path) -> list[tuple[str, int]]:
     for folder in sorted((user_data / "unsaved").glob("*.dsparse")):
         try:
             project = nd.Project.open(folder, read_only=True)
-            found += [(each.name, int(np.count_nonzero(project.strokes(each)))) for each in project.images]
+            painted = [each for each in project.images if each.strokes is not None]
+            found += [(each.name, int(np.count_nonzero(project.strokes(each)))) for each in painted]
         except (nd.DsparseError, OSError):  # written or removed just now
             return []
     return sorted(found)
@@ -167,7 +168,7 @@ def test_closing_the_window_says_that_strokes_are_in_no_project(
     assert not asked  # nothing is unsaved
     paint_on(at, "cells")
     assert not close()
-    assert asked == [(["cells"], None, None)]
+    assert asked == [(["cells"], None, None, None)]
     assert len(kept(user_data)) == 1
     folder = tmp_path / "study.dsparse"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(folder), ""))
@@ -194,6 +195,32 @@ def test_closing_the_window_says_that_strokes_are_in_no_project(
     at.dock.projects.wait()
     assert not kept(user_data)
     assert not answers
+    answers.append(AtTheEnd.SAVE)
+    at.paint(at.layer("others strokes"), 2, (50, 100), (60, 100))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: pytest.fail("the project is at hand"))
+    assert close()
+    assert asked[-1] == (["others"], None, None, ProjectAtHand("study.dsparse", fits=True))
+    with nd.Project.open(folder, read_only=True) as project:
+        assert [each.name for each in project.images] == ["cells.ome.tif", "others.ome.tif"]
+    assert close()
+
+
+def test_the_question_at_the_end_says_whose_strokes_and_why() -> None:
+    kept = "Strokes that are kept for the next start are offered then."
+    assert sentences_at_the_end(["a"], None, None, None) == ("The strokes on a are in no project.", kept)
+    full = "The disk is full; make room."
+    text, more = sentences_at_the_end(["a", "b"], full, None, None)
+    assert text == "The strokes on a, b could not be saved."
+    assert more == f"{full} {kept}"
+    assert sentences_at_the_end(["a"], full, full, None)[1] == (
+        f"{full} The strokes cannot be kept for the next start either. {full}"
+    )
+    project = ProjectAtHand("p.dsparse", fits=True, classes="The project's classes are 1 soma.")
+    assert sentences_at_the_end(["a"], None, None, project) == (
+        "The strokes on a are not in the project p.dsparse.",
+        f"Adding them puts the image into the project, too. The project's classes are 1 soma. {kept}",
+    )
+    assert "differ in channels" in sentences_at_the_end(["a"], None, None, ProjectAtHand("p", fits=False))[1]
 
 
 def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_strokes(

@@ -182,6 +182,30 @@ def test_the_choices_that_strokes_were_learned_with_come_back_with_them(tmp_path
     assert (opened.depth, opened.normalise) == ("off", "image")
 
 
+def test_the_list_comes_back_with_images_that_nothing_is_painted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsaved, "_MOST_NOTED", 2)
+    names = [f"{letter}.tif" for letter in "abcd"]
+    images = []
+    for number, name in enumerate(names):
+        tifffile.imwrite(tmp_path / name, pixels(seed=number))
+        source = ImageSource(pixels(seed=number), None, name)
+        painted = strokes((30, 40)) if number == 1 else None
+        images.append(KeptImage(number, name, tmp_path / name, None, source, painted))
+    lost = KeptImage(9, "gone.tif", tmp_path / "gone.tif", None, images[0].source, None, from_file=True)
+    home, keeper = tmp_path / "unsaved", UnsavedKeeper(tmp_path / "unsaved")
+    results = [keeper.save([lost, *images], CLASSES) for _ in range(3)]
+    assert results == [False, True, True], "strokes come first, then two others at a time"
+    keeper.close()
+    (offered,) = find_unsaved(home)
+    assert offered.images == ("b.tif",), "those with strokes are said"
+    (tmp_path / "c.tif").unlink()
+    opened = UnsavedKeeper(home).read(offered.folder, (), ())
+    assert sorted(each.name for each in opened.images) == ["a.tif", "b.tif", "d.tif"]
+    assert opened.missing == ()
+
+
 def test_unreadable_strokes_are_kept_and_said_and_empty_ones_go(tmp_path: Path) -> None:
     folder = a_dead_window(tmp_path, in_no_file(pixels()))
     nd.Project.create(tmp_path / "empty.dsparse").close()

@@ -63,6 +63,7 @@ class UnlistedStrokes(QObject):
         """Keep the strokes of an image that was taken out of the list."""
         if is_painted(image.labels):
             self._beside.images.append(image)
+            self._beside.follow_paint([image])
             self.edited.emit()
 
     def take_up(self, images: list[StudyImage], first: WeakKeyDictionary[Labels, Any]) -> None:
@@ -92,9 +93,12 @@ class UnlistedStrokes(QObject):
         listed = [
             each
             for each in self._beside.images
-            if each.strokes_layer is not None
-            and each.strokes_layer() is not None
-            and any(each.strokes_layer() is one for one in layers)
+            if any(each is one for one in self._study.images)
+            or (
+                each.strokes_layer is not None
+                and each.strokes_layer() is not None
+                and any(each.strokes_layer() is one for one in layers)
+            )
         ]
         for each in listed:
             self._beside.images.remove(each)

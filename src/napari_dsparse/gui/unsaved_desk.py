@@ -20,7 +20,7 @@ from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.unlisted import UnlistedStrokes
 from napari_dsparse.gui.widgets.dialogs import confirm
-from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ask_at_the_end
+from napari_dsparse.gui.widgets.unsaved_dialog import AtTheEnd, ProjectAtHand, ask_at_the_end
 from napari_dsparse.images.painted import is_painted
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.kept_images import KeptImage
@@ -119,7 +119,7 @@ class UnsavedDesk(QObject):
             state = self._controller.state
             if state.chosen is not None and state.classes and not state.studied:
                 self.classes = state.classes
-            listed, others = self._listed(), self._painted(self.others.images)
+            listed, others = self._whole_list(), self._painted(self.others.images)
             save = partial(
                 _save_both,
                 (self._of_list, listed, self._study.classes(state)),
@@ -134,13 +134,21 @@ class UnsavedDesk(QObject):
     def _listed(self) -> list[KeptImage]:
         return [] if self._projects.holds_list else self._painted(self._study.images)
 
+    def _whole_list(self) -> list[KeptImage]:
+        """Images of the list that are painted on, if any are, and the others that are in files."""
+        if not (painted := self._listed()):
+            return []
+        known = {each.number for each in painted}
+        rest = [each for each in self._study.images if each.number not in known and each.place is not None]
+        return [*painted, *(replace(kept_image(each), labels=None) for each in rest)]
+
     def _painted(self, images: Sequence[StudyImage]) -> list[KeptImage]:
         painted = [each for each in images if is_painted(each.labels)]
         kept = [kept_image(each) for each in painted]
         return [replace(each, copied=each.bytes <= MOST_COPIED) for each in kept]
 
-    def _on_kept(self, changes: int, then: Callable[[], None] | None, result: Any) -> None:
-        self._kept, self._failure = changes, None
+    def _on_kept(self, changes: int, then: Callable[[], None] | None, whole: bool) -> None:
+        self._kept, self._failure = changes if whole else -1, None
         if self._changes != self._kept:
             self._timer.start()
         if then is not None:
@@ -217,16 +225,34 @@ class UnsavedDesk(QObject):
         names = self._names
         if not names:
             return True
-        answer = ask_at_the_end(self._dock, names, self._projects.failure, self._failure)
+        answer = ask_at_the_end(
+            self._dock, names, self._projects.failure, self._failure, self._project_at_hand()
+        )
         if answer is AtTheEnd.SAVE:
             self._dock.study.add_entries(self.others.images)
-            self._projects.ask_to_save(anew=True)
+            self._projects.ask_to_save(anew=not self._projects.holds_list)
             self._projects.wait_and_tell()
             return not self._names
         self._discarding = answer is AtTheEnd.DISCARD
         if self._discarding:
             self._staying.start()
         return answer is not AtTheEnd.STAY
+
+    def _project_at_hand(self) -> ProjectAtHand | None:
+        """The project that strokes beside the list may be added to."""
+        folder = self._projects.folder
+        if folder is None or not self._projects.holds_list:
+            return None
+        beside = [each for each in self.others.images if is_painted(each.labels)]
+        table = self._study.classes(self._controller.state)
+        names = [info.name for info in table]
+        same = all(info.name in names[number : number + 1] for number, info in enumerate(self.classes))
+        words = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
+        return ProjectAtHand(
+            folder.name,
+            any(self._study.fits(each.source) for each in beside),
+            "" if same or not names else f"The project's classes are {words}.",
+        )
 
     def _on_staying(self) -> None:
         """The window is open still: something else kept it, perhaps napari's own question."""
@@ -245,8 +271,9 @@ class UnsavedDesk(QObject):
         if not names:
             return True
         what = f"{names[0]} is" if len(names) == 1 else f"{names[0]} and {len(names) - 1} more are"
+        them = "it" if len(names) == 1 else "them"
         return confirm(
-            self._dock, "Close", f"{what} still being read, and not in the project yet. Close without them?"
+            self._dock, "Close", f"{what} still being read, and not in the project yet. Close without {them}?"
         )
 
     def on_hidden(self) -> None:
@@ -298,13 +325,15 @@ def _a_window_is_open() -> bool:
 
 def _save_both(
     *kept: tuple[UnsavedKeeper, Sequence[KeptImage], Sequence[ClassInfo]], depth: str, normalise: str
-) -> None:
-    """Save each of several lists, also where another one fails."""
+) -> bool:
+    """Save each of several lists, also where another one fails; True if nothing is left to be saved."""
     failure: DsparseError | None = None
+    whole = True
     for keeper, images, classes in kept:
         try:
-            keeper.save(images, classes, depth, normalise)
+            whole = keeper.save(images, classes, depth, normalise) and whole
         except DsparseError as error:
             failure = error
     if failure is not None:
         raise failure
+    return whole

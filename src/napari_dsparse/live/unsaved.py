@@ -10,13 +10,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from napari_dsparse.classifier.classes import ClassInfo
-from napari_dsparse.errors import ExportError, ProjectError
+from napari_dsparse.errors import ExportError, ImageError, LabelsError, ProjectError
 from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
 from napari_dsparse.files.project_description import ProjectImage
 from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
@@ -26,6 +26,9 @@ from napari_dsparse.machine.user_folder import user_folder
 
 #: Pixels of an image that is in no file are kept beside its strokes up to this many bytes.
 MOST_COPIED = 64 * 2**20
+
+#: Images without strokes that are noted at a time, to be listed again: each is looked into once.
+_MOST_NOTED = 50
 
 #: Seconds after which strokes that another computer holds are said: it may have been this one, under another
 #: name, before a crash.
@@ -90,7 +93,7 @@ def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
                 if holder is not None and time.time() - _time_of(folder) > _ELSEWHERE_SECONDS:
                     found.append(UnsavedStrokes(folder, _time_of(folder), (), holder))
                 continue
-            images = read_project(folder).images
+            images = [each for each in read_project(folder).images if each.strokes is not None]
         except ProjectError as error:
             found.append(UnsavedStrokes(folder, _time_of(folder), (), str(error)))
             continue
@@ -152,6 +155,7 @@ class UnsavedKeeper:
         self._keeper = ProjectKeeper()
         self._other = self._reader = ProjectKeeper()
         self._last: tuple[Any, ...] = ()  # what was written last
+        self._left_out: set[int] = set()  # images without strokes that cannot be kept, by their numbers
 
     def save(
         self,
@@ -159,10 +163,17 @@ class UnsavedKeeper:
         classes: Sequence[ClassInfo],
         depth: str = "off",
         normalise: str = "together",
-    ) -> None:
+    ) -> bool:
         """Write what has changed; without images nothing is kept any more.
 
+        Those with strokes are written first, and some of the others, which are to be listed again with them.
+
         Parameters are those of `ProjectKeeper.save`.
+
+        Returns
+        -------
+        bool
+            False if more of the others are still to be written, by the next call.
 
         Raises
         ------
@@ -173,16 +184,34 @@ class UnsavedKeeper:
             self.leave()
         if not images:
             self._empty()
-            return
+            return True
         now = ((*classes, depth, normalise), *((image.number, image.labels) for image in images))
-        if _is_same(now, self._last):
-            return
-        folder = self._folder or self._new_folder()
-        try:
-            self._keeper.save(folder, images, classes, None, depth, normalise)
-        finally:  # where one image fails, the others are in the folder
-            self._folder = self._keeper.folder
-        self._last = now
+        if not _is_same(now, self._last):
+            folder, held = self._folder or self._new_folder(), self._held(images)
+            try:
+                self._keeper.save(folder, held, classes, None, depth, normalise)
+            finally:  # where one image fails, the others are in the folder
+                self._folder = self._keeper.folder
+            self._last = now
+        return self._note(images, classes, depth, normalise)
+
+    def _held(self, images: Sequence[KeptImage]) -> list[KeptImage]:
+        """Images with strokes, and the others that are kept with them already."""
+        return [each for each in images if each.labels is not None or self._keeper.holds(each.number)]
+
+    def _note(
+        self, images: Sequence[KeptImage], classes: Sequence[ClassInfo], depth: str, normalise: str
+    ) -> bool:
+        """Keep some further images without strokes; True if none is left then."""
+        held = {each.number for each in self._held(images)} | self._left_out
+        due = [each.number for each in images if each.number not in held]
+        now = {*held, *due[:_MOST_NOTED]} - self._left_out
+        if due and self._folder is not None:
+            with suppress(ImageError, LabelsError, ExportError):  # no strokes are lost with it
+                images = [each for each in images if each.number in now]
+                self._keeper.save(self._folder, images, classes, None, depth, normalise)
+            self._left_out |= {number for number in due[:_MOST_NOTED] if not self._keeper.holds(number)}
+        return len(due) <= _MOST_NOTED
 
     def _new_folder(self) -> Path:
         try:
@@ -203,10 +232,13 @@ class UnsavedKeeper:
     ) -> OpenedProject:
         """Open strokes that another window left, beside the present ones, which stay until `switch`.
 
+        Nothing is said of images that are not found and have no strokes.
+
         Parameters are those of `ProjectKeeper.read`.
         """
         self._reader = self._keeper if folder == self._folder else self._other
-        return self._reader.read(folder, image_folders, layers, located)
+        opened = self._reader.read(folder, image_folders, layers, located)
+        return replace(opened, missing=tuple(each for each in opened.missing if each.painted))
 
     def switch(self, entries: Mapping[int, int], labels: Mapping[int, Any]) -> None:
         """Leave the present strokes for later, and go on with those that were read."""
@@ -214,7 +246,7 @@ class UnsavedKeeper:
             self.leave()
             self._keeper, self._other = self._other, self._keeper
         self._keeper.switch(entries, labels)
-        self._folder, self._last = self._keeper.folder, ()
+        self._folder, self._last, self._left_out = self._keeper.folder, (), set()
 
     def find_open(self, layers: Sequence[OpenPixels]) -> list[OpenedImage]:
         """As `ProjectKeeper.find_open`."""
@@ -224,6 +256,11 @@ class UnsavedKeeper:
         """As `ProjectKeeper.take`."""
         self._keeper.take(entries, labels, unused)
 
+    def drop(self, entry: int) -> None:
+        """As `ProjectKeeper.drop`."""
+        self._keeper.drop(entry)
+        self._last = ()
+
     @property
     def closed(self) -> ClosedProject | None:
         """As of `ProjectKeeper`."""
@@ -232,13 +269,13 @@ class UnsavedKeeper:
     def resume(self, closed: ClosedProject) -> bool:
         """As of `ProjectKeeper`."""
         resumed = self._keeper.resume(closed)
-        self._folder, self._last = self._keeper.folder, ()
+        self._folder, self._last, self._left_out = self._keeper.folder, (), set()
         return resumed
 
     def leave(self) -> None:
         """Leave what is kept for the next window that asks."""
         self._keeper.close()
-        self._folder, self._last = None, ()
+        self._folder, self._last, self._left_out = None, (), set()
 
     def close(self) -> None:
         """Leave what is kept, and what was read."""
@@ -255,11 +292,6 @@ class UnsavedKeeper:
         self.leave()
         if not others:
             discard_unsaved(folder)
-
-    def drop(self, entry: int) -> None:
-        """As `ProjectKeeper.drop`."""
-        self._keeper.drop(entry)
-        self._last = ()
 
 
 def _is_same(now: tuple[Any, ...], last: tuple[Any, ...]) -> bool:
