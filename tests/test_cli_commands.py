@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,6 +285,19 @@ def test_a_bad_image_among_many_is_reported_and_the_others_are_segmented(
     shown = [path for path in (tmp_path / "out").iterdir() if path.name != ".resume-finished"]  # for --resume
     assert sorted(ran.facts["outputs"]) == sorted(map(str, shown))
     assert len(ran.facts["outputs"]) == 2
+
+
+def test_an_image_among_many_whose_results_have_too_long_names_is_reported(
+    run: Any, folder: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / ("x" * 240 + ".png")
+    shutil.copy(folder / "other.png", long)
+    ran = run(
+        "predict", "-m", folder / "model.safetensors", "-o", tmp_path / "out", long, folder / "other.png"
+    )
+    assert ran.code == 1
+    assert "is longer than" in ran.err.splitlines()[0]
+    assert (tmp_path / "out" / "other_segmentation.ome.tif").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.classifiers import classifier_for
 
+from napari_dsparse.batch.inputs import told_apart
 from napari_dsparse.batch.outputs import Outputs, check_room, check_writable, plan_outputs
 from napari_dsparse.cli.arguments import FORMATS
 from napari_dsparse.errors import ExportError
@@ -103,6 +104,18 @@ def test_names_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ExportError, match=sentence):
         plan(images, output, chosen)
+
+
+def test_images_of_one_name_are_told_apart_by_as_many_folders_as_it_takes() -> None:
+    def names(*paths: str) -> list[str]:
+        return [path.name for path in told_apart([Path(path) for path in paths])]
+
+    assert names("p/A/1/0", "p/B/1/0", "p/B/1/1") == ["A_1_0", "B_1_0", "1"]
+    assert names("x/a.tif", "y/a.tif", "z/b.tif") == ["x_a.tif", "y_a.tif", "b.tif"]
+    assert names("/a.tif", "/x/a.tif") == ["a.tif", "x_a.tif"]
+    assert names("/x/a.tif", "/x/a.tif") == ["a.tif", "a.tif"]  # the same: refused as outputs are planned
+    assert names(".") == names("") == [Path.cwd().name]
+    assert names("..", "/") == [Path.cwd().parent.name, "image"]
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:

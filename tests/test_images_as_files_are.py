@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,9 @@ def test_of_a_plate_a_well_or_an_image_is_chosen(tmp_path: Path) -> None:
     assert (found.series, found.data.shape, len(found.remarks)) == (1, (12, 12), 1)
     assert read_image(tmp_path / "plate.zarr" / "A" / "1", series=0).data.shape == (8, 8)
     assert read_image(tmp_path / "plate.zarr" / "A" / "1" / "0").data.shape == (8, 8)
+    shutil.rmtree(tmp_path / "plate.zarr" / "A" / "1" / "1")
+    with pytest.raises(ImageError, match="names the image '1', which is missing"):
+        read_image(tmp_path / "plate.zarr" / "A" / "1")
 
 
 # Sets of files

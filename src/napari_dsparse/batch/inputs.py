@@ -13,6 +13,9 @@ from napari_dsparse.images.reading import Expected, ImageFile, read_image
 
 T = TypeVar("T")
 
+#: Folders whose names may stand before that of an image, to tell it from others.
+_MOST_FOLDERS = 4
+
 #: As a user gives it; "auto" takes it from the file or, where that does not say, from what is expected.
 ChannelAxis: TypeAlias = int | Literal["auto"] | None
 
@@ -135,11 +138,20 @@ def input_of(file: ImageFile, source: ImageSource) -> InputImage:
 
 
 def told_apart(paths: Sequence[Path]) -> list[Path]:
-    """`paths`, from which results are to be named: those of one name get that of their folder before it."""
-    count = Counter(path.name for path in paths)
-    return [
-        path.with_name(f"{path.parent.name}_{path.name}") if count[path.name] > 1 else path for path in paths
-    ]
+    """`paths`, from which results are to be named: those of one name get those of their folders before it, as
+    many as it takes. Fields of a plate's wells, "A/1/0" and "B/1/0", become "A_1_0" and "B_1_0"."""
+    # "." and ".." are called as the folders that they are; the root has no name at all.
+    full = [path.absolute() if path.name not in ("", "..") else path.resolve() for path in paths]
+    names = [path.name or "image" for path in full]
+    for folders in range(1, _MOST_FOLDERS + 1):
+        count = Counter(dict(zip(full, names, strict=True)).values())
+        if max(count.values(), default=1) == 1:
+            break
+        for number, path in enumerate(full):
+            if count[names[number]] > 1:
+                before = [parent.name for parent in path.parents[:folders] if parent.name]
+                names[number] = "_".join((*reversed(before), path.name))
+    return [path.parent / name for path, name in zip(paths, names, strict=True)]
 
 
 def _by_axis(file: ImageFile, values: tuple[T, ...], unknown: T, channel_axis: int | None) -> tuple[T, ...]:

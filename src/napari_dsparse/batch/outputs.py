@@ -32,6 +32,9 @@ _OTHER_SUFFIXES = (
 #: What a folder's name may end in.
 _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
+#: Bytes of a name at most, on nearly every system.
+_USUAL_NAME = 255
+
 #: Room that results take at least, as a share of their pixels' bytes: labels are compressed, maps hardly.
 #: While they are written, what was computed lies beside them, not compressed at all.
 _LEAST_OF_LABELS, _LEAST_OF_MAPS = 1.01, 1.25
@@ -56,6 +59,12 @@ class Outputs:
     def paths(self) -> tuple[Path, ...]:
         """All paths."""
         return tuple(path for path in (*self.images.values(), self.measurements) if path is not None)
+
+    @property
+    def long_name(self) -> str | None:
+        """The name of a result that is longer than its folder takes; None if there is none."""
+        most = _longest_name(self.labels.parent)
+        return next((path.name for path in self.paths if len(os.fsencode(path.name)) > most), None)
 
     @property
     def images(self) -> dict[str, Path]:
@@ -168,6 +177,21 @@ def check_writable(
         try_target(path)
 
 
+def check_names(outputs: Outputs) -> None:
+    """Refuse results of one image whose names are too long, among others whose names are not.
+
+    Raises
+    ------
+    ExportError
+        If one is.
+    """
+    if outputs.long_name is not None:
+        raise ExportError(
+            f"The name {outputs.long_name!r} of a result is longer than {outputs.labels.parent} takes; "
+            "rename the image, or segment it by itself into a file of a shorter name."
+        )
+
+
 @contextmanager
 def used_folders(outputs: Sequence[Path]) -> Iterator[None]:
     """At its end, folders of `outputs` that were made within are removed again if nothing is in them."""
@@ -212,6 +236,17 @@ def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:
             f"There are {free / 1e9:.3g} GB free for {outputs.labels} and results of {least / 1e9:.3g} GB or "
             "more; free space or choose another folder."
         )
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes of a name in a folder, or in the one that it will be made in."""
+    there = folder
+    while not os.path.exists(there) and there != there.parent:
+        there = there.parent
+    try:
+        return os.pathconf(there, "PC_NAME_MAX")
+    except (OSError, ValueError, AttributeError):  # a system that does not tell
+        return _USUAL_NAME
 
 
 def _format_of(path: Path) -> str | None:

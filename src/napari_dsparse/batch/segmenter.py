@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from napari_dsparse.batch.inputs import InputImage, WantedImage
-from napari_dsparse.batch.outputs import Outputs, check_room
+from napari_dsparse.batch.outputs import Outputs, check_names, check_room
 from napari_dsparse.batch.results import Listener, segmented, write
 from napari_dsparse.classifier import TrainedClassifier
 from napari_dsparse.errors import DsparseError, ExportError, ImageError
@@ -152,6 +152,7 @@ class Segmenter:
         ExportError
             If its results cannot be written.
         """
+        check_names(outputs)
         classifier = self._classifier
         image = wanted.open(Expected(classifier.spec.channels, classifier.channel_axis, classifier.letters))
         finding = self._finding_in(image, outputs)

@@ -15,6 +15,9 @@ from napari_dsparse.errors import DsparseError, LabelsError
 #: The largest class number. Labels beyond are numbered objects, not classes of pixels.
 MOST_CLASSES = 1000
 
+#: Characters of a class's name at most.
+LONGEST_NAME = 1000
+
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -146,6 +149,11 @@ def named_classes(classes: Any, *, new: bool = False) -> tuple[ClassInfo, ...]:
         else ClassInfo(checks.text(f"The name of class {i}", entry), default_class(i).color)
         for i, entry in enumerate(classes, start=1)
     )
+    for i, info in enumerate(named, start=1):
+        if len(info.name) > LONGEST_NAME:  # a thousand of these fit into what is read of a model's file
+            raise LabelsError(
+                f"The name of class {i} has {len(info.name)} characters; give it {LONGEST_NAME} at most."
+            )
     if new or not all(isinstance(entry, ClassInfo) for entry in classes):
         check_distinct(named)
     return named

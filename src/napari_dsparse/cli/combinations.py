@@ -41,6 +41,8 @@ def check_predict(arguments: argparse.Namespace) -> str | None:
         return "--memory is for computing in this process, and --scheduler for others; drop one of them"
     if arguments.jobs > 1 and arguments.scheduler is not None:
         return "--jobs is for computing in this process, and --scheduler for others; drop one of them"
+    if arguments.wait is not None and arguments.scheduler is None:
+        return "--wait is for workers of a --scheduler; add that, or drop it"
     of_objects = arguments.objects or arguments.measurements or arguments.table is not None
     unused = [] if of_objects else given_options(arguments)
     if unused:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input
+from napari_dsparse.batch.inputs import InputImage, WantedImage, read_input, told_apart
 from napari_dsparse.batch.jobs import Notes, run_in_order
 from napari_dsparse.batch.joined_table import join_tables
 from napari_dsparse.batch.outputs import Outputs, check_writable, plan_outputs, used_folders
@@ -50,7 +50,9 @@ def run(arguments: argparse.Namespace, report: Report) -> None:
     several = len(wanted) > 1
     finished = Finished(planned[0].labels.parent, resume=several and arguments.resume)
     held = {outputs.labels for outputs in planned if finished.owns(outputs.paths)}
-    every = [path for outputs in planned if outputs.labels not in held for path in outputs.paths]
+    # Of several, one whose results have names that are too long is reported when it is its turn.
+    tried = [one for one in planned if one.labels not in held and not (several and one.long_name)]
+    every = [path for outputs in tried for path in outputs.paths]
     table = None if arguments.table is None else Path(arguments.table)
     if table is not None and table.resolve() in {path.resolve() for each in planned for path in each.paths}:
         raise ExportError(f"The table of one image would be called {table} too; give --table another name.")
@@ -221,7 +223,11 @@ def _plan(
     arguments: argparse.Namespace, report: Report
 ) -> tuple[list[WantedImage], Callable[[], TrainedClassifier], Path, str]:
     """Images, a function that reads the model, the model's file or folder, and the place of the results."""
-    named = [WantedImage(path, path, partial(_read, path, arguments)) for path in map(Path, arguments.images)]
+    paths = [Path(image) for image in arguments.images]
+    named = [
+        WantedImage(path, name, partial(_read, path, arguments))
+        for path, name in zip(paths, told_apart(paths), strict=True)
+    ]
     if arguments.project is None:
         model = Path(arguments.model)
         return named, partial(read_classifier, model), model, arguments.output

@@ -259,6 +259,7 @@ def _read(
         raise error(str(known)) from known
     except DAMAGE as damage:
         reason = " ".join(str(damage).split()) or type(damage).__name__
+        reason = f"it lacks {reason}" if isinstance(damage, KeyError) else reason
         remedy = "install what that says is missing, or " if _MISSING.search(reason) else ""
         raise error(
             f"File {str(file)!r} cannot be read ({reason}); "

@@ -320,7 +320,7 @@ def _looks_like_colour(shape: tuple[int, ...]) -> bool:
 
 def _largest_level(image: Any, name: str) -> Any:
     """The image itself, or the first level of a pyramid."""
-    if not isinstance(image, Sequence):
+    if not isinstance(image, Sequence) or isinstance(image, memoryview):
         return image
     shapes = [tuple(getattr(level, "shape", ())) for level in image]
     shrinks = all(

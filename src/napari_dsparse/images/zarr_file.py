@@ -52,7 +52,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         number, remarks = choose_series(path, shapes, series)
         node, choices = images[number], several(shapes)
     elif "well" in attributes:
-        images = [node[str(image["path"])] for image in attributes["well"]["images"]]
+        images = [_image_of(node, str(image["path"]), path) for image in attributes["well"]["images"]]
         shapes = [_largest_level(image, path)[0].shape for image in images]
         number, remarks = choose_series(path, shapes, series)
         node, choices = images[number], several(shapes)
@@ -66,6 +66,15 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         if scale > 0 and math.isfinite(scale)
     }
     return FileContent(data, letters, sizes, number, remarks, choices=choices)
+
+
+def _image_of(well: Any, name: str, path: Path) -> Any:
+    if name not in well:
+        raise ImageError(
+            f"Well {str(path)!r} names the image {name!r}, which is missing; copy the plate anew, or give "
+            "another image of it by its own path."
+        )
+    return well[name]
 
 
 def _dimension_letters(array: Any) -> str:

@@ -198,7 +198,7 @@ class BatchThread(threading.Thread):
     def _segment_all(self) -> None:
         job, stop = self._job, self._stop_asked.is_set
         check_writable(
-            [path for one in job.images for path in one.outputs.paths],
+            [path for one in job.images if not one.outputs.long_name for path in one.outputs.paths],
             [one.wanted.path for one in job.images if one.wanted.in_file],
             overwrite=job.choices.overwrite,
             make_parents=True,
