@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_dsparse.images import tiff_array
+from napari_dsparse.images.boxes import box_of
 from napari_dsparse.images.tiff_array import TiffArray
 
 RNG = np.random.default_rng(0)
@@ -103,6 +104,13 @@ def test_wrong_indices_are_refused_as_numpy_does(tmp_path: Path) -> None:
     for wrong in ((5,), (0, 0, 0, 0), (-6,)):
         with pytest.raises(IndexError):
             lazy[wrong]
+
+
+def test_an_index_costs_nothing_by_the_sizes_that_a_file_claims() -> None:
+    far = 2**60
+    box, picks = box_of((slice(None), slice(None, None, -3), far - 1), (far, 2 * far, far))
+    assert box == [(0, far), ((2 * far - 1) % 3, 2 * far), (far - 1, far)]
+    assert picks == (slice(None, None, 1), slice(None, None, -3), 0)
 
 
 def test_only_what_a_window_touches_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

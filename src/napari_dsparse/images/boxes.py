@@ -23,7 +23,7 @@ def box_of(index: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], t
     for entry, n in zip(entries, shape, strict=True):
         if isinstance(entry, slice):
             steps = range(n)[entry]
-            first, last = (min(steps), max(steps)) if steps else (0, -1)
+            first, last = sorted((steps[0], steps[-1])) if steps else (0, -1)
             box.append((first, last + 1))
             picks.append(slice(None, None, steps.step) if steps else slice(None))
         else:

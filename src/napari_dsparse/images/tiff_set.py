@@ -74,11 +74,23 @@ def open_tiff(path: Path) -> Iterator[tuple[tifffile.TiffFile, Description]]:
             options["omexml"] = described.text
         if _spreads(tiff, described):
             options |= {"is_mmstack": False, "is_ndtiff": False}
+        alone = tiff.is_ome and not options and not described.planes
+        if alone and not _is_followed(tiff):
+            remark = f"The description of {path.name} is wrong: its axes and pixel size are unknown."
+            described, options = Description(followed=False, remarks=(remark,)), {"is_ome": False}
         if not options:
             yield tiff, described
             return
     with tifffile.TiffFile(path, **options) as tiff:
         yield tiff, described
+
+
+def _is_followed(tiff: tifffile.TiffFile) -> bool:
+    """True if tifffile finds images by a description; it is wrong otherwise, whatever the pixels are."""
+    try:
+        return bool(tiff.series)
+    except _FAULTS:
+        return False
 
 
 def _spreads(tiff: tifffile.TiffFile, described: Description) -> bool:
