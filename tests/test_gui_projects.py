@@ -574,8 +574,13 @@ def test_opening_another_project_closes_the_layers_of_the_one_before(
     other = named_project(tmp_path / "other.dsparse", namesake)
     begin(at, files)
     save(at, folder, monkeypatch)
+    told: list[str] = []
+    for name in ("begin_batch", "removed", "end_batch"):
+        getattr(at.viewer.layers.events, name).connect(lambda event: told.append(event.type))
     at.dock.projects.open(other)
     at.wait(lambda: at.dock.projects.folder == other)
+    assert told[:2] == ["begin_batch", "removed"]  # drawn anew once
+    assert "removed" not in told[told.index("end_batch") :]
     assert [each.name for each in at.viewer.layers] == ["mine", "a.tif", "a.tif strokes"]
     assert not np.any(at.layer("a.tif strokes").data)
     at.dock.projects.open(folder)
