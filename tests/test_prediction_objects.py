@@ -312,3 +312,11 @@ def test_a_model_finds_the_objects_of_what_it_predicts(model: Model) -> None:
     np.testing.assert_array_equal(
         model.objects(IMAGE, device="cpu", **options), find_objects(labels, **options)
     )
+
+
+def test_a_class_that_the_model_does_not_have_is_refused_before_computing(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "predict", lambda *arguments, **options: pytest.fail("computed"))
+    with pytest.raises(DsparseError, match=r"has no class 9; its classes are 1 \w+"):
+        model.objects(IMAGE, classes=[1, 9], device="cpu")

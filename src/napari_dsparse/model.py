@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_dsparse import checks
 from napari_dsparse.classifier import ClassInfo, TrainedClassifier
+from napari_dsparse.errors import DsparseError
 from napari_dsparse.files.model import read_classifier, save_classifier
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.prediction import Prediction, Predictor, predict_image
@@ -205,7 +206,14 @@ class Model:
             volume=volume,
             z_step=z_step,
         )
+        self._check_classes(wanted.classes or ())
         return find_objects(self.predict(image, **options), wanted)
+
+    def _check_classes(self, numbers: Sequence[int]) -> None:
+        beyond = [number for number in numbers if number > len(self.classes)]
+        if beyond:
+            names = ", ".join(f"{number} {entry.name}" for number, entry in enumerate(self.classes, start=1))
+            raise DsparseError(f"The model has no class {beyond[0]}; its classes are {names}.")
 
     def normalised_to(self, image: Any, *, channel_axis: ChannelAxis = "auto") -> Model:
         """This model for images exposed as `image` is, which is normalised by its own grey values.
