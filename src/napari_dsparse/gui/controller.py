@@ -61,6 +61,9 @@ class Controller(QObject):
     segmentation_changed = Signal()
     #: Other pixels are on screen.
     view_changed = Signal()
+    #: Strokes will be learned from a layer, and no more from the one before; and they are now.
+    strokes_choosing = Signal(object)
+    strokes_chosen = Signal()
     #: Another image is in front, or none.
     image_changed = Signal()
 
@@ -160,6 +163,8 @@ class Controller(QObject):
         frame = self.frame
         if layer is not None and layer is self.strokes.layer:
             return
+        if layer is not None and frame is not None:
+            self.strokes_choosing.emit(layer)
         self._leave_strokes()
         if layer is None or frame is None:
             self.send(ev.StrokesLeft())
@@ -172,6 +177,7 @@ class Controller(QObject):
         self.send(self.strokes.bind(layer, frame))
         self._brush.watch(layer, frame)
         self._bind_keys()
+        self.strokes_chosen.emit()
 
     def new_strokes(self, labels: Any = None) -> Labels | None:
         """Make a strokes layer for the image and choose it; None without an image, or if it is too large.

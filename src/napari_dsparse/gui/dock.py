@@ -24,6 +24,7 @@ from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
 from napari_dsparse.gui.objects_desk import ObjectsDesk
+from napari_dsparse.gui.other_strokes import OtherStrokes
 from napari_dsparse.gui.overlay_desk import OverlayDesk
 from napari_dsparse.gui.project_desk import ProjectDesk
 from napari_dsparse.gui.settings_desk import SettingsDesk
@@ -88,6 +89,7 @@ class SegmentationDock(QWidget):
         self.study.missing_picked.connect(self.projects.ask_for_missing)
         self.overlay = OverlayDesk(self)
         self.unsaved = UnsavedDesk(self, self.study.study, self.projects)
+        self._other_strokes = OtherStrokes(self)
         self.objects = ObjectsDesk(self)
         self.files = FileDesk(self)
         self.exports = ExportDesk(self)
@@ -253,10 +255,14 @@ class SegmentationDock(QWidget):
 
     def _on_strokes_picked(self) -> None:
         chosen, present = self.panel.labels_combo.layer, self.controller.strokes.layer
-        frame = self.controller.frame
+        frame, picked = self.controller.frame, chosen
         if chosen is not None and frame is not None and self._numbered.doubts(chosen, frame):
             self._offer(present)  # while it is not clear, the choice is as before
             chosen = self._numbered.ask(chosen, frame) or present
+            self._offer(chosen)
+        if chosen is not None and chosen is not present:
+            self._offer(present)
+            chosen = self._other_strokes.settle(chosen, made=chosen is not picked) or present
             self._offer(chosen)
         self.controller.choose_strokes(chosen)
         self._remember()

@@ -196,11 +196,23 @@ class Study(QObject):
         if len(found) == len(places):
             self.combined[layer] = tuple(found)
 
-    def _check_new(self, name: str, path: Path | None, series: int | None = None) -> None:
+    def holds(self, image: StudyImage) -> bool:
+        """True if the image is in the list, perhaps with other strokes than `image` has."""
+        layer = None if image.layer is None else image.layer()
+        if layer is not None and self.of_layer(layer) is not None:
+            return True
+        return self._holds_file(image.path, None if image.file is None else image.file.series)
+
+    def _holds_file(self, path: Path | None, series: int | None) -> bool:
         for each in self.images:
             same = path is not None and each.path is not None and each.path.absolute() == path.absolute()
             if same and (series is None or each.file is None or each.file.series == series):
-                raise ImageError(f"Image {name!r} is in the list already.")
+                return True
+        return False
+
+    def _check_new(self, name: str, path: Path | None, series: int | None = None) -> None:
+        if self._holds_file(path, series):
+            raise ImageError(f"Image {name!r} is in the list already.")
 
     def fits(self, source: ImageSource) -> bool:
         """True if an image has as many channels as those of the list."""

@@ -229,7 +229,7 @@ class UnsavedDesk(QObject):
             self._dock, names, self._projects.failure, self._failure, self._project_at_hand()
         )
         if answer is AtTheEnd.SAVE:
-            self._dock.study.add_entries(self.others.images)
+            self._dock.study.add_entries([e for e in self.others.images if not self._study.holds(e)])
             self._projects.ask_to_save(anew=not self._projects.holds_list)
             self._projects.wait_and_tell()
             return not self._names
@@ -245,13 +245,15 @@ class UnsavedDesk(QObject):
             return None
         beside = [each for each in self.others.images if is_painted(each.labels)]
         table = self._study.classes(self._controller.state)
+        new = [each for each in beside if not self._study.holds(each)]
         names = [info.name for info in table]
         same = all(info.name in names[number : number + 1] for number, info in enumerate(self.classes))
         words = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         return ProjectAtHand(
             folder.name,
-            any(self._study.fits(each.source) for each in beside),
+            any(self._study.fits(each.source) for each in new),
             "" if same or not names else f"The project's classes are {words}.",
+            replaced=not new,
         )
 
     def _on_staying(self) -> None:

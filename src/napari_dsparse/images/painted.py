@@ -75,6 +75,17 @@ def places_of(labels: Any, number: int) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate(found))
 
 
+def all_paint(labels: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Flat indices of the pixels with a label that is not 0, in no particular order, and their labels."""
+    places, found = [np.empty(0, np.int64)], [np.empty(0, labels.dtype)]
+    for corner, values in blocks(labels):
+        rows, columns = np.nonzero(values)
+        first = int(np.ravel_multi_index(corner, labels.shape))
+        places.append(first + rows.astype(np.int64) * labels.shape[-1] + columns)
+        found.append(values[rows, columns])
+    return np.concatenate(places), np.concatenate(found)
+
+
 def mapped(labels: Any, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:
     """A new array with every value put through a function of values alone, which leaves 0 as it is."""
     if not isinstance(labels, SparseLabels):

@@ -33,11 +33,14 @@ class ProjectAtHand:
         At least one of the images can be added: it has as many channels as those of the project.
     classes : str
         The project's classes in words, where the strokes were painted with others; else empty.
+    replaced : bool
+        All of the images are in the project, with other strokes, which took the place of these.
     """
 
     name: str
     fits: bool
     classes: str = ""
+    replaced: bool = False
 
 
 def ask_at_the_end(
@@ -97,10 +100,13 @@ def sentences_at_the_end(
     elif project is None:
         text = f"The strokes on {where} are in no project."
     else:
-        text = f"The strokes on {where} are not in the project {project.name}."
+        which = "earlier strokes" if project.replaced else "strokes"
+        text = f"The {which} on {where} are not in the project {project.name}."
         image = "the image" if len(names) == 1 else "the images"
         if project.fits:
             more += [f"Adding them puts {image} into the project, too.", project.classes]
+        elif project.replaced:
+            more.append(f"They were replaced by those that {image} now has in it.")
         else:
             more.append(f"They cannot be added to it: {image} and those of the project differ in channels.")
     if not_kept is None:
