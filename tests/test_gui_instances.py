@@ -7,11 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from qtpy.QtWidgets import QDialog
 
 from gui_session import Desk, two_textures
 from napari_dsparse.gui import numbered_layers
 from napari_dsparse.gui.layers.instances import looks_like_instances
 from napari_dsparse.gui.widgets.class_dialogs import InstancesDialog, Numbered
+from napari_dsparse.gui.widgets.numbers_dialog import NumbersDialog
 
 
 def objects(count: int, step: int = 1) -> Labels:
@@ -26,7 +28,7 @@ def objects(count: int, step: int = 1) -> Labels:
 def answer(monkeypatch: pytest.MonkeyPatch, with_: Numbered) -> list[tuple[str, bool]]:
     asked: list[tuple[str, bool]] = []
 
-    def ask(parent: object, name: str, *, few: bool) -> Numbered:
+    def ask(parent: object, name: str, *, few: bool, mappable: bool) -> Numbered:
         asked.append((name, few))
         return with_
 
@@ -101,13 +103,54 @@ def test_the_dialog_answers_with_its_buttons(qtbot: object) -> None:
     for name, meant in (
         ("one_class_button", Numbered.ONE_CLASS),
         ("classes_button", Numbered.CLASSES),
+        ("map_button", Numbered.MAPPED),
         ("ignore_button", Numbered.IGNORED),
     ):
-        dialog = InstancesDialog("cells", few=True)
+        dialog = InstancesDialog("cells", few=True, mappable=True)
         assert dialog.answer is Numbered.IGNORED
         getattr(dialog, name).click()
         assert dialog.answer is meant
         dialog.deleteLater()
-    many = InstancesDialog("cells", few=False)
+    many = InstancesDialog("cells", few=False, mappable=False)
     assert many.classes_button.isHidden()
+    assert many.map_button.isHidden()
     many.deleteLater()
+
+
+def test_a_class_is_chosen_for_every_number(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = objects(4, step=60)  # 1, 61, 121, 181
+    at = open_over(desk, layer)
+    at.find("live_check").setChecked(False)
+    answer(monkeypatch, Numbered.MAPPED)
+
+    def choose(dialog: NumbersDialog) -> QDialog.DialogCode:
+        assert [combo.currentText() for combo in dialog.combos.values()] == [
+            "background",
+            "object",
+            "a new class",
+            "a new class",
+        ]
+        dialog.combos[61].setCurrentIndex(0)
+        dialog.combos[181].setCurrentText("background")
+        return QDialog.DialogCode.Accepted
+
+    monkeypatch.setattr(NumbersDialog, "exec", choose)
+    at.find("labels_combo").setCurrentText("cells")
+    strokes = at.layer("cells strokes")
+    expected = np.select([layer.data == 1, layer.data == 121, layer.data == 181], [1, 3, 1])
+    np.testing.assert_array_equal(strokes.data, expected)
+    at.wait(lambda: [info.name for info in at.session.classes] == ["background", "object", "class 3"])
+    assert at.session.strokes == "cells strokes"
+
+
+def test_choosing_no_classes_leaves_the_choice_as_it_was(
+    desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = open_over(desk, objects(4, step=60))
+    answer(monkeypatch, Numbered.MAPPED)
+    monkeypatch.setattr(NumbersDialog, "exec", lambda dialog: QDialog.DialogCode.Rejected)
+    at.find("labels_combo").setCurrentText("cells")
+    assert at.session.strokes is None
+    assert [layer.name for layer in at.viewer.layers if "strokes" in layer.name] == []

@@ -68,7 +68,9 @@ def test_images_strokes_and_names(desk: Callable[..., Desk], monkeypatch: pytest
             at.viewer.layers.clear()
 
     asked: list[str] = []
-    monkeypatch.setattr(numbered_layers, "ask_about_instances", lambda *given, few: asked.append("objects"))
+    monkeypatch.setattr(
+        numbered_layers, "ask_about_instances", lambda *given, few, mappable: asked.append("objects")
+    )
     at.viewer.add_layer(Image(odd.IMAGE, name="image"))
     for what, data, options, comes in odd.LABELS:
         asked.clear()

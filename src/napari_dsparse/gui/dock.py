@@ -258,7 +258,7 @@ class SegmentationDock(QWidget):
         frame, picked = self.controller.frame, chosen
         if chosen is not None and frame is not None and self._numbered.doubts(chosen, frame):
             self._offer(present)  # while it is not clear, the choice is as before
-            chosen = self._numbered.ask(chosen, frame) or present
+            chosen = self._numbered.ask(chosen, frame, self.controller.state.classes) or present
             self._offer(chosen)
         if chosen is not None and chosen is not present:
             self._offer(present)

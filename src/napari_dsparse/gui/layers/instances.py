@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dsparse.gui.layers.image_frame import ImageFrame
+    from napari_dsparse.gui.widgets.numbers_dialog import NumberClasses
 
 #: So many different numbers without names are more likely objects than classes.
 FEW_NUMBERS = 8
@@ -39,6 +40,26 @@ def looks_like_instances(layer: Labels) -> bool:
 def fit_as_classes(layer: Labels) -> bool:
     """True if there are so few numbers that each could be a class."""
     return int(np.max(np.asarray(layer.data), initial=0)) <= MOST_CLASSES
+
+
+def pixels_of_numbers(layer: Labels) -> dict[int, int]:
+    """Pixels of every number of `layer` above 0; none where there are more than could be classes."""
+    numbers, counts = np.unique(np.asarray(layer.data), return_counts=True)
+    counts, numbers = counts[numbers > 0], numbers[numbers > 0]
+    if len(numbers) > MOST_CLASSES:
+        return {}
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def as_mapped(viewer: Viewer, layer: Labels, frame: ImageFrame, chosen: NumberClasses) -> Labels:
+    """A new strokes layer on which the numbers of `layer` are painted as the classes chosen for them."""
+    numbers = np.array(sorted(chosen.numbers))
+    painted = np.array([0, *(chosen.numbers[number] for number in numbers.tolist())], np.uint8)
+    data = np.asarray(layer.data)
+    at = np.searchsorted(numbers, data)
+    known = numbers[np.minimum(at, len(numbers) - 1)] == data
+    strokes = painted[np.where(known, at + 1, 0)]
+    return new_strokes_layer(viewer, frame, chosen.classes, name=f"{layer.name} strokes", data=strokes)
 
 
 def as_one_class(viewer: Viewer, layer: Labels, frame: ImageFrame) -> Labels:

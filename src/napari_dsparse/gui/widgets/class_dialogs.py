@@ -86,6 +86,7 @@ class Numbered(Enum):
 
     ONE_CLASS = "one class"
     CLASSES = "classes"
+    MAPPED = "mapped"
     IGNORED = "ignored"
 
 
@@ -98,23 +99,28 @@ class InstancesDialog(QDialog):
         Of the layer.
     few : bool
         True if there are so few numbers that each could be a class.
+    mappable : bool
+        True if there are so few that a class could be chosen for each.
     parent : QWidget, optional
     """
 
-    def __init__(self, name: str, *, few: bool, parent: QWidget | None = None) -> None:
+    def __init__(self, name: str, *, few: bool, mappable: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("instances_dialog")
         self.setWindowTitle("Strokes")
         self.answer = Numbered.IGNORED
         self.one_class_button = QPushButton("Make them one class, in a new layer")
         self.classes_button = QPushButton("Take every number as a class")
+        self.map_button = QPushButton("Choose a class for every number…")
         self.ignore_button = QPushButton("Ignore this layer")
         self.classes_button.setVisible(few)
+        self.map_button.setVisible(mappable)
         layout = QVBoxLayout(self)
         layout.addWidget(_text(f"'{name}' looks like numbered objects, not like strokes of classes."))
         for button, answer in (
             (self.one_class_button, Numbered.ONE_CLASS),
             (self.classes_button, Numbered.CLASSES),
+            (self.map_button, Numbered.MAPPED),
             (self.ignore_button, Numbered.IGNORED),
         ):
             layout.addWidget(button)
@@ -128,9 +134,9 @@ class InstancesDialog(QDialog):
         self.accept()
 
 
-def ask_about_instances(parent: QWidget, name: str, *, few: bool) -> Numbered:
+def ask_about_instances(parent: QWidget, name: str, *, few: bool, mappable: bool) -> Numbered:
     """The use of a layer of numbered objects that the user chooses; ignored if the dialog is closed."""
-    dialog = InstancesDialog(name, few=few, parent=parent)
+    dialog = InstancesDialog(name, few=few, mappable=mappable, parent=parent)
     dialog.exec()
     answer = dialog.answer
     dialog.deleteLater()
