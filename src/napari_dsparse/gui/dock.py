@@ -119,6 +119,8 @@ class SegmentationDock(QWidget):
         panel.image_combo.offer([(one.name, one) for one in images], image)
         if image is not before:
             self._choose_image(image)
+            if before is not None:  # whose layer was removed
+                self.study.open_front_soon()
         else:
             self._offer_strokes()
         panel.show_channels(len(self._choices) > 1, self.combining.possible)

@@ -312,9 +312,12 @@ class Study(QObject):
         """The image's layer, its strokes and its results, as far as they are open."""
         held = (None if each is None else each() for each in (entry.layer, entry.strokes_layer))
         layers: list[Layer] = [each for each in held if each is not None and in_viewer(self._viewer, each)]
-        if layers:
+        image = None if entry.layer is None else entry.layer()
+        open_here = image is not None and in_viewer(self._viewer, image)
+        name = image.name if image is not None and open_here else entry.name
+        if open_here or name not in self._viewer.layers:  # (else results of that name are another image's)
             ours = re.compile(
-                re.escape(layers[0].name)
+                re.escape(name)
                 + r" (segmentation|uncertainty|probability .*|objects( \(preview\))?)( \[\d+\])?"
             )
             layers += [each for each in self._viewer.layers if our_role(each) and ours.fullmatch(each.name)]

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QMenu
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit
@@ -57,6 +57,9 @@ class StudyDesk(QObject):
         self.study = Study(self.viewer, self)
         self._files = AddedFiles(self)
         self._opening: StudyImage | None = None  # its pixels are being read
+        self._soon = QTimer(self)  # not while napari removes a layer, and perhaps all of them
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._open_front)
         self._picked: tuple[int, Hashable] | None = None  # an image that was not found; key of that in front
         self.study.listed.connect(self._on_listed)
         self.study.counted.connect(self._draw)
@@ -151,7 +154,8 @@ class StudyDesk(QObject):
         self._files.wait(seconds)
 
     def shutdown(self) -> None:
-        """Read no more files."""
+        """Read no more files, and open nothing."""
+        self._soon.stop()
         self._files.shutdown()
 
     def _sources_menu(self) -> QMenu:
@@ -266,6 +270,15 @@ class StudyDesk(QObject):
             take_brush(self.viewer, strokes)
         self._show_only()
         self._draw()
+
+    def open_front_soon(self) -> None:
+        """Open the image that came to the front as another one's layer was removed, as a click would."""
+        self._soon.start(0)
+
+    def _open_front(self) -> None:
+        entry = self.study.of_key(self._front_key)
+        if entry is not None:
+            self._open(entry)
 
     def kept_strokes(self) -> Any:
         """Strokes on the image in front as the list keeps them; None where it keeps none."""
