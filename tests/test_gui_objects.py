@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
 from skimage.draw import disk
 
 import napari_dsparse as nd
@@ -313,3 +315,26 @@ def test_a_look_at_the_view_shows_what_will_be_found(volume: bool) -> None:
     large = objects_in_view(np.ones((2, 9000, 9000), np.uint8), ObjectOptions(), everything)
     assert not large.whole_view
     assert large.numbers.size <= 2_000_000
+
+
+def test_objects_are_exported_with_the_classes_that_they_were_found_with(
+    desk: Callable[..., Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = segmented(desk)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete and at.find("objects_button").isEnabled())
+    at.click("objects_button")
+    at.wait(lambda: any(layer.name == "spots objects" for layer in at.viewer.layers))
+    at.layer("spots objects").name = "my spots"
+    at.paint(at.layer("spots strokes"), 1, (70, 110), (72, 116))
+    at.click("train_button")
+    at.wait(lambda: not at.session.complete)  # the segmentation is another one now, or none yet
+    path = tmp_path / "o.geojson"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(path), ""))
+    action = at.dock.exports._actions["objects"]
+    assert action.isEnabled()
+    action.trigger()
+    at.wait(lambda: not at.dock.exports.running)
+    features = json.loads(path.read_text())["features"]
+    assert len(features) == at.layer("my spots").data.max() > 0
+    assert {each["properties"]["classification"]["name"] for each in features} == {"object"}

@@ -128,9 +128,12 @@ class ExportDesk(QObject):
         self._cancel.setEnabled(not self._run.cancelled)
 
     def _objects_layer(self) -> Labels | None:
-        """The layer of the image's objects, on its pixels."""
+        """The layer of the image's objects, on its pixels: those found in it, whatever it is called."""
         from napari.layers import Labels
 
+        known = self._dock.objects.of_front()
+        if known is not None:
+            return known[0]
         frame, image = self._controller.frame, self._dock.panel.image_combo.layer
         if frame is None or image is None:
             return None
@@ -178,14 +181,17 @@ class ExportDesk(QObject):
     def _begin(self, kind: str, image: InputImage, path: Path, overwrite: bool) -> None:
         state, frame = self._controller.state, self._controller.frame
         given: dict[str, Any] = {}
+        classes = state.classes
         if kind == "objects":
-            results, layer = self._controller.results, self._objects_layer()
-            classes = results.labels if results is not None and state.complete else None
+            layer, found = self._objects_layer(), self._dock.objects.of_front()
             if layer is None or frame is None:
                 return
             given["objects"] = frame.engine_view(layer.data).copy()
-            if classes is not None:
-                given["labels"] = classes.copy()
+            results = self._controller.results
+            if found is not None and found[0] is layer:  # with the classes that they were found with
+                given["labels"], classes = found[1].found.labels, found[1].classes
+            elif results is not None and state.complete:
+                given["labels"] = results.labels.copy()
         outputs = Outputs(path, with_labels=False, **{kind: path})
         choices = Choices(
             device=state.device,
@@ -196,7 +202,7 @@ class ExportDesk(QObject):
         )
         one = BatchImage(wanted_open_image(image, image.source.name), outputs, given)
         model = None if kind == "objects" else newest_classifier(state)
-        self._run.start(BatchJob((one,), model, choices, state.classes))
+        self._run.start(BatchJob((one,), model, choices, classes))
         self._controller.send(ev.Noted(f"Exporting {kind} as {path.name} in the background."))
         self._draw()
 

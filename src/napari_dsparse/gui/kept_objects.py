@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari import Viewer
     from napari.layers import Labels
 
+    from napari_dsparse.classifier import ClassInfo
+
 
 @dataclass(slots=True, eq=False)
 class KeptObjects:
@@ -29,6 +31,8 @@ class KeptObjects:
         The image's, in the live loop.
     frame : ImageFrame
     segmentation : weakref to Labels
+    classes : tuple of ClassInfo
+        Those there were then.
     outdated : bool or None
         True if the segmentation is another one since; None while that is being looked at.
     """
@@ -37,6 +41,7 @@ class KeptObjects:
     key: Hashable
     frame: ImageFrame
     segmentation: weakref.ref[Labels]
+    classes: tuple[ClassInfo, ...]
     outdated: bool | None = False
 
     def labels(self, viewer: Viewer) -> Any:

@@ -12,7 +12,6 @@ from qtpy.QtCore import QObject, QTimer
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.gui.kept_objects import KeptObjects, ObjectsByLayer
-from napari_dsparse.gui.layers.image_frame import ImageFrame
 from napari_dsparse.gui.layers.objects_layer import ObjectsLayers
 from napari_dsparse.gui.measured_objects import MeasuredObjects
 from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, differ, find
@@ -23,6 +22,7 @@ from napari_dsparse.prediction.object_options import ObjectOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from napari.layers import Labels
 
     from napari_dsparse.gui.dock import SegmentationDock
     from napari_dsparse.prediction.objects_in_view import ObjectsInView
@@ -140,7 +140,8 @@ class ObjectsDesk(QObject):
         segmentation = None if results is None else results.segmentation
         if results is None or frame is None or chosen is None or segmentation is None:
             return
-        self._shown = KeptObjects(found, chosen.key, frame, weakref.ref(segmentation))
+        classes = self._controller.state.classes
+        self._shown = KeptObjects(found, chosen.key, frame, weakref.ref(segmentation), classes)
         self._brought_back = False
         if results.revision != revision:
             self._compare.start()  # it has changed meanwhile
@@ -251,13 +252,19 @@ class ObjectsDesk(QObject):
         if controller.results is not None and controller.frame is not None:
             self._layers = ObjectsLayers(self._viewer, controller.results.image, controller.frame, self)
             self._panel.show_planes(controller.frame.source.depth_problem is None)
-            self._bring_back(controller.frame)
+            self._bring_back()
         self._compare_anew()
 
-    def _bring_back(self, frame: ImageFrame) -> None:
+    def of_front(self) -> tuple[Labels, KeptObjects] | None:
+        """The layer of the objects found in the image in front, and these; None if there are none."""
+        chosen, frame = self._controller.state.chosen, self._controller.frame
+        return (
+            None if chosen is None or frame is None else self._kept.of_image(chosen.key, frame, self._viewer)
+        )
+
+    def _bring_back(self) -> None:
         """Go on with objects that were found in the image when it was in front before."""
-        chosen = self._controller.state.chosen
-        found = None if chosen is None else self._kept.of_image(chosen.key, frame, self._viewer)
+        found = self.of_front()
         if found is not None and self._layers is not None:
             layer, self._shown = found
             self._brought_back = True
