@@ -80,3 +80,25 @@ def test_every_format_can_be_picked() -> None:
     assert len(filters) == len(SUFFIXES)
     for (first, *_), shown in zip(SUFFIXES.values(), filters, strict=True):
         assert f"(*{first}" in shown
+
+
+def test_projects_and_folders_are_looked_for_where_the_last_one_was(
+    qtbot: Any, tmp_path: Path, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    started: list[Path] = []
+    chosen = tmp_path / "b" / "study.dsparse"
+
+    def ask(parent: Any, title: str, start: str) -> str:
+        started.append(Path(start))
+        return str(chosen)
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", ask)
+    for folder in (tmp_path / "a", chosen):
+        folder.mkdir(parents=True)
+    answers["path"] = tmp_path / "a" / "new.dsparse"
+    assert dialogs.ask_project_path(parent, ".dsparse") == answers["path"]
+    dialogs.ask_folder(parent, "Open project")
+    dialogs.ask_folder(parent, "Open project")
+    assert started == [tmp_path / "a", tmp_path / "b"]

@@ -88,9 +88,9 @@ def test_new_paint_is_sketched_once_and_made_exact(
     sketched: list[bool] = []
     show_tile = ResultLayers.show_tile
 
-    def note(self: ResultLayers, done: TileDone) -> None:
+    def note(self: ResultLayers, done: TileDone, **options: bool) -> None:
         shown.append(done.exact)
-        show_tile(self, done)
+        show_tile(self, done, **options)
 
     monkeypatch.setattr(ResultLayers, "show_tile", note)
     at.dock.controller.changed.connect(lambda session: sketched.append(session.sketched))
@@ -114,9 +114,9 @@ def test_what_was_computed_ahead_is_shown_without_a_sketch(
         prepared.append(prepare(self, *args, **more))
         return prepared[-1]
 
-    def note_shown(self: ResultLayers, done: TileDone) -> None:
+    def note_shown(self: ResultLayers, done: TileDone, **options: bool) -> None:
         exact.append(done.exact)
-        show_tile(self, done)
+        show_tile(self, done, **options)
 
     monkeypatch.setattr(Predictor, "prepare", note_ahead)
     monkeypatch.setattr(ResultLayers, "show_tile", note_shown)

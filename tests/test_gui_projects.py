@@ -743,3 +743,19 @@ def test_saving_as_goes_on_in_a_copy_with_images_that_were_not_found(
         assert project.images[0].path == "../../a.tif"
         np.testing.assert_array_equal(project.strokes("b.tif"), strokes)
         assert project.find("a.tif").path == files[0]
+
+
+def test_recent_projects_of_one_name_are_told_apart(
+    desk: Callable[..., Desk], files: list[Path], tmp_path: Path
+) -> None:
+    at = desk()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        folder = named_project(tmp_path / name / "cells.dsparse", files[0])
+        at.dock.projects.open(folder)
+        at.wait(lambda folder=folder: at.dock.projects.folder == folder and not at.dock.projects.busy)
+    at.dock.projects.wait_and_tell()
+    menu = at.find("project_recent_button").menu()
+    names = [str(Path("one", "cells.dsparse")), str(Path("two", "cells.dsparse"))]
+    at.wait(lambda: {each.text() for each in menu.actions() if each.data()} >= set(names))
+    at.dock.shutdown()

@@ -42,6 +42,7 @@ from napari_dsparse.prediction.cluster_predictor import ClusterPredictor, window
 from napari_dsparse.training import train_classifier
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed (extra `cluster`) is not installed")
+import dask.config  # noqa: E402  (comes with it)
 
 PLANES = 10
 
@@ -50,14 +51,17 @@ PLANES = 10
 def local_cluster(n_workers: int, **options: Any) -> Iterator[Any]:
     """A scheduler and workers of one thread, reached over TCP: in this process unless `processes` is set."""
     options = {"processes": False, "memory_limit": None, **options}
-    with distributed.LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        protocol="tcp://",
-        dashboard_address="127.0.0.1:0",
-        silence_logs=50,
-        **options,
-    ) as local:
+    with (
+        dask.config.set(cluster.SHARED_CORES),
+        distributed.LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            protocol="tcp://",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+            **options,
+        ) as local,
+    ):
         yield local
 
 

@@ -117,9 +117,14 @@ def read_project(folder: Path) -> ProjectDescription:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ProjectError(f"Project {str(folder)!r} {what}; give a folder NAME{SUFFIX}.")
-    if not path.is_file():
+    if not path.exists():
         raise ProjectError(
             f"Folder {str(folder)!r} is no project, it holds no {DESCRIPTION}; give a folder NAME{SUFFIX}."
+        )
+    if not path.is_file():  # a pipe would be waited for
+        raise ProjectError(
+            f"Project file {str(path)!r} cannot be read (it is no file); give it back, or restore it from a "
+            "copy."
         )
     try:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QMenu
 
 from napari_dsparse.files.project_folder import DESCRIPTION, SUFFIX
 from napari_dsparse.gui.widgets.dialogs import ask_folder, ask_project_path, confirm
+from napari_dsparse.gui.widgets.distinct_names import distinct_names
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.recent import RecentProject, forget_project, recent_projects, remember_project
@@ -125,8 +126,8 @@ class RecentDesk(QObject):
         self.menu.addAction(self._copy)
         if self._recent:
             self.menu.addSeparator()
-        for each in self._recent:
-            name = each.folder.name.replace("&", "&&")
+        names = distinct_names([(each.folder.name, each.folder) for each in self._recent])
+        for each, name in zip(self._recent, (shown.replace("&", "&&") for shown in names), strict=True):
             action = self.menu.addAction(f"{name} (missing)" if each.missing else name)
             action.setToolTip(plain(str(each.folder)))
             action.setData(str(each.folder))

@@ -36,12 +36,14 @@ FETCH_WITHIN = 30.0
 #: Name of a cluster of this machine's cores, started for as long as it is needed.
 LOCAL = "local"
 
-#: Configuration of dask for workers and scheduler that share the cores they compute on: otherwise each worker
-#: takes 4 % of a core for looking at itself, and the scheduler 5 %.
-IDLE = {
+#: Configuration of dask for workers and scheduler that share the cores they compute on. Otherwise each worker
+#: takes 4 % of a core for looking at itself, and the scheduler 5 %; and a worker that was lost is given up
+#: where its successor is not there within 15 seconds, too few for a new process on a busy machine.
+SHARED_CORES = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
 }
 
 _ADDRESS = re.compile(r"\w+://.+|[^/\\]+:\d+")
@@ -261,7 +263,7 @@ def local_workers(number: int) -> Iterator[str]:
         raise _not_installed(error) from error
     # Without limit, as when this process computes: a worker ended for its memory would come back to fail.
     with (
-        dask.config.set(IDLE),
+        dask.config.set(SHARED_CORES),
         LocalCluster(
             n_workers=number,
             threads_per_worker=1,

@@ -129,6 +129,7 @@ def ask_project_path(parent: QWidget, suffix: str, folder: Path | None = None) -
             return None
         path = Path(chosen) if chosen.endswith(suffix) else Path(chosen + suffix)
         if not path.exists():
+            _FOLDERS.last = path.parent
             return path
         QMessageBox.information(
             parent, title, plain(f"{path.name} exists already and is not replaced. Choose another name.")
@@ -146,7 +147,11 @@ def confirm(parent: QWidget, title: str, question: str) -> bool:
 def ask_folder(parent: QWidget, title: str) -> list[Path]:
     """Path of a folder; none if the user cancelled."""
     chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start(None)))
-    return [Path(chosen)] if chosen else []
+    if not chosen:
+        return []
+    path = Path(chosen)
+    _FOLDERS.last = path.parent if path.suffix else path  # a project or a store is one thing in a folder
+    return [path]
 
 
 def _with_suffix(path: Path, filters: str, suggestion: str) -> Path:
