@@ -679,6 +679,25 @@ def worker_of(job: Any) -> str:
     return "files" if isinstance(job, msg.ExportJob | msg.SaveModelJob | msg.LoadModelJob) else "predictor"
 
 
+def test_a_whole_image_that_waits_for_training_begins_when_the_strokes_are_left() -> None:
+    world = trained("colour")
+    world.tell(ev.ExposureMatched(True), ev.WholePressed())
+    assert world.state.whole_due
+    world.tell(ev.StrokesLeft())
+    world.settle()
+    assert world.state.whole is None
+    assert world.state.complete
+
+
+def test_classes_that_come_back_while_the_paint_of_one_is_learned_do_not_leave_it_waiting() -> None:
+    world = trained("colour", 1, 2, 3)
+    before = world.state.classes
+    world.tell(ev.ClassesEdited(before[:2]), ev.TrainPressed(), ev.ClassesEdited(before))
+    world.settle()
+    assert world.state.training is Training.STEADY
+    assert len(world.state.model.classifier.classes) == 3
+
+
 def test_neighbouring_planes_are_learned_of_stacks_alone() -> None:
     world = trained("stack")
     world.tell(ev.DepthChosen("neighbours"))

@@ -132,13 +132,18 @@ def match_exposure(turn: Turn, matched: bool) -> None:
 
 
 def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
-    """Show other names and colours. Where there are fewer classes, what knows the last ones is outdated."""
+    """Show other names and colours. Where there are fewer classes, what knows the last ones is outdated.
+
+    Where there are more, a training under way may not know one that is painted.
+    """
     state = turn.state
     turn.set(classes=classes, study_named=state.study_named or state.studied)
     turn.do(ShowClasses(classes))
     if len(classes) < len(state.classes) and state.strokes_layer is not None:
         turn.set(counts=state.counts[: len(classes)], left_job=state.jobs, superseded_job=state.jobs)
         submit(turn, learn=state.live)
+    elif len(classes) > len(state.classes) and state.learning:
+        submit(turn, learn=True)
 
 
 def take_kept_model(turn: Turn, event: KeptModelRead) -> None:

@@ -74,6 +74,8 @@ def _act(turn: Turn, event: ev.UserEvent) -> None:
             learning.choose_strokes(turn, event)
         case ev.StrokesLeft():
             learning.leave_strokes(turn, event.problem)
+            if turn.state.whole_due:  # it waited for a training that is over
+                segmenting.on_model_rests(turn)
         case ev.StudyChanged():
             learning.change_study(turn, event.images, event.classes)
         case ev.KeptModelRead():
