@@ -101,4 +101,9 @@ def test_projects_and_folders_are_looked_for_where_the_last_one_was(
     assert dialogs.ask_project_path(parent, ".dsparse") == answers["path"]
     dialogs.ask_folder(parent, "Open project")
     dialogs.ask_folder(parent, "Open project")
-    assert started == [tmp_path / "a", tmp_path / "b"]
+    chosen = tmp_path / "2026.11.30"
+    chosen.mkdir()
+    for _ in range(2):
+        dialogs.ask_folder(parent, "Add the images of a folder")
+    assert started == [tmp_path / "a", tmp_path / "b", tmp_path / "b", chosen]
+    assert dialogs._FOLDERS.start(tmp_path) == tmp_path, "files are saved beside the image still"

@@ -17,15 +17,22 @@ IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in IMAGE_SUFFIXES if 
 
 @dataclass(slots=True)
 class _Folders:
-    """The folder that a file was last chosen from, in this process."""
+    """The folders that a file, and a folder or a project, were last chosen from in this process."""
 
     last: Path | None = None
+    of_folders: Path | None = None
 
     def start(self, folder: Path | None = None) -> Path:
         """The folder that a dialog opens: the last one if it is still there, else `folder` or the present."""
-        if self.last is not None and self.last.is_dir():
-            return self.last
-        return folder or Path.cwd()
+        return _first_there(self.last, folder)
+
+    def start_for_folder(self, folder: Path | None = None) -> Path:
+        """The same for a folder or a project: where the last of them was, or a file."""
+        return _first_there(self.of_folders, self.last, folder)
+
+
+def _first_there(*folders: Path | None) -> Path:
+    return next((folder for folder in folders if folder is not None and folder.is_dir()), Path.cwd())
 
 
 _FOLDERS = _Folders()
@@ -120,7 +127,7 @@ def ask_project_path(parent: QWidget, suffix: str, folder: Path | None = None) -
 
     `folder` is where to start while no file has been chosen.
     """
-    title, start = "Save as a project", _FOLDERS.start(folder) / f"study{suffix}"
+    title, start = "Save as a project", _FOLDERS.start_for_folder(folder) / f"study{suffix}"
     while True:
         chosen, _ = QFileDialog.getSaveFileName(
             parent, title, str(start), f"Project (*{suffix})", "", QFileDialog.Option.DontConfirmOverwrite
@@ -129,7 +136,7 @@ def ask_project_path(parent: QWidget, suffix: str, folder: Path | None = None) -
             return None
         path = Path(chosen) if chosen.endswith(suffix) else Path(chosen + suffix)
         if not path.exists():
-            _FOLDERS.last = path.parent
+            _FOLDERS.of_folders = path.parent
             return path
         QMessageBox.information(
             parent, title, plain(f"{path.name} exists already and is not replaced. Choose another name.")
@@ -146,11 +153,12 @@ def confirm(parent: QWidget, title: str, question: str) -> bool:
 
 def ask_folder(parent: QWidget, title: str) -> list[Path]:
     """Path of a folder; none if the user cancelled."""
-    chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start(None)))
+    chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start_for_folder()))
     if not chosen:
         return []
     path = Path(chosen)
-    _FOLDERS.last = path.parent if path.suffix else path  # a project or a store is one thing in a folder
+    one_thing = path.suffix in (".dsparse", ".zarr")  # a project or a store, in a folder
+    _FOLDERS.of_folders = path.parent if one_thing else path
     return [path]
 
 
