@@ -148,29 +148,26 @@ def test_much_paint_is_seen_once_and_known_pixels_are_not_computed_again():
     assert torch.equal(again.groups[0], first.groups[0])
 
 
-def test_looking_at_a_few_pieces_at_a_time_changes_nothing(monkeypatch):
-    spec = NetworkSpec("context", 1, 2)
-    source = ImageSource(noise((300, 300)))
+def rows_of_striped_noise():
+    """Rows of much paint, in stripes of two classes, looked at anew."""
     labels = np.zeros((300, 300), np.uint8)
     labels[10:290:40, 10:290], labels[30:290:40, 10:290] = 1, 2
     strokes = find_strokes(labels)
-    chosen = choose_pixels(strokes)
+    features = PixelFeatures(NetworkSpec("context", 1, 2), [ImageSource(noise((300, 300)))], [PLAIN], CPU)
+    return features.rows(strokes, choose_pixels(strokes), (0, 1))
+
+
+def test_looking_at_a_few_pieces_at_a_time_changes_nothing(monkeypatch):
     found = []
     for most in (1, training_features.PIXELS_PER_LOOK):
         monkeypatch.setattr("napari_dsparse.training.features.PIXELS_PER_LOOK", most)
-        found.append(PixelFeatures(spec, [source], [PLAIN], CPU).rows(strokes, chosen, (0, 1)))
+        found.append(rows_of_striped_noise())
     torch.testing.assert_close(found[0].groups[0], found[1].groups[0], rtol=1e-4, atol=1e-5)
     assert torch.equal(found[0].targets, found[1].targets)
 
 
 @pytest.mark.parametrize("lanes", [2, 5])
 def test_looking_from_several_threads_changes_nothing(monkeypatch, lanes):
-    spec = NetworkSpec("context", 1, 2)
-    source = ImageSource(noise((300, 300)))
-    labels = np.zeros((300, 300), np.uint8)
-    labels[10:290:40, 10:290], labels[30:290:40, 10:290] = 1, 2
-    strokes = find_strokes(labels)
-    chosen = choose_pixels(strokes)
     threads: set[int] = set()
     on_sites = DenseNetwork.on_sites
 
@@ -184,7 +181,7 @@ def test_looking_from_several_threads_changes_nothing(monkeypatch, lanes):
         threads.clear()
         for module in ("features", "surroundings"):
             monkeypatch.setattr(f"napari_dsparse.training.{module}.lanes_of", lambda _, number=number: number)
-        found.append(PixelFeatures(spec, [source], [PLAIN], CPU).rows(strokes, chosen, (0, 1)))
+        found.append(rows_of_striped_noise())
     assert len(threads) > 1
     for one, several in zip(*(rows.groups for rows in found), strict=True):
         torch.testing.assert_close(one, several, rtol=1e-4, atol=1e-5)

@@ -140,6 +140,11 @@ def paths(name: str, value: Any) -> list[Path]:
     return [path(name, each) for each in ([value] if is_one else value)]
 
 
+def is_pipe(path: Path | str) -> bool:
+    """True for what is there and neither a file nor a folder: to open a pipe is to wait for its other end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 def _shown(value: Any) -> str:
     """A value as it is written, briefly and in one line."""
     shown = " ".join(repr(value).split())

@@ -227,9 +227,7 @@ def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:
     maps = (classes if outputs.probabilities is not None else 0) + (outputs.uncertainty is not None)
     label_bytes = np.dtype(label_dtype(classes)).itemsize
     least = _LEAST_OF_LABELS * pixels * label_bytes + _LEAST_OF_MAPS * 4 * pixels * maps
-    there = outputs.labels.parent
-    while not os.path.exists(there) and there != there.parent:
-        there = there.parent
+    there = _existing(outputs.labels.parent)
     free = shutil.disk_usage(there).free + bytes_of_parts(outputs.labels)
     if free < least:
         raise ExportError(
@@ -240,13 +238,17 @@ def check_room(outputs: Outputs, shape: Sequence[int], classes: int) -> None:
 
 def _longest_name(folder: Path) -> int:
     """Bytes of a name in a folder, or in the one that it will be made in."""
-    there = folder
-    while not os.path.exists(there) and there != there.parent:
-        there = there.parent
     try:
-        return os.pathconf(there, "PC_NAME_MAX")
+        return os.pathconf(_existing(folder), "PC_NAME_MAX")
     except (OSError, ValueError, AttributeError):  # a system that does not tell
         return _USUAL_NAME
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    while not os.path.exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def _format_of(path: Path) -> str | None:

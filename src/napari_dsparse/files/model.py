@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from napari_dsparse.checks import is_pipe
 from napari_dsparse.classifier.spec import NetworkSpec
 from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import ModelFileError
@@ -135,10 +135,9 @@ def _with_checksum(description: str, tensors: Mapping[str, torch.Tensor]) -> str
 
 def _check_is_safetensors(file: str) -> None:
     """Refuse files that are clearly of another kind, with a sentence that says so."""
+    if is_pipe(file):
+        raise ModelFileError(f"{file!r} is a pipe or a device, no file; copy it to a file and give that.")
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode) and not os.path.isdir(file):
-            # To open a pipe is to wait for somebody to write into it.
-            raise ModelFileError(f"{file!r} is a pipe or a device, no file; copy it to a file and give that.")
         with open(file, "rb") as opened:
             start = opened.read(9)
             length = os.fstat(opened.fileno()).st_size

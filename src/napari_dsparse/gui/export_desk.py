@@ -188,7 +188,7 @@ class ExportDesk(QObject):
                 return
             given["objects"] = frame.engine_view(layer.data).copy()
             results = self._controller.results
-            if found is not None and found[0] is layer:  # with the classes that they were found with
+            if found is not None:  # with the classes that they were found with
                 given["labels"], classes = found[1].found.labels, found[1].classes
             elif results is not None and state.complete:
                 given["labels"] = results.labels.copy()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from tifffile import TiffFileError
 
+from napari_dsparse.checks import is_pipe
 from napari_dsparse.errors import DsparseError, ImageError, LabelsError
 from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent
 from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_microscope
@@ -244,7 +245,7 @@ def _read(
     }
     if not file.exists():
         raise error(f"There is no file {str(file)!r}; check its name and folder.")
-    if not file.is_file() and not file.is_dir():  # to open a pipe is to wait for somebody to write into it
+    if is_pipe(file):
         raise error(f"{str(file)!r} is a pipe or a device, no file; copy it to a file and give that.")
     is_store = file.is_dir() and any((file / mark).is_file() for mark in STORE_MARKS)
     reader = zarr if is_store else readers.get(file.suffix.lower())

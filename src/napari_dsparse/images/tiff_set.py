@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_dsparse.checks import is_pipe
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images.tiff_sizes import parse_ome
 
@@ -202,9 +203,7 @@ def series_of(tiff: tifffile.TiffFile, path: Path, described: Description) -> li
     """
     names = {name for planes in described.planes for name in planes.values() if name}
     for name in sorted(names):
-        if (path.parent / name).exists() and not (
-            path.parent / name
-        ).is_file():  # a pipe would keep us waiting
+        if is_pipe(path.parent / name):
             raise _of_set(path, name, _UNREADABLE)
     try:
         return list(tiff.series)

@@ -134,7 +134,7 @@ def match_exposure(turn: Turn, matched: bool) -> None:
 def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
     """Show other names and colours. Where there are fewer classes, what knows the last ones is outdated.
 
-    Where there are more, a training under way may not know one that is painted.
+    Where there are more, a fit under way may not know one that is painted.
     """
     state = turn.state
     turn.set(classes=classes, study_named=state.study_named or state.studied)
@@ -142,7 +142,7 @@ def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
     if len(classes) < len(state.classes) and state.strokes_layer is not None:
         turn.set(counts=state.counts[: len(classes)], left_job=state.jobs, superseded_job=state.jobs)
         submit(turn, learn=state.live)
-    elif len(classes) > len(state.classes) and state.learning:
+    elif len(classes) > len(state.classes) and state.training is Training.FITTING:
         submit(turn, learn=True)
 
 

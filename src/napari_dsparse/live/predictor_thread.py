@@ -134,8 +134,9 @@ class PredictorThread(Worker[PredictorJob]):
         return float(means.mean())
 
     def _store_doubt(self, job: PredictionJob, tile: Tile, means: npt.NDArray[np.float32]) -> None:
-        doubts = self._unsure.setdefault(job.key, DoubtMap(job.source.shape))
-        doubts.store(means, tile.plane, tile.rows, tile.columns)
+        if job.key not in self._unsure:
+            self._unsure[job.key] = DoubtMap(job.source.shape)
+        self._unsure[job.key].store(means, tile.plane, tile.rows, tile.columns)
 
     def _predict(self, job: PredictionJob) -> None:
         started = time.monotonic()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
+from napari_dsparse.files.project_folder import SUFFIX
 from napari_dsparse.gui.widgets.plain import plain
 from napari_dsparse.images.reading import IMAGE_SUFFIXES
 
@@ -157,7 +158,7 @@ def ask_folder(parent: QWidget, title: str) -> list[Path]:
     if not chosen:
         return []
     path = Path(chosen)
-    one_thing = path.suffix in (".dsparse", ".zarr")  # a project or a store, in a folder
+    one_thing = path.suffix in (SUFFIX, ".zarr")  # a project or a store, in a folder
     _FOLDERS.of_folders = path.parent if one_thing else path
     return [path]
 

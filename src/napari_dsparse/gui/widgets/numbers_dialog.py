@@ -67,7 +67,7 @@ class NumbersDialog(QDialog):
         self.setObjectName("numbers_dialog")
         self.setWindowTitle("Numbers to classes")
         self._classes = tuple(classes)
-        text = QLabel(f"Every number of '{name}' becomes a class, in a new layer of strokes:")
+        text = QLabel(f"Choose the class of every number of '{name}'; they go to a new layer of strokes.")
         text.setTextFormat(Qt.TextFormat.PlainText)
         text.setWordWrap(True)
         self.numbers_table = QTableWidget(len(pixels), 3)
