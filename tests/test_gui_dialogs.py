@@ -47,6 +47,8 @@ def test_a_dialog_starts_beside_the_image_and_then_where_it_was_last(
     assert answers["start"] == beside / "a b.ome.tif"
     save(parent, beside)
     assert answers["start"] == other / "a b.ome.tif"
+    save(parent, tmp_path)
+    assert answers["start"] == tmp_path / "a b.ome.tif", "images of another folder are exported beside them"
     other.rmdir()
     save(parent, beside)
     assert answers["start"] == beside / "a b.ome.tif"

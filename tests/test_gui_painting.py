@@ -18,10 +18,10 @@ from napari_dsparse.classifier import default_classes
 from napari_dsparse.gui.layers.brush import LEAST_ON_SCREEN
 from napari_dsparse.gui.layers.class_look import class_features, classes_of, show_classes
 from napari_dsparse.gui.layers.hold_key import CANDIDATES, free_key
+from napari_dsparse.gui.layers.marks import mark_ours
 from napari_dsparse.gui.layers.objects_layer import OBJECTS
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.strokes_layer import tool_keys
-from napari_dsparse.gui.layers.viewer import mark_ours
 from napari_dsparse.gui.widgets.canvas_focus import canvas_of
 from napari_dsparse.gui.widgets.status_label import StatusLabel, StatusPlace
 from napari_dsparse.live.state import Training

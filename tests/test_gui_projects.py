@@ -158,8 +158,9 @@ def test_images_that_were_moved_renamed_or_changed_are_asked_for_and_stay_in_the
     answers: list[WhereItIs | None] = [None]
 
     def answer(
-        rows: Sequence[MissingRow], explanation: str, problem: str, parent: object
+        rows: Sequence[MissingRow], explanation: str, problem: str, parent: object, *, folder: Path
     ) -> WhereItIs | None:
+        assert folder == tmp_path / "here", "the search starts where the project is"
         asked.append(([(row.name, row.problem) for row in rows], problem))
         return answers.pop(0)
 
@@ -219,14 +220,17 @@ def test_a_renamed_channel_of_a_combined_image_is_asked_for_by_its_own_file(
     asked: list[tuple[str, str]] = []
     answers = [WhereItIs(renamed, 0), WhereItIs(elsewhere / "a.tif", 0), WhereItIs(renamed, 0)]
 
-    def answer(rows: Sequence[MissingRow], explanation: str, problem: str, parent: object) -> WhereItIs:
+    def answer(
+        rows: Sequence[MissingRow], explanation: str, problem: str, parent: object, **more: object
+    ) -> WhereItIs:
         asked.append((rows[0].name, problem))
         return answers.pop(0)
 
     monkeypatch.setattr(missing_images, "ask_where", answer)
     keeper, places = ProjectKeeper(), missing_images.Places()
     opened = keeper.read(folder)
-    while (more := missing_images.ask_places(opened, "study", places, None)) is not None:  # type: ignore[arg-type]
+    parent: Any = None
+    while (more := missing_images.ask_places(opened, places, parent, saved=True)) is not None:
         places = more
         opened = keeper.read(folder, places.folders, (), places.files)
     keeper.close()
@@ -687,7 +691,7 @@ def test_images_that_are_missing_have_a_row_that_asks_for_them(
     answers: list[WhereItIs | None] = [None, WhereItIs(found, 0), None]
     asked: list[list[str]] = []
 
-    def answer(rows: Sequence[MissingRow], *more: object) -> WhereItIs | None:
+    def answer(rows: Sequence[MissingRow], *more: object, **others: object) -> WhereItIs | None:
         asked.append([row.name for row in rows])
         return answers.pop(0)
 
@@ -724,7 +728,7 @@ def test_saving_as_goes_on_in_a_copy_with_images_that_were_not_found(
             project.add(file, strokes)
         project.save()
     files[1].unlink()
-    monkeypatch.setattr(missing_images, "ask_where", lambda *a: None)
+    monkeypatch.setattr(missing_images, "ask_where", lambda *a, **k: None)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(copy), ""))
     at = desk()
     at.dock.projects.open(folder)

@@ -16,9 +16,11 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 import napari_dsparse as nd
 from gui_session import Desk, two_textures
-from napari_dsparse.gui import added_files, class_actions
+from napari_dsparse.gui import added_files, class_actions, removing
+from napari_dsparse.gui.layers.layer_choice import likely_strokes, strokes_of
+from napari_dsparse.gui.layers.marks import mark_ours
 from napari_dsparse.gui.layers.objects_layer import OBJECTS
-from napari_dsparse.gui.layers.viewer import camera_of, mark_ours
+from napari_dsparse.gui.layers.viewer import camera_of
 from napari_dsparse.gui.study_files import read_file
 from napari_dsparse.gui.widgets.images_list import ImagesList
 from napari_dsparse.gui.widgets.objects_panel import OVER_PLANES
@@ -198,7 +200,7 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
     pick(at, 1)
     at.find("only_this_check").setChecked(True)
     objects = Labels(np.zeros(at.layer("a.tif").data.shape, np.uint32), name="a.tif objects")
-    mark_ours(objects, OBJECTS)
+    mark_ours(objects, OBJECTS, at.layer("a.tif"))
     at.viewer.add_layer(objects)
     pick(at, 1)
     assert not objects.visible
@@ -209,6 +211,50 @@ def test_only_the_image_in_front_is_shown_where_that_is_wanted(
     assert found == {"a.tif", "a.tif strokes", "a.tif objects"}
     at.find("only_this_check").setChecked(False)
     assert all(layer.visible for layer in at.viewer.layers)
+
+
+def test_a_renamed_image_keeps_its_results(desk: Callable[..., Desk], files: list[Path]) -> None:
+    at = desk()
+    at.add_files(files[:2])
+    pick(at, 0)
+    strokes = at.layer("a.tif strokes")
+    at.paint(strokes, 1, (20, 20), (30, 30))
+    at.paint(strokes, 2, (20, 100), (30, 110))
+    learned(at)
+    at.click("predict_button")
+    at.wait(lambda: at.session.complete)
+    image, result = at.layer("a.tif"), at.layer("a.tif segmentation")
+    image.name = "my favourite"
+    pick(at, 1)
+    at.wait(lambda: at.has_layer("b.tif segmentation"))
+    at.layer("b.tif").name = "a.tif"  # the name of another image before
+    at.find("only_this_check").setChecked(True)
+    assert not result.visible, "is the other image's"
+    pick(at, 0)
+    assert at.dock.controller.results.segmentation is result
+    assert result.visible
+    assert not at.layer("b.tif segmentation").visible
+    names = [layer.name for layer in at.viewer.layers]
+    assert "my favourite segmentation" not in names, "nothing was made twice"
+    result.name = "to keep"
+    removing.close_layers(at.dock, at.dock.study.study.images)
+    assert [layer.name for layer in at.viewer.layers] == ["to keep"]
+
+
+def test_strokes_on_a_renamed_image_are_its_likely_ones(
+    desk: Callable[..., Desk],
+) -> None:
+    at = desk(Image(two_textures(), name="first"))
+    at.click("new_labels_button")
+    at.paint(at.dock.controller.strokes.layer, 1, (20, 20), (30, 30))
+    own = at.dock.controller.strokes.layer
+    other = Image(two_textures(seed=1), name="other")
+    at.viewer.add_layer(other)
+    at.dock.show_image(other, None, None)
+    at.click("new_labels_button")
+    at.paint(at.dock.controller.strokes.layer, 2, (20, 20), (30, 30))
+    at.viewer.layers[0].name = "renamed"
+    assert likely_strokes(strokes_of(at.viewer), at.dock.controller.frame, at.viewer.layers[0]) is own
 
 
 def test_a_removed_image_has_no_part_in_learning(
@@ -280,7 +326,7 @@ def test_an_edit_of_the_classes_and_its_undo_reach_the_strokes_of_all_images(
     at.wait(lambda: at.strokes_of(3) == 2)
     painted = first.data.copy(), second.data.copy()
     behind = Labels(painted[0].copy(), name="a.tif segmentation")
-    mark_ours(behind, "segmentation")
+    mark_ours(behind, "segmentation", at.layer("a.tif"))
     at.viewer.add_layer(behind)
     at.dock.class_actions.merge_class(3, 2)
     at.wait(lambda: at.strokes_of(2) >= 2)

@@ -242,7 +242,7 @@ def test_a_list_that_is_replaced_and_images_that_are_not_found_keep_their_stroke
     assert [name for name, _ in kept(user_data)] == ["a.tif", "b.tif"]
 
     (tmp_path / "a.tif").unlink()
-    monkeypatch.setattr(missing_images, "ask_where", lambda *a: None)
+    monkeypatch.setattr(missing_images, "ask_where", lambda *a, **k: None)
     at.wait(lambda: offered(at))
     at.click("unsaved_open_button")
     at.wait(lambda: at.has_layer("b.tif strokes"))

@@ -225,7 +225,7 @@ def test_images_are_searched_in_folders_that_are_named(
     np.save(saved.parent / "day1" / "other.npy", make_image(9))  # of the same name and size
     with nd.Project.open(saved) as project:
         with pytest.raises(
-            ImageError, match=r"its pixels have other values; say where it is with project.locate"
+            ImageError, match=r"its pixels have other values; say where it is with --image-folder DIR"
         ):
             project.find("other.npy")
         with pytest.raises(ImageError, match=r"is not the image 'other\.npy'"):

@@ -20,7 +20,7 @@ from napari_dsparse.images.zarr_file import STORE_MARKS
 #: Files and folders beside a project that are looked at, unasked, for one that was moved.
 _MOST_ENTRIES = 100_000
 
-_ADVICE = "say where it is with project.locate(image, path) or --image-folder DIR"
+_ADVICE = "say where it is with --image-folder DIR or, in Python, project.locate(image, path)"
 
 
 class MisplacedImageError(ImageError):
@@ -192,7 +192,8 @@ def find_image(
     if not image.has_file:
         raise ImageError(
             f"Image {image.name!r} of the project is in no file, and known by its pixels alone; save them to "
-            "a file, and say where it is with project.locate(image, path)."
+            "a file, and say which one by opening the project in napari or, in Python, with "
+            "project.locate(image, path)."
         )
     if image.channels:
         return _combine(image, folder, search)

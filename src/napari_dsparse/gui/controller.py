@@ -199,9 +199,10 @@ class Controller(QObject):
             if state.model is not None and use_model
             else default_classes(2)
         )
+        image = None if self._results is None else self._results.image
         if labels is not None and tuple(labels.shape) != self.frame.layer_shape:
             labels = np.asarray(labels).reshape(self.frame.layer_shape)
-        layer = new_strokes_layer(self._viewer, self.frame, classes, data=labels)
+        layer = new_strokes_layer(self._viewer, self.frame, classes, data=labels, image=image)
         self.choose_strokes(layer)
         return layer
 

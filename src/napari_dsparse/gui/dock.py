@@ -148,13 +148,13 @@ class SegmentationDock(QWidget):
         self._remember()
 
     def _offer_strokes(self, *, anew: bool = False) -> None:
-        combo, frame = self.panel.labels_combo, self.controller.frame
+        combo, frame, image = self.panel.labels_combo, self.controller.frame, self.panel.image_combo.layer
         layers = strokes_of(self.viewer)
         wanted = self._remembered_strokes() if anew else combo.layer
         chosen = wanted if any(one is wanted for one in layers) else None
-        if chosen is None and frame is not None and not self.controller.state.studied:
+        if chosen is None and frame is not None and image is not None and not self.controller.state.studied:
             # (an image of the list has strokes of its own: another layer must be chosen by hand)
-            chosen = likely_strokes([one for one in layers if not self._of_others(one)], frame)
+            chosen = likely_strokes([one for one in layers if not self._of_others(one)], frame, image)
         combo.offer([(one.name, one) for one in layers], chosen)
         self.controller.choose_strokes(chosen)
 

@@ -107,7 +107,8 @@ def _study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[I
     )
     if layer is not None:
         dock.controller.give_number(layer, number)
-        image.layer, image.name = weakref.ref(layer), layer.name
+        image.hold(layer)
+        image.name = layer.name
         image.strokes_layer = None if strokes is None else weakref.ref(strokes)
         image.source = ImageSource(data_of(layer), opened.source.channel_axis, layer.name)
     return image

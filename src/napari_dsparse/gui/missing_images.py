@@ -39,30 +39,33 @@ class Places:
     wanted: int | None = None
 
 
-def ask_places(opened: OpenedProject, title: str, places: Places, parent: QWidget) -> Places | None:
+def ask_places(opened: OpenedProject, places: Places, parent: QWidget, *, saved: bool) -> Places | None:
     """Ask where images are that were not found so far; None to go on without them.
 
     Parameters
     ----------
     opened : OpenedProject
-    title : str
-        The project, in words.
     places : Places
         What the user said before.
     parent : QWidget
+    saved : bool
+        It is a project of the user's; False for strokes that were in none.
     """
     missing = sorted(opened.misplaced, key=lambda each: each.entry != places.wanted)
     if not missing:
         return None
     rows = [_row(each) for each in missing]
     one = len(missing) == 1
+    title = opened.folder.name if saved else "these strokes"
     explanation = (
         f"{_count(len(missing))} of {title} {'is' if one else 'are'} not where the project looks for "
         f"{'it' if one else 'them'}, or {'has' if one else 'have'} changed. Strokes go only on the image "
         "they were painted on. What is not found stays in the project, with its strokes, until you take it "
         "out of the list with Remove; the next opening asks again."
     )
-    answer = ask_where(rows, explanation, _problem(missing, places), parent)
+    answer = ask_where(
+        rows, explanation, _problem(missing, places), parent, folder=opened.folder.parent if saved else None
+    )
     if answer is None:
         return None
     if answer.row is None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_dsparse.gui.layers.hold_key import HoldKey
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.layers.objects_layer import OBJECTS, PREVIEW
-from napari_dsparse.gui.layers.viewer import our_role, unwrapped
+from napari_dsparse.gui.layers.viewer import unwrapped
 
 if TYPE_CHECKING:
     from napari_dsparse.gui.dock import SegmentationDock

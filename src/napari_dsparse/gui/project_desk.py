@@ -208,8 +208,8 @@ class ProjectDesk(QObject):
         if opened.folder == self._folder and self.unsaved:  # it does not hold what was painted meanwhile
             self._save_before(partial(self._read, opened.folder, keeper, places))
             return
-        title = opened.folder.name if keeper is self._keeper else "these strokes"
-        more = ask_places(opened, title, places, self._dock) if self._busy else None
+        saved = keeper is self._keeper
+        more = ask_places(opened, places, self._dock, saved=saved) if self._busy else None
         if more is not None:
             self._save_before(partial(self._read, opened.folder, keeper, more))
         else:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from napari_dsparse.gui.layers.marks import has_own_name, our_role
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.dialogs import confirm
 from napari_dsparse.images.painted import is_painted
@@ -31,7 +32,8 @@ def remove_missing_asking(dock: SegmentationDock, image: MissingImage) -> None:
 def close_layers(dock: SegmentationDock, images: Sequence[StudyImage], shared: Collection[int] = ()) -> None:
     """Remove layers that were opened for images of the list, with their strokes and results.
 
-    Layers that the user opened stay, and what belongs to them; so do those of which `shared` has the `id`.
+    Layers that the user opened stay, and what belongs to them; so do results to which they gave a name of
+    their own, and layers of which `shared` has the `id`.
     """
     study = dock.study.study
     own = [
@@ -41,6 +43,7 @@ def close_layers(dock: SegmentationDock, images: Sequence[StudyImage], shared: C
         and image in study.files
         and id(image) not in shared
         for layer in reversed(study.layers_of(entry))
+        if our_role(layer) in (None, "strokes") or not has_own_name(layer)
     ]
     layers = dock.viewer.layers
     # Else napari collects garbage and draws anew for each of them, half a second every time.

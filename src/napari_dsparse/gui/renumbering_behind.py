@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from napari_dsparse.classifier.class_edits import ClassEdit, DoneEdit, done
 from napari_dsparse.gui.layers.class_look import hidden_labels, show_classes
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.layers.paint_history import Atom, renumbered, repaint
 from napari_dsparse.gui.layers.result_pixels import renumber
-from napari_dsparse.gui.layers.viewer import in_viewer, our_role
+from napari_dsparse.gui.layers.viewer import in_viewer
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import FollowedEdit, StudyImage
 from napari_dsparse.images.painted import never_written

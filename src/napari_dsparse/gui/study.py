@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ from napari_dsparse.errors import ImageError
 from napari_dsparse.gui.layers.combining import CHANNEL_NAMES
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, frame_of, is_sparse
 from napari_dsparse.gui.layers.image_view import show_view, view_of
+from napari_dsparse.gui.layers.marks import give_mark, is_marked, our_role
 from napari_dsparse.gui.layers.paint_history import paint_of
 from napari_dsparse.gui.layers.strokes_binding import copy_of
-from napari_dsparse.gui.layers.viewer import in_viewer, our_role
+from napari_dsparse.gui.layers.viewer import in_viewer, unwrapped
 from napari_dsparse.gui.study_files import layer_of
 from napari_dsparse.gui.study_image import ChannelFiles, StudyImage
 from napari_dsparse.images.painted import equal_paint, never_written
@@ -109,8 +109,8 @@ class Study(QObject):
             file=self.files.get(layer),
             path=path,
             channel_files=self.channel_files_of(layer),
-            layer=weakref.ref(layer),
         )
+        entry.hold(layer)
         return self._append(entry)
 
     def add(self, entry: StudyImage) -> StudyImage:
@@ -253,7 +253,9 @@ class Study(QObject):
     def _new_layer(self, entry: StudyImage, give_number: Callable[[Image, int], None]) -> Image:
         layer = layer_of(entry.name, entry.source, entry.file)
         frame = frame_of(layer, ChannelChoice(entry.source.channel_axis, "known"))
-        entry.source, entry.layer = frame.source, weakref.ref(layer)
+        entry.source = frame.source
+        give_mark(layer, entry.mark)
+        entry.hold(layer)
         if entry.file is not None:
             self.files[layer] = entry.file
         give_number(layer, entry.number)
@@ -312,16 +314,8 @@ class Study(QObject):
         """The image's layer, its strokes and its results, as far as they are open."""
         held = (None if each is None else each() for each in (entry.layer, entry.strokes_layer))
         layers: list[Layer] = [each for each in held if each is not None and in_viewer(self._viewer, each)]
-        image = None if entry.layer is None else entry.layer()
-        open_here = image is not None and in_viewer(self._viewer, image)
-        name = image.name if image is not None and open_here else entry.name
-        if open_here or name not in self._viewer.layers:  # (else results of that name are another image's)
-            ours = re.compile(
-                re.escape(name)
-                + r" (segmentation|uncertainty|probability .*|objects( \(preview\))?)( \[\d+\])?"
-            )
-            layers += [each for each in self._viewer.layers if our_role(each) and ours.fullmatch(each.name)]
-        return layers
+        shown = (each for each in map(unwrapped, self._viewer.layers) if is_marked(each, entry.mark))
+        return layers + [each for each in shown if our_role(each) != "strokes"]
 
     # -- following ------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_dsparse.classifier.class_edits import DoneEdit
 from napari_dsparse.gui.layers.image_view import ImageView
+from napari_dsparse.gui.layers.marks import mark_of, new_mark
 from napari_dsparse.gui.layers.paint_history import Atom
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
@@ -66,6 +67,8 @@ class StudyImage:
         Its segmentation layer holds the newest model's labels at every pixel.
     view : ImageView or None
         The part of it that was on screen when it was in front last.
+    mark : str
+        That of its layer, which its results bear.
     """
 
     number: int
@@ -82,6 +85,11 @@ class StudyImage:
     strokes_layer: weakref.ref[Labels] | None = None
     steps: list[FollowedEdit] = field(default_factory=list)
     view: ImageView | None = None
+    mark: str = field(default_factory=new_mark)
+
+    def hold(self, layer: Image) -> None:
+        """Stand for an image that is open as `layer`."""
+        self.layer, self.mark = weakref.ref(layer), mark_of(layer)
 
     @property
     def place(self) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -10,7 +9,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.layers.layer_choice import images_of
-from napari_dsparse.gui.layers.viewer import our_role
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.painted import equal_paint, is_painted
@@ -120,7 +119,9 @@ class UnlistedStrokes(QObject):
             layers = images_of(self._dock.viewer)
             layer = next((e for e in layers if self._dock.controller.number_of(e) == number), None)
             entry.number, entry.source, entry.name = number, chosen.source, chosen.source.name
-            entry.layer = None if layer is None else weakref.ref(layer)
+            entry.layer = None
+            if layer is not None:
+                entry.hold(layer)
             entry.path = None if layer is None else self._study.path_of(layer)
             entry.channel_files = () if layer is None else self._study.channel_files_of(layer)
 

@@ -17,7 +17,7 @@ from napari_dsparse.errors import ExportError
 from napari_dsparse.files.atomic import check_target
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN, classes_of, more_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame, data_of
-from napari_dsparse.gui.layers.viewer import METADATA_KEY
+from napari_dsparse.gui.layers.marks import METADATA_KEY
 from napari_dsparse.images.painted import SparseLabels, largest_label
 
 #: The role of layers made here: the dock takes them neither for images nor for strokes, nor for its own.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from napari_dsparse.gui.layers.class_look import class_colormap, class_features
+from napari_dsparse.gui.layers.marks import METADATA_KEY
 from napari_dsparse.gui.layers.strokes_layer import STROKES_OPACITY
-from napari_dsparse.gui.layers.viewer import METADATA_KEY
 from napari_dsparse.samples import load
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_dsparse.gui.layers.corrections import Corrections
+from napari_dsparse.gui.layers.marks import disown, our_role
 from napari_dsparse.gui.layers.paint_history import paint_step
-from napari_dsparse.gui.layers.viewer import disown, in_viewer, our_role, unwrapped
+from napari_dsparse.gui.layers.viewer import in_viewer, unwrapped
 
 if TYPE_CHECKING:
     import numpy as np

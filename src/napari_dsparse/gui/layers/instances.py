@@ -8,8 +8,8 @@ import numpy as np
 
 from napari_dsparse.classifier.classes import default_classes
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.layers.strokes_layer import new_strokes_layer
-from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.live.trainer_thread import MOST_CLASSES
 
 if TYPE_CHECKING:

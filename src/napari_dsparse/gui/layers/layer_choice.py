@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_dsparse.gui.layers.image_frame import is_sparse
 from napari_dsparse.gui.layers.instances import looks_like_instances, sample_of
-from napari_dsparse.gui.layers.viewer import layers_of, our_role
+from napari_dsparse.gui.layers.marks import belongs, our_role
+from napari_dsparse.gui.layers.viewer import layers_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -35,13 +36,16 @@ def strokes_of(viewer: Viewer) -> list[Labels]:
     return [layer for layer in layers_of(viewer, Labels) if our_role(layer) in (None, "strokes")]
 
 
-def likely_strokes(layers: Sequence[Labels], frame: ImageFrame) -> Labels | None:
+def likely_strokes(layers: Sequence[Labels], frame: ImageFrame, image: Image) -> Labels | None:
     """The layer that is likely meant for strokes on the image; None rather than a bad guess.
 
-    A layer made for strokes comes first, by the image's name if there are several; then the topmost one that
-    fits and is neither a finished annotation nor one of numbered objects: training would start unasked.
+    A layer made for strokes on it comes first, then one made for strokes on no image that is known, by the
+    image's name if there are several; then the topmost one that fits and is neither a finished annotation nor
+    one of numbered objects: training would start unasked.
     """
-    fitting = [layer for layer in layers if _fits(layer, frame)]
+    fitting = [layer for layer in layers if _fits(layer, frame) and belongs(layer, image) is not False]
+    if own := [layer for layer in fitting if belongs(layer, image)]:
+        return own[-1]
     made = [layer for layer in fitting if our_role(layer) == "strokes"]
     named = [layer for layer in made if layer.name.startswith(frame.source.name)]
     if named or made:

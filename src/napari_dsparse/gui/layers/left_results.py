@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.layers.result_layers import ResultLayers
-from napari_dsparse.gui.layers.viewer import in_viewer, our_role
+from napari_dsparse.gui.layers.viewer import in_viewer
 
 if TYPE_CHECKING:
     from napari import Viewer

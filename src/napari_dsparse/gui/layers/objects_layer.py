@@ -10,15 +10,8 @@ import numpy.typing as npt
 from qtpy.QtCore import QObject
 
 from napari_dsparse.gui.layers.image_frame import ImageFrame
-from napari_dsparse.gui.layers.viewer import (
-    disown,
-    in_viewer,
-    insert_above,
-    layers_of,
-    mark_ours,
-    our_role,
-    unwrapped,
-)
+from napari_dsparse.gui.layers.marks import belongs, disown, is_called, mark_ours, our_role
+from napari_dsparse.gui.layers.viewer import in_viewer, insert_above, layers_of, unwrapped
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -75,13 +68,13 @@ class ObjectsLayers(QObject):
         name = f"{self._image.name} objects"
         layer = self.objects
         if layer is None:
-            fitting = (one for one in layers_of(self._viewer, Labels) if self._is_ours(one, name))
+            fitting = (one for one in layers_of(self._viewer, Labels) if self._is_ours(one))
             layer = next(fitting, None)
         elif self.edited:
             layer = None  # it is kept as it is
         if layer is None:
             layer = Labels(data, name=name, opacity=OPACITY, **self.frame.placement)
-            mark_ours(layer, OBJECTS)
+            mark_ours(layer, OBJECTS, self._image)
             # For good: it may be painted on when this is long closed. The one event comes at the end of a
             # stroke, the other amid it.
             layer.events.paint.connect(_on_paint)
@@ -94,9 +87,10 @@ class ObjectsLayers(QObject):
         self._objects = layer
         return layer
 
-    def _is_ours(self, layer: Labels, name: str) -> bool:
-        fits = tuple(layer.data.shape) == self.frame.layer_shape
-        return layer.name == name and our_role(layer) == OBJECTS and fits
+    def _is_ours(self, layer: Labels) -> bool:
+        if our_role(layer) != OBJECTS or not belongs(layer, self._image) or not is_called(layer, "objects"):
+            return False
+        return tuple(layer.data.shape) == self.frame.layer_shape
 
     def take(self, layer: Labels) -> None:
         """Go on with a layer of this image's objects that was made earlier."""
@@ -122,7 +116,7 @@ class ObjectsLayers(QObject):
             return
         placement = {**self.frame.placement, "translate": translate}
         layer = Labels(data, name=f"{self._image.name} objects (preview)", opacity=OPACITY, **placement)
-        mark_ours(layer, PREVIEW)
+        mark_ours(layer, PREVIEW, self._image)
         insert_above(self._viewer, self._image, layer, over=("segmentation", OBJECTS))
         self._preview = layer
         objects = self.objects

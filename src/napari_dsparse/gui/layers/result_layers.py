@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -19,17 +18,10 @@ from napari_dsparse.gui.layers.class_look import probability_colormap, probabili
 from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.corrections import Corrections
 from napari_dsparse.gui.layers.image_frame import ImageFrame
+from napari_dsparse.gui.layers.marks import belongs, disown, is_called, mark_ours, our_role
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.result_pixels import add, blank, fits, put, renumber, whole_of
-from napari_dsparse.gui.layers.viewer import (
-    disown,
-    in_viewer,
-    insert_above,
-    layers_of,
-    mark_ours,
-    our_role,
-    unwrapped,
-)
+from napari_dsparse.gui.layers.viewer import in_viewer, insert_above, layers_of, unwrapped
 from napari_dsparse.live.messages import TileDone
 from napari_dsparse.prediction.tile_prediction import label_dtype
 
@@ -170,8 +162,8 @@ class ResultLayers(QObject):
             shown = self._maps.get(number)
             if shown is None or not in_viewer(self._viewer, shown):
                 continue
-            name = self._map_name(info)
-            if not _is_named(shown, name):
+            name = f"{self.image.name} {_kind_of_map(info)}"
+            if not (is_called(shown, _kind_of_map(info)) and shown.name.startswith(f"{self.image.name} ")):
                 shown.name = name
             if self._map_colors.get(number) != info.color:  # a colormap that the user has chosen stays
                 shown.colormap = probability_colormap(info)
@@ -196,7 +188,7 @@ class ResultLayers(QObject):
                     self._viewer.layers.remove(shown)
             else:
                 self._maps[new] = shown
-                mark_ours(shown, f"map {new}")
+                mark_ours(shown, f"map {new}", self.image)
 
     def finish(self) -> None:
         """Redraw what is still to be redrawn, thumbnails included."""
@@ -236,7 +228,7 @@ class ResultLayers(QObject):
             return layer
         self._let_go()
         name = f"{self.image.name} segmentation"
-        layer = self._ours(Labels, name, "segmentation", dtype)
+        layer = self._ours(Labels, "segmentation", "segmentation", dtype)
         if layer is None:
             data = blank(self._frame, self.image, dtype, self._store)
             warm_up_colormaps().join()
@@ -305,11 +297,12 @@ class ResultLayers(QObject):
         layer = self._maps.get(number)
         if layer is not None and in_viewer(self._viewer, layer):
             return layer
-        name, role = self._map_name(info), f"map {number}"
+        role = f"map {number}"
         look = UNCERTAINTY_LOOK if info is None else probability_look(info)
-        layer = self._ours(Image, name, role, np.float32)
+        layer = self._ours(Image, _kind_of_map(info), role, np.float32)
         if layer is None:
             data = blank(self._frame, self.image, np.float32, self._store)
+            name = f"{self.image.name} {_kind_of_map(info)}"
             layer = Image(data, name=name, **look, **self._frame.placement)
             self._add(layer, role)
         if info is not None:
@@ -318,19 +311,16 @@ class ResultLayers(QObject):
         self._overlay.cover(layer)
         return layer
 
-    def _map_name(self, info: ClassInfo | None) -> str:
-        return f"{self.image.name} {'uncertainty' if info is None else f'probability {info.name}'}"
-
     # -- both -----------------------------------------------------------------------------------------------
 
-    def _ours(self, kind: type[Any], name: str, role: str, dtype: npt.DTypeLike) -> Any:
+    def _ours(self, of: type[Any], kind: str, role: str, dtype: npt.DTypeLike) -> Any:
         """A layer we made earlier for this image, perhaps before the dock was closed and opened again.
 
         One that cannot hold such values is the user's from now on.
         """
-        for layer in list(layers_of(self._viewer, kind)):
-            same_shape = tuple(layer.data.shape) == self._frame.layer_shape
-            if _is_named(layer, name) and our_role(layer) == role and same_shape:
+        for layer in list(layers_of(self._viewer, of)):
+            ours = belongs(layer, self.image) and our_role(layer) == role
+            if ours and is_called(layer, kind) and tuple(layer.data.shape) == self._frame.layer_shape:
                 if fits(layer, self._frame, dtype):
                     return layer
                 disown(layer)
@@ -338,7 +328,7 @@ class ResultLayers(QObject):
 
     def _add(self, layer: Layer, role: str) -> None:
         """Insert right above the image, under the strokes, leaving the brush where it is."""
-        mark_ours(layer, role)
+        mark_ours(layer, role, self.image)
         insert_above(self._viewer, self.image, layer)
 
     def _mark_stale(self, key: str, layer: Layer) -> None:
@@ -357,6 +347,6 @@ class ResultLayers(QObject):
             self._redraw.start(int(cost / REDRAW_SHARE * 1000))
 
 
-def _is_named(layer: Layer, name: str) -> bool:
-    """True if a layer has this name, to which napari may have added a number."""
-    return re.fullmatch(re.escape(name) + r"( \[\d+\])?", layer.name) is not None
+def _kind_of_map(info: ClassInfo | None) -> str:
+    """The end of a map's name: that of a class's probability, or of uncertainty where there is no class."""
+    return "uncertainty" if info is None else f"probability {info.name}"

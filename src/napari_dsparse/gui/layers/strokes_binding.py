@@ -11,9 +11,9 @@ from qtpy.QtCore import QObject, Signal
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.gui.layers.class_look import classes_of, more_classes, show_classes
 from napari_dsparse.gui.layers.image_frame import ImageFrame, is_sparse
+from napari_dsparse.gui.layers.marks import our_role
 from napari_dsparse.gui.layers.paint_watch import PaintWatch
 from napari_dsparse.gui.layers.strokes_layer import explain_keys, take_brush
-from napari_dsparse.gui.layers.viewer import our_role
 from napari_dsparse.live.events import StrokesChosen
 from napari_dsparse.live.trainer_thread import MOST_CLASSES
 

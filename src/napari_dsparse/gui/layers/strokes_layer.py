@@ -13,7 +13,8 @@ from napari_dsparse.gui.layers.brush import brush_size_for
 from napari_dsparse.gui.layers.class_look import show_classes
 from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.large_strokes import LargeStrokes, needs_large_strokes, sparse_strokes
-from napari_dsparse.gui.layers.viewer import mark_ours, unwrapped
+from napari_dsparse.gui.layers.marks import mark_ours
+from napari_dsparse.gui.layers.viewer import unwrapped
 from napari_dsparse.machine.memory import free_memory
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def new_strokes_layer(
     *,
     name: str | None = None,
     data: Any = None,
+    image: Layer | None = None,
 ) -> Labels:
     """A strokes layer on the image's pixels, on top, with the brush selected; empty without `data`.
 
@@ -71,6 +73,8 @@ def new_strokes_layer(
         Of the layer.
     data : array of int, the frame's layer shape, optional
         What is painted already, dense or sparse; it is copied.
+    image : Layer, optional
+        The image's layer, which the strokes are known to belong to then.
     """
     from napari.layers import Labels
 
@@ -83,7 +87,7 @@ def new_strokes_layer(
     else:
         layer = Labels(np.array(data), **look, **frame.placement)
     show_classes(layer, classes)
-    mark_ours(layer, "strokes")
+    mark_ours(layer, "strokes", image)
     layer.brush_size = brush_size_for(frame)
     viewer.add_layer(layer)
     take_brush(viewer, layer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from napari_dsparse.gui.layers.marks import belongs, our_role
 from napari_dsparse.prediction.tiles import FieldOfView
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from napari_dsparse.gui.layers.image_frame import ImageFrame
 
 T = TypeVar("T")
-
-#: Metadata key that marks a layer of ours.
-METADATA_KEY = "napari_dsparse"
 
 
 def unwrapped(thing: T) -> T:
@@ -41,22 +39,6 @@ def in_viewer(viewer: Viewer, layer: Layer) -> bool:
     return any(unwrapped(other) is layer for other in viewer.layers)
 
 
-def mark_ours(layer: Layer, role: str) -> None:
-    """Mark `layer` as ours, with its role."""
-    layer.metadata = {**layer.metadata, METADATA_KEY: {"role": role}}
-
-
-def our_role(layer: Layer) -> str | None:
-    """The role that we made `layer` for; None if it is the user's own."""
-    role: str | None = layer.metadata.get(METADATA_KEY, {}).get("role")
-    return role
-
-
-def disown(layer: Layer) -> None:
-    """Mark `layer` as the user's."""
-    layer.metadata = {key: value for key, value in layer.metadata.items() if key != METADATA_KEY}
-
-
 def insert_above(viewer: Viewer, image: Layer, layer: Layer, over: Sequence[str] = ()) -> None:
     """Insert `layer` right above an image, leaving the brush where it is.
 
@@ -74,7 +56,7 @@ def insert_above(viewer: Viewer, image: Layer, layer: Layer, over: Sequence[str]
     active = unwrapped(viewer.layers.selection.active)
     place = next((number for number, one in enumerate(layers) if one is image), len(layers) - 1)
     for number, one in enumerate(layers[place + 1 :], start=place + 1):
-        if our_role(one) in over and one.name.startswith(f"{image.name} "):
+        if our_role(one) in over and belongs(one, image):
             place = number
     viewer.layers.insert(place + 1, layer)
     viewer.layers.selection = set(selected)

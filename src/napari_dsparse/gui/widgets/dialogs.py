@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -18,18 +18,35 @@ IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in IMAGE_SUFFIXES if 
 
 @dataclass(slots=True)
 class _Folders:
-    """The folders that a file, and a folder or a project, were last chosen from in this process."""
+    """The folders that a file, and a folder or a project, were last chosen from in this process.
+
+    For what belongs to a folder, such as an image's, it is the one last chosen for this folder.
+    """
 
     last: Path | None = None
     of_folders: Path | None = None
+    instead: dict[Path, Path] = field(default_factory=dict)
 
     def start(self, folder: Path | None = None) -> Path:
-        """The folder that a dialog opens: the last one if it is still there, else `folder` or the present."""
-        return _first_there(self.last, folder)
+        """The folder that a dialog opens: of `folder`, else the last one if it is there, or the present."""
+        return _first_there(*self._of(folder), self.last)
 
     def start_for_folder(self, folder: Path | None = None) -> Path:
-        """The same for a folder or a project: where the last of them was, or a file."""
+        """The same for a folder: that of `folder`, or where the last folder or project was, or a file."""
+        return _first_there(*self._of(folder), self.of_folders, self.last)
+
+    def start_for_project(self, folder: Path | None = None) -> Path:
+        """The same for a new project: they are kept together, the first one in `folder`."""
         return _first_there(self.of_folders, self.last, folder)
+
+    def note_file(self, path: Path, folder: Path | None) -> None:
+        """Remember the folder of a file that was chosen where `folder` was the one to start in."""
+        self.last = path.parent
+        if folder is not None:
+            self.instead[folder] = path.parent
+
+    def _of(self, folder: Path | None) -> tuple[Path | None, ...]:
+        return () if folder is None else (self.instead.get(folder), folder)
 
 
 def _first_there(*folders: Path | None) -> Path:
@@ -53,7 +70,7 @@ def ask_save_path(
         Qt's name filters; the first suffix of the chosen one is added to a name without suffix, and takes the
         place of the suggestion's, which belongs to another one.
     folder : Path, optional
-        The folder to start in while no file has been chosen.
+        The folder to start in, until another one has been chosen from there.
 
     Returns
     -------
@@ -70,7 +87,7 @@ def ask_save_path(
     if not chosen:
         return None
     path = _with_suffix(Path(chosen), chosen_filter or filters, suggestion)
-    _FOLDERS.last = path.parent
+    _FOLDERS.note_file(path, folder)
     if not path.exists():
         return path, False
     answer = QMessageBox.question(
@@ -110,7 +127,7 @@ def ask_open_path(parent: QWidget, title: str, filters: str, folder: Path | None
     chosen, _ = QFileDialog.getOpenFileName(parent, title, str(_FOLDERS.start(folder)), filters)
     if not chosen:
         return None
-    _FOLDERS.last = Path(chosen).parent
+    _FOLDERS.note_file(Path(chosen), folder)
     return Path(chosen)
 
 
@@ -128,7 +145,7 @@ def ask_project_path(parent: QWidget, suffix: str, folder: Path | None = None) -
 
     `folder` is where to start while no file has been chosen.
     """
-    title, start = "Save as a project", _FOLDERS.start_for_folder(folder) / f"study{suffix}"
+    title, start = "Save as a project", _FOLDERS.start_for_project(folder) / f"study{suffix}"
     while True:
         chosen, _ = QFileDialog.getSaveFileName(
             parent, title, str(start), f"Project (*{suffix})", "", QFileDialog.Option.DontConfirmOverwrite
@@ -152,14 +169,18 @@ def confirm(parent: QWidget, title: str, question: str) -> bool:
     return answer == buttons.Yes
 
 
-def ask_folder(parent: QWidget, title: str) -> list[Path]:
-    """Path of a folder; none if the user cancelled."""
-    chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start_for_folder()))
+def ask_folder(parent: QWidget, title: str, folder: Path | None = None) -> list[Path]:
+    """Path of a folder; none if the user cancelled. `folder` is where to start."""
+    chosen = QFileDialog.getExistingDirectory(parent, title, str(_FOLDERS.start_for_folder(folder)))
     if not chosen:
         return []
     path = Path(chosen)
     one_thing = path.suffix in (SUFFIX, ".zarr")  # a project or a store, in a folder
-    _FOLDERS.of_folders = path.parent if one_thing else path
+    place = path.parent if one_thing else path
+    if folder is None:
+        _FOLDERS.of_folders = place
+    else:
+        _FOLDERS.instead[folder] = place
     return [path]
 
 

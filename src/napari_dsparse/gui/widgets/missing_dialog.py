@@ -50,7 +50,12 @@ class WhereItIs:
 
 
 def ask_where(
-    rows: Sequence[MissingRow], explanation: str, problem: str, parent: QWidget
+    rows: Sequence[MissingRow],
+    explanation: str,
+    problem: str,
+    parent: QWidget,
+    *,
+    folder: Path | None = None,
 ) -> WhereItIs | None:
     """Ask where images are; None to open the project without them.
 
@@ -61,8 +66,10 @@ def ask_where(
     problem : str
         Result of the answer before, a sentence; empty the first time.
     parent : QWidget
+    folder : Path, optional
+        Where to start looking.
     """
-    dialog = MissingDialog(rows, explanation, problem, parent)
+    dialog = MissingDialog(rows, explanation, problem, parent, folder)
     try:
         dialog.exec()
         return dialog.answer
@@ -73,12 +80,19 @@ def ask_where(
 class MissingDialog(QDialog):
     """A list of images, and two ways to say where they are; parameters as of `ask_where`."""
 
-    def __init__(self, rows: Sequence[MissingRow], explanation: str, problem: str, parent: QWidget) -> None:
+    def __init__(
+        self,
+        rows: Sequence[MissingRow],
+        explanation: str,
+        problem: str,
+        parent: QWidget,
+        folder: Path | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("missing_dialog")
         self.setWindowTitle("Images not found")
         self.answer: WhereItIs | None = None
-        self._rows = rows
+        self._rows, self._folder = rows, folder
         self.list = QListWidget()
         self.list.setObjectName("missing_list")
         self.list.setToolTip("Images of the project that are not where they were, or have changed.")
@@ -119,16 +133,16 @@ class MissingDialog(QDialog):
         self.list.setCurrentRow(0)
 
     def _ask_folder(self) -> None:
-        for folder in ask_folder(self, "Search a folder for the images"):
+        for folder in ask_folder(self, "Search a folder for the images", self._folder):
             self._answer(WhereItIs(folder, None))
 
     def _ask_file(self) -> None:
         number = max(0, self.list.currentRow())
         row = self._rows[number]
         if row.store:
-            found = ask_folder(self, f"Choose what {row.name} is now")
+            found = ask_folder(self, f"Choose what {row.name} is now", self._folder)
         else:
-            path = ask_open_path(self, f"Choose what {row.name} is now", "All files (*)")
+            path = ask_open_path(self, f"Choose what {row.name} is now", "All files (*)", self._folder)
             found = [] if path is None else [path]
         for path in found:
             self._answer(WhereItIs(path, number))
