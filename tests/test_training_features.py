@@ -14,7 +14,7 @@ from napari_dsparse.images import ImageSource, Normalisation
 from napari_dsparse.network import DenseNetwork, densify
 from napari_dsparse.training import features as training_features
 from napari_dsparse.training import find_strokes, surroundings
-from napari_dsparse.training.choice import MOST_PIXELS, choose_pixels
+from napari_dsparse.training.choice import LATTICE, MOST_PIXELS, choose_pixels
 from napari_dsparse.training.features import PixelFeatures
 from napari_dsparse.training.surroundings import Surroundings
 from scenes import CountedImage
@@ -146,6 +146,36 @@ def test_much_paint_is_seen_once_and_known_pixels_are_not_computed_again():
     again, _ = look()
     assert image.read == 0
     assert torch.equal(again.groups[0], first.groups[0])
+
+
+def test_of_much_paint_what_the_surroundings_know_is_not_computed_again(monkeypatch):
+    spec = NetworkSpec("context", 1, 2)
+    source = ImageSource(noise((300, 300)))
+    labels = np.ones((300, 300), np.uint8)
+    labels[:, 150:] = 2
+    labels[:16] = 0
+    labels[9, :40] = 1  # squares without a pixel on the lattice
+    strokes = find_strokes(labels)
+    monkeypatch.setattr("napari_dsparse.training.choice.MOST_PIXELS", 2000)
+    chosen = choose_pixels(strokes)
+    on_lattice = (chosen.yx % LATTICE == 0).all(1)
+    assert 0.9 < on_lattice.mean() < 1
+    monkeypatch.setattr("napari_dsparse.training.features.MOST_PIXELS", 2000)
+    computed = []
+    on_sites = DenseNetwork.on_sites
+
+    def told(self, pixels, closure):
+        computed.append(closure.outputs)
+        return on_sites(self, pixels, closure)
+
+    monkeypatch.setattr(DenseNetwork, "on_sites", told)
+    features = PixelFeatures(spec, [source], [PLAIN], CPU)
+    assert features.surroundings.stride == LATTICE
+    rows = features.rows(strokes, chosen, (0, 1))
+    assert sum(computed) == np.count_nonzero(~on_lattice)
+    dense, reach = dense_features(source, spec)
+    y, x = torch.from_numpy(chosen.yx.T + reach)
+    torch.testing.assert_close(rows.groups[0][0], dense[:, y, x].t(), rtol=1e-4, atol=1e-4)
 
 
 def rows_of_striped_noise():

@@ -20,6 +20,9 @@ SQUARE = 16
 #: Most pixels of a class taken from a square, and of all classes together.
 PIXELS_PER_SQUARE = 16
 MOST_PIXELS = 4096
+#: Of much paint, pixels at multiples of this come first, the stride of the built-in networks: their features
+#: are computed for the surroundings of all others too.
+LATTICE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,13 +70,12 @@ def choose_pixels(strokes: Sequence[Stroke]) -> ChosenPixels:
     label = np.repeat([strokes[i].label for i in order], sizes).astype(np.int64)
     plane = np.repeat([planes[strokes[i].image, strokes[i].plane] for i in order], sizes)
     square, counts = _squares(plane, label, yx)
-    rank = _rank_within(square, yx)
     kept, weights = np.zeros(len(yx), bool), np.zeros(len(yx))
     squares: dict[int, int] = {}
     left, classes = MOST_PIXELS, sorted(np.unique(label), key=lambda k: len(np.unique(square[label == k])))
     for number, k in enumerate(classes):
         own = np.flatnonzero(label == k)
-        chosen = own[_take(square[own], rank[own], left // (len(classes) - number))]
+        chosen = own[_take(square[own], yx[own], left // (len(classes) - number))]
         left -= len(chosen)
         _, at, taken = np.unique(square[chosen], return_inverse=True, return_counts=True)
         weight = np.sqrt(counts[square[chosen]]) / taken[at]
@@ -95,20 +97,27 @@ def _squares(
     return square, counts
 
 
-def _rank_within(square: NDArray[np.int64], yx: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of each pixel among those of its square, in an order that looks random and depends on places."""
-    # One number to sort by: the square, then 40 bits of what looks random.
-    order = np.argsort((square.astype(np.uint64) << np.uint64(40)) | (_mixed(yx) >> np.uint64(24)))
+def _rank_within(square: NDArray[np.int64], spread: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Place of each pixel among those of its square, in the order of `spread`, numbers below 2**40."""
+    order = np.argsort((square.astype(np.uint64) << np.uint64(40)) | spread)  # one number to sort by
     starts = np.flatnonzero(np.diff(square[order], prepend=-1))
     rank = np.empty(len(square), np.int64)
     rank[order] = np.arange(len(square)) - np.repeat(starts, np.diff(starts, append=len(square)))
     return rank
 
 
-def _take(square: NDArray[np.int64], rank: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Pixels of one class to keep, at most `most`: the first few of every square, or of some squares."""
-    most = max(1, most)
-    per_square = PIXELS_PER_SQUARE
+def _take(square: NDArray[np.int64], yx: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Pixels of one class to keep, at most `most`: a few of every square, or of some squares.
+
+    They are taken in an order that looks random and depends on places; of more than `most`, those on the
+    lattice first.
+    """
+    most, per_square = max(1, most), PIXELS_PER_SQUARE
+    spread = _mixed(yx) >> np.uint64(25)
+    rank = _rank_within(square, spread)
+    if np.count_nonzero(rank < per_square) > most:
+        beside = (yx % LATTICE != 0).any(1).astype(np.uint64)
+        rank = _rank_within(square, beside << np.uint64(39) | spread)
     while per_square > 1 and np.count_nonzero(rank < per_square) > most:
         per_square //= 2
     taken = rank < per_square

@@ -129,17 +129,34 @@ class PixelFeatures:
     def _compute(self, key: Plane, yx: NDArray[np.int64]) -> tuple[Tensor, ...]:
         """Views, means and views of both neighbours of a plane's pixels, as in `_Known`."""
         image, plane = key
-        views = self._view(image, plane, yx)
+        windows = len(self.surroundings.windows)
+        looked, on_lattice = torch.empty((len(yx), 1 + windows, self._features)), np.zeros(len(yx), bool)
+        if windows and len(yx):
+            lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
+            looked = self.surroundings.look(image, plane, lattice)[torch.from_numpy(back.ravel())]
+            on_lattice = (yx % self.surroundings.stride == 0).all(1)
+        views = self._views_of(image, [plane], yx, looked[:, 0], on_lattice)
         beside = views[..., :0]
         if self._neighbours:
-            before, behind = (self._view(image, other, yx) for other in self._sources[image].beside(plane))
-            beside = (before + behind) / 2
-        windows = len(self.surroundings.windows)
-        if not windows or not len(yx):
-            return views, torch.empty((len(yx), windows, self._features)), beside
-        lattice, back = np.unique(self.surroundings.cells(yx), axis=0, return_inverse=True)
-        means = self.surroundings.look(image, plane, lattice)[:, 1 : 1 + windows]
-        return views, means[torch.from_numpy(back.ravel())], beside
+            planes = self._sources[image].beside(plane)
+            beside = self._views_of(image, planes, yx, looked[:, -1], on_lattice)
+        return views, looked[:, 1 : 1 + windows].contiguous(), beside
+
+    def _views_of(
+        self,
+        image: int,
+        planes: Sequence[tuple[int, ...]],
+        yx: NDArray[np.int64],
+        known: Tensor,
+        on_lattice: NDArray[np.bool_],
+    ) -> Tensor:
+        """Mean features (S, V, F) of some planes' pixels; on the lattice the first view's are known."""
+        views = torch.empty((len(yx), self._views, self._features))
+        missing = ~on_lattice if self._views == 1 else np.ones(len(yx), bool)
+        seen = [self._view(image, plane, yx[missing]) for plane in planes]
+        views[torch.from_numpy(missing)] = seen[0] if len(seen) == 1 else sum(seen[1:], seen[0]) / len(seen)
+        views[torch.from_numpy(on_lattice), 0] = known[torch.from_numpy(on_lattice)]
+        return views
 
     def _view(self, image: int, plane: tuple[int, ...], yx: NDArray[np.int64]) -> Tensor:
         """Features (S, V, F) of a plane's pixels."""
