@@ -14,6 +14,7 @@ from napari_dsparse.classifier import ClassInfo, TrainedClassifier
 from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.files.export import export_array, export_labels, takes_classes_of_objects
 from napari_dsparse.files.parts import Parts
+from napari_dsparse.images.plates import name_within
 from napari_dsparse.machine.memory import MOST_BAND
 from napari_dsparse.prediction import Tile, TilePredictor, TileResult, label_dtype, predict_into
 from napari_dsparse.prediction.object_options import ObjectOptions
@@ -182,7 +183,7 @@ def write(
         "overwrite": overwrite,
     }
     outputs.labels.parent.mkdir(parents=True, exist_ok=True)
-    named: dict[str, Any] = {"classes": classes, "image_name": image.path.name}
+    named: dict[str, Any] = {"classes": classes, "image_name": name_within(image.path)}
     if outputs.with_labels:
         export_labels(outputs.labels, results["labels"], **named, **place)
         listener.wrote(outputs.labels, "Labels")
@@ -231,7 +232,7 @@ def _write_objects(
             names=[info.name for info in named["classes"]],
             scale=image.scale[-measured:],
             units=image.units[-measured:],
-            image_name=image.path.name,
+            image_name=name_within(image.path),
             channel_axis=image.source.channel_axis,
             volume=finding.volume,
             stop=stop,

@@ -25,7 +25,7 @@ from napari_dsparse.files.ome_zarr import (
 )
 from napari_dsparse.files.pixels import ArrayIndex, Pixels, intensity_pixels, label_pixels
 from napari_dsparse.files.regions import LabelledImage
-from napari_dsparse.images.zarr_file import STORE_MARKS
+from napari_dsparse.images.zarr_file import is_store
 
 #: Suffixes of the formats, the usual one first.
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -284,7 +284,7 @@ def _find_format(path: Path, format: str | None, able: Mapping[str, object]) -> 
 
 def _check_replaceable(path: Path, overwrite: bool) -> None:
     """Refuse to replace a folder that is not a Zarr store, whatever is allowed: it holds somebody's files."""
-    if overwrite and path.is_dir() and not any((path / mark).exists() for mark in STORE_MARKS):
+    if overwrite and path.is_dir() and not is_store(path):
         raise ExportError(
             f"The folder {str(path)!r} is not a Zarr store and is not replaced; choose another name."
         )

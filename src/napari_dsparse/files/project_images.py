@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from napari_dsparse.errors import ImageError
 from napari_dsparse.files.project_description import ProjectImage
@@ -14,8 +14,9 @@ from napari_dsparse.files.project_entries import describe_image, placed, reason_
 from napari_dsparse.images import ImageSource
 from napari_dsparse.images.combined import combine_files
 from napari_dsparse.images.identity import describe_difference
+from napari_dsparse.images.plates import name_within
 from napari_dsparse.images.reading import DAMAGE, ImageFile, read_image
-from napari_dsparse.images.zarr_file import STORE_MARKS
+from napari_dsparse.images.zarr_file import is_store
 
 #: Files and folders beside a project that are looked at, unasked, for one that was moved.
 _MOST_ENTRIES = 100_000
@@ -240,19 +241,24 @@ def _places(
         yield Path(os.path.normpath(folder / image.path))
     if image.absolute_path is not None:
         yield Path(image.absolute_path)
-    yield from (each / image.name for each in beside)
+    within = name_within(Path(image.path or image.absolute_path or image.name))
+    name = within if PurePosixPath(within).name == image.name else image.name
+    yield from (each / name for each in beside)
     for each in search:
-        yield from _namesakes(image.name, each, None)
-    yield from _namesakes(image.name, folder.absolute().parent, _MOST_ENTRIES)
+        yield from _namesakes(name, each, None)
+    yield from _namesakes(name, folder.absolute().parent, _MOST_ENTRIES)
 
 
-def _namesakes(name: str, folder: Path, most: int | None) -> Iterator[Path]:
-    """Files, or Zarr stores, of that name beneath a folder; those in stores and projects are left out."""
-    looked_at = 0
+def _namesakes(within: str, folder: Path, most: int | None) -> Iterator[Path]:
+    """Files, or Zarr stores, of that name beneath a folder; those in stores and projects are left out.
+
+    Of an image in a store, such as "plate.zarr/B/3/0", it is the store that is looked for.
+    """
+    looked_at, name = 0, within.split("/")[0]
     for here, folders, files in os.walk(folder):
         folders.sort()
         if name in folders or name in files:
-            yield Path(here, name)
+            yield Path(here, within)
         folders[:] = [each for each in folders if not _is_closed(Path(here, each))]
         looked_at += len(folders) + len(files)
         if most is not None and looked_at > most:
@@ -260,4 +266,4 @@ def _namesakes(name: str, folder: Path, most: int | None) -> Iterator[Path]:
 
 
 def _is_closed(folder: Path) -> bool:
-    return folder.suffix == ".dsparse" or any((folder / mark).exists() for mark in STORE_MARKS)
+    return folder.suffix == ".dsparse" or is_store(folder)

@@ -16,7 +16,9 @@ from napari_dsparse.gui.layers.layer_choice import images_of
 from napari_dsparse.gui.study_files import images_in, read_file
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.gui.widgets.images_list import ImageRow
+from napari_dsparse.gui.widgets.plate_dialog import ask_fields
 from napari_dsparse.gui.widgets.series_dialog import SeriesAnswer, ask_series
+from napari_dsparse.images.plates import Plate, name_within, read_plate
 from napari_dsparse.images.reading import ImageFile
 from napari_dsparse.images.source import ImageSource
 
@@ -116,13 +118,16 @@ class AddedFiles(QObject):
             self._read_now = place = self._places[0]
             self.worker.run(partial(_read, place), self._on_read, self._on_unread)
 
-    def _on_read(self, read: tuple[ImageFile, ImageSource] | list[Path]) -> None:
+    def _on_read(self, read: tuple[ImageFile, ImageSource] | list[Path] | Plate) -> None:
         place = self._read_now
         try:
             if place is None or place not in self._places:  # it was taken out meanwhile
                 return
+            if isinstance(read, Plate):
+                read = ask_fields(read, self._desk.dock)
             if isinstance(read, list):
-                self._go_into(place, read)
+                if place in self._places:  # another list may have been opened meanwhile
+                    self._go_into(place, read)
                 return
             file, source = read
             if place[1] is None and file.choices:
@@ -196,9 +201,12 @@ class AddedFiles(QObject):
         self.refused.emit([sentence])
 
 
-def _read(place: Place) -> tuple[ImageFile, ImageSource] | list[Path]:
-    """The image in a file; of a folder, the files with images."""
+def _read(place: Place) -> tuple[ImageFile, ImageSource] | list[Path] | Plate:
+    """The image in a file; of a folder, the files with images; of a plate, its wells."""
     path, series = place
+    plate = read_plate(path) if series is None else None
+    if plate is not None and plate.wells:
+        return plate
     files = images_in(path) if series is None else None
     if files is None:
         return read_file(path, series)
@@ -209,4 +217,4 @@ def _read(place: Place) -> tuple[ImageFile, ImageSource] | list[Path]:
 
 def _name_of(place: Place) -> str:
     path, series = place
-    return path.name if series is None else f"{path.name}, image {series}"
+    return name_within(path) if series is None else f"{name_within(path)}, image {series}"

@@ -18,6 +18,7 @@ from napari_dsparse.classifier.trained import TrainedClassifier
 from napari_dsparse.errors import DsparseError
 from napari_dsparse.gui.batch_images import (
     BatchItem,
+    item_of,
     items_of_files,
     items_of_list,
     mark_learned,
@@ -32,6 +33,8 @@ from napari_dsparse.gui.widgets.batch_dialog import BatchDialog, Existing, ask_e
 from napari_dsparse.gui.widgets.batch_table import BatchRow, Stage
 from napari_dsparse.gui.widgets.dialogs import IMAGE_FILTER, ask_folder, ask_open_path, ask_open_paths
 from napari_dsparse.gui.widgets.distinct_names import distinct_names
+from napari_dsparse.gui.widgets.plate_dialog import ask_fields
+from napari_dsparse.images.plates import Plate
 from napari_dsparse.live.batch_thread import BatchEnded, BatchImage, BatchJob, ImageEnded, ImageProgress
 from napari_dsparse.live.sentences import describe_model
 from napari_dsparse.live.state import LiveState, newest_classifier
@@ -132,16 +135,18 @@ class BatchDesk(QObject):
             find = partial(items_of_files, tuple(paths))
             self._dock.projects.worker.run(find, self._on_files, partial(self._say, failed=True))
 
-    def _on_files(self, found: tuple[list[BatchItem], int]) -> None:
+    def _on_files(self, found: tuple[list[BatchItem], int, list[Plate]]) -> None:
+        items, results, plates = found
+        for plate in plates:
+            items += [item_of(path.absolute()) for path in ask_fields(plate, self.dialog)]
         if self._run.running:
             return
-        items, results = found
         known = {item.path for item in self._items}
         items = [item for item in items if item.path not in known]
         self._add(items)
         if results:
             self._say(f"{_images(len(items))} added; {results} results of former runs left out.")
-        elif not items:
+        elif not items and not plates:
             self._say("There are no images that are not in the table already.")
 
     def _add_files(self) -> None:

@@ -14,6 +14,7 @@ from napari_dsparse.gui.layers.exporting import file_name, image_of
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, frame_of
 from napari_dsparse.gui.study_files import images_in
 from napari_dsparse.gui.study_image import StudyImage
+from napari_dsparse.images.plates import Plate, name_within, read_plate
 from napari_dsparse.images.reading import Expected
 
 #: Names of results, which are no images to segment where they lie in a folder with them.
@@ -48,8 +49,8 @@ class BatchItem:
         return self.path if self.path is not None or self.entry is None else self.entry.place
 
 
-def items_of_files(paths: Iterable[Path]) -> tuple[list[BatchItem], int]:
-    """Files, and the images in folders; and the number of results left out.
+def items_of_files(paths: Iterable[Path]) -> tuple[list[BatchItem], int, list[Plate]]:
+    """Files, and the images in folders; the number of results left out; and plates, not looked into.
 
     Results of ours that lie in a folder with the images are no images to segment.
 
@@ -59,13 +60,22 @@ def items_of_files(paths: Iterable[Path]) -> tuple[list[BatchItem], int]:
         If a folder cannot be listed.
     """
     found: dict[Path, BatchItem] = {}
-    results = 0
+    results, plates = 0, list[Plate]()
     for path in paths:
+        plate = read_plate(path)
+        if plate is not None and plate.wells:
+            plates.append(plate)
+            continue
         inside = images_in(path)
         images = [path] if inside is None else [each for each in inside if not _RESULT.search(each.name)]
         results += 0 if inside is None else len(inside) - len(images)
-        found |= {each: BatchItem(each.name, each) for each in map(Path.absolute, images)}
-    return list(found.values()), results
+        found |= {each: item_of(each) for each in map(Path.absolute, images)}
+    return list(found.values()), results, plates
+
+
+def item_of(path: Path) -> BatchItem:
+    """An image file as it is in the table."""
+    return BatchItem(name_within(path), path)
 
 
 def items_of_list(images: Sequence[StudyImage], present: Sequence[BatchItem]) -> list[BatchItem]:
@@ -112,7 +122,8 @@ def _wanted(item: BatchItem) -> WantedImage:
         return WantedImage(path, path, partial(_read, path))
     if path is not None and entry is not None and entry.file is not None:
         read = partial(_read_as_listed, path, entry.source.channel_axis, entry.file.series)
-        series = "" if item.name == path.name else f"_image_{entry.file.series}"  # one of several in the file
+        only = item.name == name_within(path)  # (or it is one of several in the file)
+        series = "" if only else f"_image_{entry.file.series}"
         return WantedImage(path, path.with_name(f"{stem_of(path)}{series}.tif") if series else path, read)
     assert entry is not None
     return wanted_open_image(_open_image(entry), item.name if path is None else path.stem)

@@ -15,6 +15,7 @@ from napari_dsparse.gui.study import Study
 from napari_dsparse.gui.study_image import StudyImage
 from napari_dsparse.images.combined import combined_stem
 from napari_dsparse.images.painted import is_painted
+from napari_dsparse.images.plates import name_within
 from napari_dsparse.images.source import ImageSource
 from napari_dsparse.live.kept_images import KeptImage, OpenedImage, OpenPixels, are_same_strokes
 
@@ -78,7 +79,9 @@ def _name_of(opened: OpenedImage) -> str:
     file = opened.file
     if file is not None and file.channel_files:
         return combined_stem([path for path, _ in file.channel_files])
-    return opened.name if file is None or not file.choices else f"{opened.name}, image {file.series}"
+    path = opened.path
+    name = name_within(path) if path is not None and path.name == opened.name else opened.name
+    return name if file is None or not file.choices else f"{name}, image {file.series}"
 
 
 def _study_image(dock: SegmentationDock, opened: OpenedImage, layers: Sequence[Image]) -> StudyImage | None:

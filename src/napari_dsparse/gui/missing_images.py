@@ -78,7 +78,12 @@ def _row(image: MissingImage) -> MissingRow:
     """A row of the question; of a combined image, for the file of the channel that is not found."""
     file = image.part or image.name
     name = file if image.channel is None else f"{file}, channel {image.channel + 1} of {image.name}"
-    return MissingRow(name, "changed" if image.changed else "not found", image.reason, file.endswith(".zarr"))
+    return MissingRow(name, "changed" if image.changed else "not found", image.reason, _is_folder(file))
+
+
+def _is_folder(file: str) -> bool:
+    """True of a Zarr store, and of an image in one, which has no suffix."""
+    return file.endswith(".zarr") or not Path(file).suffix
 
 
 def _key(image: MissingImage) -> tuple[int, int | None]:

@@ -12,6 +12,7 @@ from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.gui.layers.image_frame import are_few_planes
 from napari_dsparse.images.reading import IMAGE_SUFFIXES, ImageFile, read_image
 from napari_dsparse.images.source import ImageSource
+from napari_dsparse.images.zarr_file import is_store
 from napari_dsparse.machine.memory import free_memory
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def images_in(path: Path) -> list[Path] | None:
     ImageError
         If it cannot be listed.
     """
-    if path.suffix.lower() == ".zarr" or not path.is_dir():
+    if path.suffix.lower() == ".zarr" or not path.is_dir() or is_store(path):
         return None
     try:
         inside = sorted(path.iterdir(), key=lambda each: each.name)

@@ -23,9 +23,10 @@ from napari_dsparse.images.microscope_file import MICROSCOPE_SUFFIXES, read_micr
 from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.origin import Origin, origin_of
 from napari_dsparse.images.picture_file import read_indices, read_picture
+from napari_dsparse.images.plates import name_within
 from napari_dsparse.images.source import ImageSource, resolve_image
 from napari_dsparse.images.tiff_file import read_tiff
-from napari_dsparse.images.zarr_file import STORE_MARKS, read_zarr
+from napari_dsparse.images.zarr_file import is_store, read_zarr
 
 _CHANNEL_LETTERS = "CS"
 
@@ -120,7 +121,7 @@ class ImageFile:
 
     def source(self) -> ImageSource:
         """The image as the engine reads it."""
-        name, letters = self.path.name, self.letters
+        name, letters = name_within(self.path), self.letters
         return ImageSource(self.data, self.channel_axis, name, letters, origin=self.origin)
 
 
@@ -247,8 +248,7 @@ def _read(
         raise error(f"There is no file {str(file)!r}; check its name and folder.")
     if is_pipe(file):
         raise error(f"{str(file)!r} is a pipe or a device, no file; copy it to a file and give that.")
-    is_store = file.is_dir() and any((file / mark).is_file() for mark in STORE_MARKS)
-    reader = zarr if is_store else readers.get(file.suffix.lower())
+    reader = zarr if is_store(file) else readers.get(file.suffix.lower())
     if reader is None:
         raise error(
             f"File {str(file)!r} is of a format that is not read; choose one of {', '.join(readers)}."

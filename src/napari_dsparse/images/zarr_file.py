@@ -22,6 +22,11 @@ _PLANES = ("YX", "ZYX", "TYX", "TZYX")
 STORE_MARKS = ("zarr.json", ".zarray", ".zgroup")
 
 
+def is_store(folder: Path) -> bool:
+    """True of a Zarr array or group, whatever its name."""
+    return any((folder / mark).is_file() for mark in STORE_MARKS)
+
+
 def read_zarr(path: Path, series: int | None = None) -> FileContent:
     """A Zarr array, or the largest level of an OME-Zarr image (version 0.1 to 0.5).
 
@@ -43,7 +48,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
     node = zarr.open(store=str(path), mode="r")
     if isinstance(node, zarr.Array):
         return FileContent(node, _dimension_letters(node), {})
-    attributes = _ome_attributes(node)
+    attributes = ome_attributes(node)
     number, remarks = 0, tuple[str, ...]()
     choices: Choices = ()
     if "bioformats2raw.layout" in attributes and "0" in node:
@@ -87,7 +92,7 @@ def _dimension_letters(array: Any) -> str:
 
 def _largest_level(node: Any, path: Path) -> tuple[Any, Mapping[str, Any], Mapping[str, Any]]:
     """The first array of an OME-Zarr image, with the metadata of the image and of this level."""
-    attributes = _ome_attributes(node)
+    attributes = ome_attributes(node)
     if "multiscales" not in attributes:
         if attributes.get("plate", {}).get("wells"):
             wells = [str(well["path"]) for well in attributes["plate"]["wells"]]
@@ -112,7 +117,7 @@ def _count_images(node: Any) -> int:
     return count
 
 
-def _ome_attributes(group: Any) -> Mapping[str, Any]:
+def ome_attributes(group: Any) -> Mapping[str, Any]:
     """OME's attributes, which moved under a key of their own with version 0.5."""
     attributes = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
