@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_dsparse.errors import ImageError, LabelsError, ModelFileError
 from napari_dsparse.files.model import read_classifier
 from napari_dsparse.images.npy_file import NpyArray
 from napari_dsparse.images.reading import Expected, read_image, read_labels
+from napari_dsparse.images.zarr_codecs import codecs_are_lossy
 
 DATA = Path(os.environ.get("DSPARSE_DATA", Path(__file__).parents[1] / "../shared/data"))
 
@@ -418,6 +420,69 @@ def test_a_codec_of_both_kinds_is_refused_where_it_alters_labels(
                 read_labels(path)
         elif given is not None:
             np.testing.assert_array_equal(read_labels(path), data)
+
+
+ROUNDED = {"offset": 0, "dtype": "u2", "astype": "u1"}
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("codec", "options", "lossy"),
+    [
+        ("FixedScaleOffset", {**ROUNDED, "scale": 0.1}, True),
+        ("AsType", {"encode_dtype": "u1", "decode_dtype": "u2"}, True),
+        ("AsType", {"encode_dtype": "u4", "decode_dtype": "u2"}, False),
+        ("Delta", {"dtype": "u2"}, False),
+        (None, {}, False),
+    ],
+)
+def test_codecs_of_zarr_that_alter_labels_are_refused(
+    tmp_path: Path, codec: str | None, options: dict[str, Any], lossy: bool, zarr_format: int, sharded: bool
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    if sharded and zarr_format == 2:
+        pytest.skip("version 2 has no shards")
+    codecs = import_module("numcodecs" if zarr_format == 2 else "zarr.codecs.numcodecs")
+    data = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    zarr.create_array(
+        str(tmp_path / "labels.zarr"),
+        data=data,
+        chunks=(4, 4),
+        shards=(8, 8) if sharded else None,
+        filters=[] if codec is None else [getattr(codecs, codec)(**options)],
+        zarr_format=zarr_format,
+    )
+    assert read_image(tmp_path / "labels.zarr").source().shape == (8, 8)
+    if lossy:
+        with pytest.raises(LabelsError, match="compressed with loss"):
+            read_labels(tmp_path / "labels.zarr")
+    else:
+        np.testing.assert_array_equal(read_labels(tmp_path / "labels.zarr"), data)
+
+
+@pytest.mark.parametrize(
+    ("codec", "lossy"),
+    [
+        ({"id": "quantize", "digits": 1, "dtype": "<f4"}, True),
+        ({"id": "bitround", "keepbits": 3}, True),
+        ({"id": "zfpy", "mode": 4, "tolerance": 0.1}, True),
+        ({"id": "zfpy", "mode": 5}, False),
+        ({"id": "imagecodecs_jpeg", "level": 90}, True),
+        ({"id": "imagecodecs_jpeg2k", "level": 30, "reversible": False}, True),
+        ({"id": "imagecodecs_jpeg2k", "reversible": True}, False),
+        ({"id": "imagecodecs_jpegxl", "lossless": True}, False),
+        ({"id": "imagecodecs_jpegls", "level": 2}, True),
+        ({"id": "imagecodecs_jpegls", "level": None}, False),
+        ({"id": "imagecodecs_png"}, False),
+        ({"name": "numcodecs.bitround", "configuration": {"keepbits": 3}}, True),
+        ({"name": "blosc", "configuration": {"cname": "zstd"}}, False),
+    ],
+)
+def test_codecs_that_alter_values_are_known_by_name_and_options(codec: dict[str, Any], lossy: bool) -> None:
+    assert codecs_are_lossy({"compressor": codec}) is lossy
+    shards = {"name": "sharding_indexed", "configuration": {"codecs": [codec]}}
+    assert codecs_are_lossy({"codecs": [shards]}) is lossy
 
 
 @pytest.mark.parametrize("name", ["labels.png", "labels.tif", "labels.bmp"])

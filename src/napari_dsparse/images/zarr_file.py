@@ -10,6 +10,7 @@ from typing import Any
 from napari_dsparse.errors import ImageError
 from napari_dsparse.images.file_content import UNNAMED, Choices, FileContent, choose_series, several
 from napari_dsparse.images.units import PIXEL, find_unit
+from napari_dsparse.images.zarr_codecs import codecs_are_lossy
 from napari_dsparse.images.zarr_extra import import_zarr
 
 #: Axes of versions 0.1 and 0.2, which do not name them.
@@ -47,7 +48,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
     zarr = import_zarr(ImageError)
     node = zarr.open(store=str(path), mode="r")
     if isinstance(node, zarr.Array):
-        return FileContent(node, _dimension_letters(node), {})
+        return FileContent(node, _dimension_letters(node), {}, lossy=_is_lossy(node))
     attributes = ome_attributes(node)
     number, remarks = 0, tuple[str, ...]()
     choices: Choices = ()
@@ -70,7 +71,7 @@ def read_zarr(path: Path, series: int | None = None) -> FileContent:
         for letter, axis, scale in zip(letters, axes, scales, strict=True)
         if scale > 0 and math.isfinite(scale)
     }
-    return FileContent(data, letters, sizes, number, remarks, choices=choices)
+    return FileContent(data, letters, sizes, number, remarks, lossy=_is_lossy(data), choices=choices)
 
 
 def _image_of(well: Any, name: str, path: Path) -> Any:
@@ -80,6 +81,10 @@ def _image_of(well: Any, name: str, path: Path) -> Any:
             "another image of it by its own path."
         )
     return well[name]
+
+
+def _is_lossy(array: Any) -> bool:
+    return codecs_are_lossy(array.metadata.to_dict())
 
 
 def _dimension_letters(array: Any) -> str:
