@@ -577,9 +577,18 @@ def test_wrong_channels_are_refused_as_on_one_machine(scheduler: str, classifier
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "tcp://127.0.0.1:port"])
 def test_missing_scheduler_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "FOUND_WITHIN", 0.5)
     with pytest.raises(DsparseError, match=f"No dask scheduler answers at '{address}'"), Cluster(address):
         pass
+
+
+def test_a_missing_scheduler_is_waited_for_as_long_as_is_said() -> None:
+    address = "tcp://127.0.0.1:9"
+    for wait, least, most in ((None, cluster.FOUND_WITHIN / 2, 10), (1.5, 0.7, 5)):
+        started = time.monotonic()
+        with pytest.raises(DsparseError, match=f"at '{address}' within .* s; "), Cluster(address, wait):
+            pass
+        assert least < time.monotonic() - started < most
 
 
 def test_a_client_whose_own_thread_starts_too_late_is_made_again(

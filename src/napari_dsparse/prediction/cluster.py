@@ -26,8 +26,10 @@ from napari_dsparse.prediction.job_queue import SUFFIXES, job_queue
 from napari_dsparse.prediction.pieces import installed_version
 from napari_dsparse.prediction.sight import Sight
 
-#: Seconds to wait for the scheduler, for a first worker, and for one to come back when all are lost.
+#: Seconds to wait for a first worker, and for one to come back when all are lost.
 PATIENCE = 30.0
+#: Seconds to wait for an answer of a scheduler at an address, unless it is said for how long, and the least.
+FOUND_WITHIN, LEAST_TO_FIND = 5.0, 1.0
 #: Seconds between two questions to the scheduler, and for an answer.
 ASK_EVERY, ANSWER_WITHIN = 1.0, 5.0
 #: Seconds for a result to arrive before it is asked for again.
@@ -60,7 +62,8 @@ class Cluster:
         which starts a process for every core of this machine. What is started is ended afterwards.
     wait : float, optional
         Seconds to wait for a first worker, `PATIENCE` by default. Should all be lost, one has the same time,
-        or `PATIENCE` if that is longer, to come back.
+        or `PATIENCE` if that is longer, to come back. For a scheduler to answer, it is `FOUND_WITHIN` by
+        default and `LEAST_TO_FIND` at least.
     say : callable, optional
         Called with a line on what is waited for, and with the dashboard's address where there is one.
 
@@ -81,6 +84,7 @@ class Cluster:
     ) -> None:
         self._scheduler = scheduler
         self._wait = PATIENCE if wait is None else wait
+        self._find = FOUND_WITHIN if wait is None else max(LEAST_TO_FIND, wait)
         self._patience = max(PATIENCE, self._wait)
         self._say = say
         #: Knows which workers read images from files themselves.
@@ -94,15 +98,17 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         with ExitStack() as until_ready:
-            address = self._scheduler
+            address, find = self._scheduler, self._find
             if self._scheduler == LOCAL:
                 self._say(f"Starting {available_cores()} workers on this machine.")
                 address = until_ready.enter_context(local_workers(available_cores()))
+                find = PATIENCE  # it is there, however slow the machine
             elif self._scheduler.endswith(SUFFIXES):
                 address = until_ready.enter_context(job_queue(Path(self._scheduler), self._say))
+                find = PATIENCE
             elif not _ADDRESS.fullmatch(self._scheduler):
                 address = _address_in(Path(self._scheduler))
-            self._client = until_ready.enter_context(_connect(address))
+            self._client = until_ready.enter_context(_connect(address, find))
             until_ready.enter_context(_unlogged())
             self._wait_for_first_worker(address)
             _check_versions(self._client, address)
@@ -288,22 +294,22 @@ def _unlogged() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _connect(address: str, tries: int = 3) -> Any:
+def _connect(address: str, seconds: float, tries: int = 3) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
         raise _not_installed(error) from error
     try:
-        return Client(address, timeout=PATIENCE, set_as_default=False)
+        return Client(address, timeout=seconds, set_as_default=False)
     except (OSError, ValueError) as error:
         raise DsparseError(
-            f"No dask scheduler answers at {address!r}; give the address that it prints when it starts, "
-            "such as tcp://host:8786."
+            f"No dask scheduler answers at {address!r} within {seconds:g} s; give the address that it prints "
+            "when it starts, such as tcp://host:8786, or wait longer for it with --wait SECONDS."
         ) from error
     except AssertionError:  # dask gives its own thread ten seconds to start, too few on a stalled machine
         if tries == 1:
             raise
-    return _connect(address, tries - 1)
+    return _connect(address, seconds, tries - 1)
 
 
 def _check_versions(client: Any, address: str) -> None:
