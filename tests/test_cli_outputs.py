@@ -118,6 +118,26 @@ def test_images_of_one_name_are_told_apart_by_as_many_folders_as_it_takes() -> N
     assert names("..", "/") == [Path.cwd().parent.name, "image"]
 
 
+def test_images_that_differ_in_their_suffix_alone_are_told_apart_by_it() -> None:
+    def results(*paths: str) -> list[str]:
+        return [Path(path).name for (path,) in plan([str(p) for p in told_apart([*map(Path, paths)])], "out")]
+
+    assert results("a.tif", "a.npy", "b.png") == [
+        *("a_tif_segmentation.ome.tif", "a_npy_segmentation.ome.tif", "b_segmentation.ome.tif"),
+    ]
+    assert results("a", "x/a.ome.zarr", "a.TIF") == [
+        *("a_segmentation.ome.tif", "a_ome_zarr_segmentation.ome.tif", "a_TIF_segmentation.ome.tif"),
+    ]
+    assert results("x/a.tif", "y/a.tif", "a.npy")[2] == "a_segmentation.ome.tif"
+
+
+def test_two_images_of_one_result_are_both_named() -> None:
+    with pytest.raises(ExportError, match=r"a_segmentation\.ome\.tif, of x/a\.tif and y/a\.npy; rename"):
+        plan(["x/a.tif", "b.tif", "y/a.npy"], "out")
+    with pytest.raises(ExportError, match="is given twice; give it once"):
+        plan(["x/a.tif", "x/a.tif"], "out")
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     taken = tmp_path / "taken.png"
     taken.touch()

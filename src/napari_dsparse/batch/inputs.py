@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
+from napari_dsparse.batch.outputs import stem_of
 from napari_dsparse.images import ImageSource, resolve_image
 from napari_dsparse.images.reading import Expected, ImageFile, read_image
 
@@ -139,7 +140,8 @@ def input_of(file: ImageFile, source: ImageSource) -> InputImage:
 
 def told_apart(paths: Sequence[Path]) -> list[Path]:
     """`paths`, from which results are to be named: those of one name get those of their folders before it, as
-    many as it takes. Fields of a plate's wells, "A/1/0" and "B/1/0", become "A_1_0" and "B_1_0"."""
+    many as it takes. Fields of a plate's wells, "A/1/0" and "B/1/0", become "A_1_0" and "B_1_0". Those that
+    differ in their suffixes alone get these: results of "a.tif" and "a.npy" are of "a_tif" and "a_npy"."""
     # "." and ".." are called as the folders that they are; the root has no name at all.
     full = [path.absolute() if path.name not in ("", "..") else path.resolve() for path in paths]
     names = [path.name or "image" for path in full]
@@ -151,6 +153,12 @@ def told_apart(paths: Sequence[Path]) -> list[Path]:
             if count[names[number]] > 1:
                 before = [parent.name for parent in path.parents[:folders] if parent.name]
                 names[number] = "_".join((*reversed(before), path.name))
+    stems = [stem_of(Path(name)) for name in names]
+    of_stem = Counter(dict(zip(full, stems, strict=True)).values())
+    for number, stem in enumerate(stems):
+        suffix = names[number].removeprefix(stem)
+        if of_stem[stem] > 1:
+            names[number] = f"{stem}{suffix.replace('.', '_')}{suffix}"
     return [path.parent / name for path, name in zip(paths, names, strict=True)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -137,11 +136,23 @@ def plan_outputs(
         )
         for base, label in zip(bases, named_labels, strict=True)
     )
-    every = [path for outputs in planned for path in outputs.paths]
-    twice = next((path for path, count in Counter(every).items() if count > 1), None)
-    if twice is not None:
-        raise ExportError(f"Two results would both be called {twice}; rename an image or segment them apart.")
+    _check_distinct(images, planned)
     return planned
+
+
+def _check_distinct(images: Sequence[Path], planned: Sequence[Outputs]) -> None:
+    """Refuse two images whose results would have one name."""
+    first: dict[Path, Path] = {}
+    for image, outputs in zip(images, planned, strict=True):
+        for path in outputs.paths:
+            other = first.setdefault(path, image)
+            if other is not image and other == image:
+                raise ExportError(f"Image {image} is given twice; give it once.")
+            if other is not image:
+                raise ExportError(
+                    f"Two results would both be called {path}, of {other} and {image}; rename one of the two "
+                    "images or segment them apart."
+                )
 
 
 def check_writable(

@@ -117,7 +117,9 @@ def _add_predict(commands: _Commands) -> None:
     parser.add_argument(
         "--output", "-o", metavar="OUT",
         help="file to write (.ome.tif, .ome.zarr, .png, .geojson, .roi.zip or .coco.json), or a folder for "
-        "several images; by default, for the images of NAME.dsparse, the folder NAME_segmentation beside it",
+        "several images, whose results are called after them: a_segmentation for a.tif (images of one name "
+        "get their folders' names before it, or the suffix behind it: a.tif and a.npy give a_tif and a_npy); "
+        "by default, for the images of NAME.dsparse, the folder NAME_segmentation beside it",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="format in a folder (default: ome-tiff)")
     parser.add_argument("--probabilities", action="store_true", help="also write class probabilities")
@@ -137,7 +139,8 @@ def _add_predict(commands: _Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--wait", type=_positive_number, metavar="SECONDS",
-        help="how long to wait for the scheduler's workers, for those in a queue (default: 30)",
+        help="how long to wait for the scheduler to answer (default: 5), and for its workers, for those in a "
+        "queue (default: 30)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", default="float32", metavar="P",
