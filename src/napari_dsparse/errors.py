@@ -4,6 +4,8 @@ Every message states what was given, what is allowed and what to do. All of them
 `DsparseError`, so that a window or a command line has one class to catch and show.
 """
 
+import errno
+
 
 class DsparseError(ValueError):
     """Base of every error this package raises on purpose."""
@@ -41,10 +43,17 @@ class ExportError(DsparseError):
     """A result cannot be written where or how it was asked for."""
 
 
+def reason_of(error: OSError) -> str:
+    """The system's reason for a failure, in a few words without a stop."""
+    if error.errno == errno.EFBIG:
+        return "beyond the limit on the size of files, of ulimit -f or of the disk"
+    return error.strerror or str(error)
+
+
 def sentence_of(error: BaseException) -> str:
     """The reason for a failure, in one line."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        return f"{error.filename}: {reason_of(error)}." if error.filename else f"{reason_of(error)}."
     if isinstance(error, MemoryError):
         return f"Not enough memory ({error}); close other programs or give a smaller image."
     return " ".join(str(error).split())

@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from napari_dsparse.errors import ExportError
+from napari_dsparse.errors import ExportError, reason_of
 from napari_dsparse.files.unfinished import FORMER, PARTIAL, clear_leftovers_once, new_folder, remove
+
+#: To do about a failure, by the system's number for it.
+_ADVICE = {errno.ENOSPC: "free space", errno.EFBIG: "raise that limit"}
 
 #: Called with a complete file under its temporary name, and its final name, before it gets that; by thread.
 _before: ContextVar[Callable[[Path, Path], None] | None] = ContextVar("before", default=None)
@@ -209,9 +212,10 @@ def _place_folder(partial: Path, final: Path, overwrite: bool) -> None:
 
 
 def _unwritable(final: Path, error: OSError) -> ExportError:
-    reason = error.strerror or str(error)
-    advice = "free space" if error.errno == errno.ENOSPC else "choose another name"
-    return ExportError(f"{str(final)!r} could not be written ({reason}); {advice} or choose another folder.")
+    advice = _ADVICE.get(error.errno, "choose another name")
+    return ExportError(
+        f"{str(final)!r} could not be written ({reason_of(error)}); {advice} or choose another folder."
+    )
 
 
 def _exists(final: Path) -> ExportError:

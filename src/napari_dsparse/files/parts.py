@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_dsparse.errors import ExportError
+from napari_dsparse.errors import ExportError, reason_of
 from napari_dsparse.files.scratch import ScratchArray
 from napari_dsparse.files.unfinished import RESUMABLE, clear_leftovers_once, is_alive, owner, remove
 
@@ -40,9 +41,9 @@ class Parts:
     Raises
     ------
     ExportError
-        If another process is writing the same result.
+        If another process is writing the same result, the disk is full, or a file would be too large.
     OSError
-        If the system refuses to write.
+        If the system refuses to write for another reason. Nothing new is left then.
     """
 
     def __init__(
@@ -55,23 +56,40 @@ class Parts:
     ) -> None:
         clear_leftovers_once(final.parent)
         self._final, self.folder = final, _folder_of(final)
-        self._claim(final)
+        self._trial = self.folder / f"owner-{os.getpid()}"
+        self._former_stays = self.folder.exists()
+        self.arrays: dict[str, ScratchArray] = {}
+        #: True if a former run left something of this result.
+        self.left = False
+        #: True if parts of a former run were found, of the same image, model and options.
+        self.resumed = False
+        try:
+            self._claim(final)
+            self._begin(key, arrays, resume)
+        except OSError as error:
+            self._let_go()
+            raise self._told(error) from error
+
+    def _begin(
+        self,
+        key: Mapping[str, str],
+        arrays: Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]],
+        resume: bool,
+    ) -> None:
         described = {name: [list(shape), np.dtype(dtype).str] for name, (shape, dtype) in arrays.items()}
         self._header = json.dumps({"key": dict(key), "arrays": described}, sort_keys=True)
         self._journal_path = self.folder / "journal"
-        #: True if a former run left something of this result.
         self.left = self._journal_path.exists()
         kept = self._read_journal() if resume else None
-        #: True if parts of a former run were found, of the same image, model and options.
         self.resumed = bool(kept)
         if not kept:
+            self._former_stays = False
             for name in arrays:
                 (self.folder / name).unlink(missing_ok=True)
             self._journal_path.write_text(f"{self._header}\n", encoding="utf-8")
         self._former = kept or {}
-        self.arrays = {
-            name: ScratchArray(self.folder / name, shape, dtype) for name, (shape, dtype) in arrays.items()
-        }
+        for name, (shape, dtype) in arrays.items():
+            self.arrays[name] = ScratchArray(self.folder / name, shape, dtype)
         self._journal = self._journal_path.open("a", encoding="utf-8")
 
     def missing(self, windows: Sequence[Window]) -> list[int]:
@@ -89,19 +107,14 @@ class Parts:
         Raises
         ------
         ExportError
-            If the disk is full.
+            If the disk is full, or a file would be too large.
         OSError
             If the system refuses to write for another reason.
         """
         try:
             self._put(number, window, values)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise ExportError(
-                f"There is no space left beside {str(self._final)!r} for what is computed of it; "
-                "free space or choose another folder."
-            ) from error
+            raise self._told(error) from error
 
     def _put(self, number: int, window: Window, values: Mapping[str, npt.NDArray[Any]]) -> None:
         digests = []
@@ -114,13 +127,40 @@ class Parts:
 
     def close(self, *, keep: bool) -> None:
         """Let go of the folder; remove it unless what it holds is to be kept for a later run."""
-        self._journal.close()
+        with suppress(OSError):  # of a line that could not be written: its window is computed again
+            self._journal.close()
         for array in self.arrays.values():
             array.close()
         if keep:
             (self.folder / "owner").unlink(missing_ok=True)
         else:
             remove(self.folder)
+
+    def _told(self, error: OSError) -> OSError | ExportError:
+        """The error as a sentence, where it can be helped."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ExportError(
+                f"There is no space left beside {str(self._final)!r} for what is computed of it; "
+                "free space or choose another folder."
+            )
+        if error.errno == errno.EFBIG:
+            return ExportError(
+                f"What is computed of {str(self._final)!r} could not be written beside it "
+                f"({reason_of(error)}); raise that limit or choose another folder."
+            )
+        return error
+
+    def _let_go(self) -> None:
+        """Undo what was begun; parts of a former run stay, unless this one has replaced them."""
+        for array in self.arrays.values():
+            array.close()
+        if not self._former_stays:
+            remove(self.folder)
+            return
+        self._trial.unlink(missing_ok=True)
+        mark = self.folder / "owner"
+        if mark.is_file() and mark.read_text(encoding="utf-8") == owner():
+            mark.unlink()
 
     def _claim(self, final: Path) -> None:
         """Make the folder ours, or refuse where a living process has it."""
@@ -134,9 +174,8 @@ class Parts:
             raise ExportError(
                 f"Another process is writing {str(final)!r}; wait for it, or choose another name."
             )
-        trial = self.folder / f"owner-{os.getpid()}"
-        trial.write_text(owner(), encoding="utf-8")
-        trial.replace(mark)
+        self._trial.write_text(owner(), encoding="utf-8")
+        self._trial.replace(mark)
 
     def _read_journal(self) -> dict[int, list[str]] | None:
         """Checksums of the windows of a former run by number; None where there was none with the same key."""

@@ -31,7 +31,11 @@ class ScratchArray:
         self.shape = tuple(int(n) for n in shape)
         self.dtype = np.dtype(dtype)
         self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        self._file.truncate(math.prod(self.shape) * self.dtype.itemsize)
+        try:
+            self._file.truncate(math.prod(self.shape) * self.dtype.itemsize)
+        except OSError:
+            self._file.close()
+            raise
 
     @property
     def ndim(self) -> int:
