@@ -212,7 +212,7 @@ def _place_folder(partial: Path, final: Path, overwrite: bool) -> None:
 
 
 def _unwritable(final: Path, error: OSError) -> ExportError:
-    advice = _ADVICE.get(error.errno, "choose another name")
+    advice = _ADVICE.get(error.errno or 0, "choose another name")
     return ExportError(
         f"{str(final)!r} could not be written ({reason_of(error)}); {advice} or choose another folder."
     )
