@@ -126,6 +126,21 @@ def test_an_early_interrupt_is_one_line(folder: Path, tmp_path: Path, seconds: f
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_imported_before_interrupts_are_heeded() -> None:
+    told = (
+        "import sys; old = set(sys.modules); import napari_dsparse.__main__; print(*set(sys.modules) - old)"
+    )
+    there = str(Path(nd.__file__).parents[1])
+    ran = subprocess.run(  # (without site, which may have imported anything)
+        [sys.executable, "-S", "-c", told],
+        env={**os.environ, "PYTHONPATH": there},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(ran.stdout.split()) == {"__future__", "napari_dsparse", "napari_dsparse.__main__"}
+
+
 def heed_interrupts() -> None:
     """Undo what a shell does to programs in the background: they inherit that interrupts are ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -7,10 +7,12 @@ imports torch only when something is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Until the program's own module is loaded, an interrupt ends in a traceback: so nothing is imported here, not
+# even `typing`, whose import takes longer than all the rest.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from napari_dsparse import ops
     from napari_dsparse.errors import DsparseError
     from napari_dsparse.model import Model, load_model, train
@@ -44,6 +46,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "ops":
         return import_module("napari_dsparse.ops")
     if name not in _HOMES:
