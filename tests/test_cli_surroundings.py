@@ -119,7 +119,7 @@ def test_an_early_interrupt_is_one_line(folder: Path, tmp_path: Path, seconds: f
     time.sleep(seconds)
     program.send_signal(signal.SIGINT)
     _, said = program.communicate(timeout=60)
-    if "napari_dsparse" not in said and "Traceback" in said:
+    if "napari_dsparse/" not in said and "Traceback" in said:  # (it may name the folder that it looks into)
         pytest.skip("Python itself had not begun")
     assert program.returncode == 130
     assert len(said.strip().splitlines()) == 1
@@ -138,7 +138,7 @@ def test_nothing_is_imported_before_interrupts_are_heeded() -> None:
         text=True,
         check=True,
     )
-    assert set(ran.stdout.split()) == {"__future__", "napari_dsparse", "napari_dsparse.__main__"}
+    assert set(ran.stdout.split()) == {"napari_dsparse", "napari_dsparse.__main__"}
 
 
 def heed_interrupts() -> None:

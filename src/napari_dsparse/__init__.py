@@ -5,10 +5,8 @@ its exact whole-image form (arXiv:1412.4526). Importing this package needs neith
 imports torch only when something is used.
 """
 
-from __future__ import annotations
-
-# Until the program's own module is loaded, an interrupt ends in a traceback: so nothing is imported here, not
-# even `typing`, whose import takes longer than all the rest.
+# Until the program's own module is loaded, an interrupt ends in a traceback: so nothing is imported here,
+# neither `typing`, whose import takes longer than all the rest, nor `__future__`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -45,7 +43,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
     if name == "ops":

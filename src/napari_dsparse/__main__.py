@@ -1,7 +1,5 @@
 """The program ``napari-dsparse``, also as ``python -m napari_dsparse``."""
 
-from __future__ import annotations
-
 import sys
 
 

@@ -139,8 +139,8 @@ def _add_predict(commands: _Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--wait", type=_positive_number, metavar="SECONDS",
-        help="how long to wait for the scheduler to answer (default: 5), and for its workers, for those in a "
-        "queue (default: 30)",
+        help="how long to wait for the scheduler to answer (default: 10), and for its workers, for those in "
+        "a queue (default: 30)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", default="float32", metavar="P",

@@ -29,7 +29,7 @@ from napari_dsparse.prediction.sight import Sight
 #: Seconds to wait for a first worker, and for one to come back when all are lost.
 PATIENCE = 30.0
 #: Seconds to wait for an answer of a scheduler at an address, unless it is said for how long, and the least.
-FOUND_WITHIN, LEAST_TO_FIND = 5.0, 1.0
+FOUND_WITHIN, LEAST_TO_FIND = 10.0, 1.0
 #: Seconds between two questions to the scheduler, and for an answer.
 ASK_EVERY, ANSWER_WITHIN = 1.0, 5.0
 #: Seconds for a result to arrive before it is asked for again.
