@@ -21,6 +21,7 @@ from napari_dsparse.gui.export_desk import ExportDesk
 from napari_dsparse.gui.file_desk import FileDesk
 from napari_dsparse.gui.layers.colormap_warmup import warm_up_colormaps
 from napari_dsparse.gui.layers.image_frame import ChannelChoice, channel_choices
+from napari_dsparse.gui.layers.last_visuals import LastVisuals
 from napari_dsparse.gui.layers.layer_choice import images_of, likely_strokes, strokes_of
 from napari_dsparse.gui.numbered_layers import NumberedLayers
 from napari_dsparse.gui.objects_desk import ObjectsDesk
@@ -96,6 +97,7 @@ class SegmentationDock(QWidget):
         self.batch = BatchDesk(self, self.study.study)
         self._connect()
         self._settings = SettingsDesk(self)
+        self._last_visuals = LastVisuals(self, self.viewer)
         self.controller.changed.connect(self._render)
         self.viewer.events.theme.connect(self._on_theme)
         self._on_theme()
