@@ -22,6 +22,7 @@ from napari_dsparse.gui.layers.image_frame import ChannelChoice, ImageFrame, che
 from napari_dsparse.gui.layers.left_results import LeftResults
 from napari_dsparse.gui.layers.overlay import Overlay
 from napari_dsparse.gui.layers.paint_history import paint_places
+from napari_dsparse.gui.layers.placement_watch import PlacementWatch
 from napari_dsparse.gui.layers.result_layers import ResultLayers
 from napari_dsparse.gui.layers.strokes_binding import StrokesBinding
 from napari_dsparse.gui.layers.strokes_layer import ClassKeys, new_strokes_layer, strokes_problem, take_brush
@@ -69,7 +70,6 @@ class Controller(QObject):
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.frame: ImageFrame | None = None
         self.strokes = StrokesBinding(viewer, self)
         self.editor = ClassEditor(self.strokes, lambda: self.state, self.send)
         self.overlay = Overlay(self)
@@ -78,6 +78,7 @@ class Controller(QObject):
         self._behind.painted.connect(self._paint_correction)
         self._behind.tool_taken.connect(self._take_tool)
         self._left = LeftResults(viewer)
+        self.places = PlacementWatch(viewer, self)
         self._behind.lost.connect(self._on_lost)
         self._class_keys = ClassKeys(self.strokes.pick_class)
         self._viewer = viewer
@@ -109,6 +110,11 @@ class Controller(QObject):
         """Result layers of the image in front."""
         return self._results
 
+    @property
+    def frame(self) -> ImageFrame | None:
+        """The image in front as it is read, and its place; None without one."""
+        return None if self._results is None else self._results.frame
+
     def send(self, event: Event) -> None:
         """Pass `event` to the loop, preceded by the part on screen."""
         if not isinstance(event, TileDone | ev.ImageChosen | ev.ImageLeft):
@@ -126,11 +132,13 @@ class Controller(QObject):
             self.send(ev.ImageLeft())  # perhaps for good: napari empties a viewer before it closes it
             return
         try:
-            self.frame = frame_of(layer, choice)
+            frame = frame_of(layer, choice)
         except DsparseError as error:
             self.send(ev.ImageLeft(str(error)))
             return
-        self._results = ResultLayers(self._viewer, layer, self.frame, self.overlay, self)
+        self.places.watch(layer, frame)
+        self._results = ResultLayers(self._viewer, layer, frame, self.overlay, self)
+        self.places.moved.connect(self._results.place)
         self._results.changed.connect(self.segmentation_changed)
         self._results.removed.connect(lambda: self.send(ev.SegmentationRemoved()))
         self._results.replaced.connect(self._on_replaced)
@@ -138,9 +146,9 @@ class Controller(QObject):
         self._results.corrections.tool_taken.connect(self._on_tool)
         self._results.corrections.painted.connect(self._on_correction)
         key = self.number_of(layer), choice.axis
-        view = field_of_view(self._viewer, self.frame, None)
+        view = field_of_view(self._viewer, frame, None)
         left = self._left.find(key, layer)
-        self.send(ev.ImageChosen(key, layer.name, self.frame.source, view, segmented=left is not None))
+        self.send(ev.ImageChosen(key, layer.name, frame.source, view, segmented=left is not None))
         if left is not None and self.state.model is not None and self.state.finished_here is not None:
             self._results.go_on_with(*left, named_classes(self.state, self.state.model.classifier))
         self.image_changed.emit()
@@ -187,22 +195,19 @@ class Controller(QObject):
         labels : array of int, shape of the image's source, optional
             What is painted on it already, dense or sparse.
         """
-        if self.frame is None:
+        if self._results is None:
             return None
-        if (problem := strokes_problem(self.frame)) is not None:
+        frame, image = self._results.frame, self._results.image
+        if (problem := strokes_problem(frame)) is not None:
             self.send(ev.Refused(problem))
             return None
         state = self.state
-        use_model = state.model is not None and state.applied and state.has_model
-        classes = (
-            named_classes(state, state.model.classifier)
-            if state.model is not None and use_model
-            else default_classes(2)
-        )
-        image = None if self._results is None else self._results.image
-        if labels is not None and tuple(labels.shape) != self.frame.layer_shape:
-            labels = np.asarray(labels).reshape(self.frame.layer_shape)
-        layer = new_strokes_layer(self._viewer, self.frame, classes, data=labels, image=image)
+        classes = default_classes(2)
+        if state.model is not None and state.applied and state.has_model:
+            classes = named_classes(state, state.model.classifier)
+        if labels is not None and tuple(labels.shape) != frame.layer_shape:
+            labels = np.asarray(labels).reshape(frame.layer_shape)
+        layer = new_strokes_layer(self._viewer, frame, classes, data=labels, image=image)
         self.choose_strokes(layer)
         return layer
 
@@ -288,6 +293,7 @@ class Controller(QObject):
         self._behind.close()
         self._loop.handle(ev.ImageLeft())
         self._watch.close()
+        self.places.close()
         self._rest.stop()
         self._workers.shutdown()
         self._collector.release()
@@ -314,21 +320,21 @@ class Controller(QObject):
         self._bind_keys()
 
     def _leave_image(self) -> None:
-        strokes, segmentation = self.strokes.layer, None
-        if self._results is not None:
-            self._results.corrections.flush()
-            segmentation = self._results.segmentation
+        strokes, results = self.strokes.layer, self._results
+        if results is not None:
+            results.corrections.flush()
         self._leave_strokes()
-        self.frame = None
-        if self._results is not None:
-            if self.state.chosen is not None:
-                self._left.leave(self.state.chosen.key, self._results)
-            self._results.close()
-            if segmentation is not None:
-                self._behind.watch(segmentation, strokes)
-            self._results.deleteLater()
-            self._results = None
-            self.image_changed.emit()
+        if results is None:
+            return
+        if self.state.chosen is not None:
+            self._left.leave(self.state.chosen.key, results)
+        segmentation = results.segmentation
+        results.close()
+        if segmentation is not None:
+            self._behind.watch(segmentation, strokes)
+        results.deleteLater()
+        self._results = None
+        self.image_changed.emit()
 
     # -- view -----------------------------------------------------------------------------------------------
 

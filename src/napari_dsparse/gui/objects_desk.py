@@ -14,7 +14,7 @@ from napari_dsparse.files.atomic import complete_or_absent
 from napari_dsparse.gui.kept_objects import KeptObjects, ObjectsByLayer
 from napari_dsparse.gui.layers.objects_layer import ObjectsLayers
 from napari_dsparse.gui.measured_objects import MeasuredObjects
-from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, differ, find
+from napari_dsparse.gui.objects_work import FoundObjects, ObjectsWork, counted, differ, find
 from napari_dsparse.gui.widgets.dialogs import ask_save_path
 from napari_dsparse.live import events as ev
 from napari_dsparse.live.state import LiveState
@@ -86,6 +86,7 @@ class ObjectsDesk(QObject):
         panel.objects_cancel_button.clicked.connect(self._cancel)
         controller.changed.connect(self._on_state)
         controller.image_changed.connect(self._on_image)
+        controller.places.moved.connect(self._on_moved)
         controller.segmentation_changed.connect(self._on_segmentation)
         controller.view_changed.connect(self._on_view)
         self._draw()
@@ -255,6 +256,10 @@ class ObjectsDesk(QObject):
             self._bring_back()
         self._compare_anew()
 
+    def _on_moved(self, *moved: Any) -> None:
+        if self._layers is not None and self._layers.place(*moved):
+            self._look()
+
     def of_front(self) -> tuple[Labels, KeptObjects] | None:
         """The layer of the objects found in the image in front, and these; None if there are none."""
         chosen, frame = self._controller.state.chosen, self._controller.frame
@@ -372,11 +377,11 @@ class ObjectsDesk(QObject):
             return [f"{doing} ..."]
         if self._seen is not None:
             place = "in view" if self._seen.whole_view else "in the middle of the view"
-            return [f"Preview: {_objects(self._seen.count)} {place}.", self._said]
+            return [f"Preview: {counted(self._seen.count)} {place}.", self._said]
         if self._objects_there() and self._shown is not None and self._layers is not None:
             layer = self._layers.objects
             name = "" if layer is None else layer.name
-            return [self._said or f"{_objects(self._shown.found.count)} in {name}.", stale]
+            return [self._said or f"{counted(self._shown.found.count)} in {name}.", stale]
         return [self._said]
 
     def _stale(self) -> str:
@@ -385,10 +390,6 @@ class ObjectsDesk(QObject):
         if self._shown.outdated:
             return CHANGED
         return "" if self._shown.found.options == self._options() else OTHER_OPTIONS
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 def _write(table: pd.DataFrame, path: Path, overwrite: bool) -> None:

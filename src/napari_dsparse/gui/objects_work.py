@@ -179,6 +179,11 @@ def _report(work: weakref.ref[ObjectsWork], job: Job, future: Future[Any]) -> No
 BYTES_PER_PIXEL = 24
 
 
+def counted(count: int) -> str:
+    """A number of objects in words."""
+    return "1 object" if count == 1 else f"{count:,} objects"
+
+
 def differ(labels: npt.NDArray[Any], found: FoundObjects) -> bool:
     """True if `labels` are others than those that the objects were made of."""
     return not np.array_equal(labels, found.labels)

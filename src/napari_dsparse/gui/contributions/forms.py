@@ -20,6 +20,7 @@ from napari_dsparse.gui.contributions.layer_functions import (
 from napari_dsparse.gui.contributions.reader import open_labels
 from napari_dsparse.gui.layers.class_look import CLASS_COLUMN
 from napari_dsparse.gui.layers.exporting import LABELS_FILTER, MODEL_FILTER, export_filters
+from napari_dsparse.gui.objects_work import counted
 from napari_dsparse.gui.widgets.new_file_edit import NewFileEdit
 
 _LARGEST = 10_000_000
@@ -55,7 +56,7 @@ def _objects_found(form: Form, arguments: Mapping[str, Any], datum: Any) -> str:
             f"({arguments['background']}), or everything is too small."
         )
     (layer,) = _add_layers(form, [datum])
-    return f"{_objects(count)} in {layer.name}."
+    return f"{counted(count)} in {layer.name}."
 
 
 def _measured(form: Form, arguments: Mapping[str, Any], table: Any) -> str:
@@ -65,7 +66,7 @@ def _measured(form: Form, arguments: Mapping[str, Any], table: Any) -> str:
     layer.features = features
     saved = "" if file is None else f" and saved as {file.with_suffix(file.suffix or '.csv').name}"
     return (
-        f"{_objects(len(table))} measured{saved}; the table is in Layers > Metadata > Features table widget."
+        f"{counted(len(table))} measured{saved}; the table is in Layers > Metadata > Features table widget."
     )
 
 
@@ -92,10 +93,6 @@ def _opened(form: Form, arguments: Mapping[str, Any], data: list[Any]) -> str:
 def _prepare_open(form: Form) -> None:
     """Name the button as other forms do."""
     form.file.choose_btn.text = "Choose..."
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 train_form = background_form(

@@ -92,6 +92,13 @@ class ObjectsLayers(QObject):
             return False
         return tuple(layer.data.shape) == self.frame.layer_shape
 
+    def place(self, image: Image, frame: ImageFrame) -> bool:
+        """Go on where the image is now, if this is it: True then. The preview is of another place."""
+        if image is self._image:
+            self.frame = frame
+            self.end_preview()
+        return image is self._image
+
     def take(self, layer: Labels) -> None:
         """Go on with a layer of this image's objects that was made earlier."""
         self._objects = layer

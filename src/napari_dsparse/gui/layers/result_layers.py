@@ -72,7 +72,7 @@ class ResultLayers(QObject):
         self._viewer = viewer
         #: The layer of the image.
         self.image = image_layer
-        self._frame = frame
+        self.frame = frame
         self._overlay = overlay
         #: What the user does to the segmentation, which counts for the strokes.
         self.corrections = Corrections(self)
@@ -100,7 +100,7 @@ class ResultLayers(QObject):
     def labels(self) -> Any:
         """The segmentation in the shape that the engine uses, (..., Y, X), an array or a chunked one."""
         layer = self.segmentation
-        return None if layer is None else whole_of(layer, self._frame)
+        return None if layer is None else whole_of(layer, self.frame)
 
     @property
     def maps(self) -> Mapping[int, Image]:
@@ -116,6 +116,11 @@ class ResultLayers(QObject):
         for layer in maps.values():
             self._overlay.cover(layer)
         self._take(segmentation, classes)
+
+    def place(self, image: Image, frame: ImageFrame) -> None:
+        """Show further results where an image is now, if these are of it."""
+        if image is self.image:
+            self.frame = frame
 
     def show_tile(self, done: TileDone, *, labels: bool = True) -> None:
         """Put a tile where it belongs, making the layers it needs; its maps alone if `labels` is false."""
@@ -144,12 +149,12 @@ class ResultLayers(QObject):
                 maps.callback(self._fill_map, UNCERTAINTY, None, done, done.uncertainty)
             if not labels:
                 return
-            if put(layer, self._frame, done, done.labels):
+            if put(layer, self.frame, done, done.labels):
                 self._note_change()
             if layer.multiscale:
                 self._mark_stale("segmentation", layer)
             else:
-                index = self._frame.layer_index(done.tile.slices)
+                index = self.frame.layer_index(done.tile.slices)
                 shape = [stop - start for start, stop in (done.tile.rows, done.tile.columns)]
                 self._redraw_part(layer, index, layer.data[index].reshape(shape))
 
@@ -230,9 +235,9 @@ class ResultLayers(QObject):
         name = f"{self.image.name} segmentation"
         layer = self._ours(Labels, "segmentation", "segmentation", dtype)
         if layer is None:
-            data = blank(self._frame, self.image, dtype, self._store)
+            data = blank(self.frame, self.image, dtype, self._store)
             warm_up_colormaps().join()
-            layer = Labels(data, name=name, opacity=self._overlay.opacity, **self._frame.placement)
+            layer = Labels(data, name=name, opacity=self._overlay.opacity, **self.frame.placement)
             self._add(layer, "segmentation")
         self._take(layer, classes)
         return layer
@@ -267,7 +272,7 @@ class ResultLayers(QObject):
         dims = self._viewer.dims
         offset = dims.ndim - layer.ndim
         shown = [axis - offset for axis in dims.displayed]
-        if not layer.visible or dims.ndisplay != 2 or shown != list(self._frame.spatial_axes[-2:]):
+        if not layer.visible or dims.ndisplay != 2 or shown != list(self.frame.spatial_axes[-2:]):
             self._mark_stale("segmentation", layer)
             return
         point = np.round(layer.world_to_data(dims.point)).astype(int)
@@ -288,7 +293,7 @@ class ResultLayers(QObject):
     ) -> None:
         layer = self._map_for(number, info)
         self._mark_stale(f"map {number}", layer)
-        put(layer, self._frame, done, values)
+        put(layer, self.frame, done, values)
 
     def _map_for(self, number: int, info: ClassInfo | None) -> Image:
         """The layer of a class's probability, or of uncertainty where there is no class."""
@@ -301,9 +306,9 @@ class ResultLayers(QObject):
         look = UNCERTAINTY_LOOK if info is None else probability_look(info)
         layer = self._ours(Image, _kind_of_map(info), role, np.float32)
         if layer is None:
-            data = blank(self._frame, self.image, np.float32, self._store)
+            data = blank(self.frame, self.image, np.float32, self._store)
             name = f"{self.image.name} {_kind_of_map(info)}"
-            layer = Image(data, name=name, **look, **self._frame.placement)
+            layer = Image(data, name=name, **look, **self.frame.placement)
             self._add(layer, role)
         if info is not None:
             self._map_colors[number] = info.color
@@ -320,8 +325,8 @@ class ResultLayers(QObject):
         """
         for layer in list(layers_of(self._viewer, of)):
             ours = belongs(layer, self.image) and our_role(layer) == role
-            if ours and is_called(layer, kind) and tuple(layer.data.shape) == self._frame.layer_shape:
-                if fits(layer, self._frame, dtype):
+            if ours and is_called(layer, kind) and tuple(layer.data.shape) == self.frame.layer_shape:
+                if fits(layer, self.frame, dtype):
                     return layer
                 disown(layer)
         return None
