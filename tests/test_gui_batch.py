@@ -175,6 +175,28 @@ def test_what_exists_is_asked_about_once_and_kept_or_replaced(
     assert asked == [(1, 3), (1, 3), (3, 3)]
 
 
+def test_the_table_of_all_objects_has_those_of_skipped_images(
+    desk: Callable[..., Desk], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "images" / "broken.tif").unlink()
+    batch = Batch(desk(), folder)
+    batch.choose("out", "measurements")
+    batch.segment()
+    for left in (folder / "out").glob("b_*"):
+        left.unlink()
+    monkeypatch.setattr(batch_desk, "ask_existing", lambda *given: Existing.SKIP)
+    assert list(batch.segment().values()) == [Stage.SKIPPED, Stage.DONE, Stage.SKIPPED]
+    joined = folder / "all.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a, **k: (str(joined), ""))
+    batch.at.click("batch_measured_button")
+    batch.at.wait(lambda: "saved to all.csv, those of 2 skipped images as" in batch.status)
+    assert [*dict.fromkeys(line["image"] for line in csv.DictReader(joined.open()))] == [
+        "a.tif",
+        "b.tif",
+        "c.tif",
+    ]
+
+
 def test_cancelling_leaves_whole_files_alone(
     desk: Callable[..., Desk], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +224,9 @@ def test_cancelling_leaves_whole_files_alone(
     batch.at.click("batch_start_button")  # and the end of the window ends it
     batch.at.wait(lambda: batch.desk._run.running)
     assert "batch" in working_threads()
+    batch.dialog.show()
     batch.at.dock.shutdown()
+    assert not batch.dialog.isVisible()
     assert not working_threads()
 
 

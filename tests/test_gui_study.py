@@ -184,9 +184,14 @@ def test_what_cannot_be_added_is_said(desk: Callable[..., Desk], files: list[Pat
     at.add_files([tmp_path])
     assert rows(at) == ["○ a.tif", "○ b.tif", "○ c.tif"]
     assert "broken.tif" in at.status
-    assert "1 more were not added" in at.status
+    assert "Another one was not added either" in at.status
     at.add_files([files[0]])
     assert at.status == "Image 'a.tif' is in the list already."
+    (tmp_path / "else").mkdir()
+    link = tmp_path / "else" / "link.tif"
+    link.symlink_to(files[0])
+    at.add_files([link])
+    assert at.status == "Image 'link.tif' is in the list already."
     at.add_files([colour])
     assert at.status.startswith("Image 'colour.png' has 3 channels and the others in the list have 1")
 

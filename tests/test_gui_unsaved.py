@@ -64,12 +64,12 @@ def test_strokes_of_a_closed_window_come_back_and_never_on_another_image(
     assert sentence.startswith("Strokes of ")
     assert sentence.endswith(" on cells were not saved.")
     second.click("unsaved_open_button")
-    second.wait(lambda: second.has_layer("cells.ome.tif strokes"))
+    second.wait(lambda: second.has_layer("cells [1] strokes"))
     second.dock.projects.wait_and_tell()
     assert not offered(second)
-    np.testing.assert_array_equal(second.layer("cells.ome.tif").data, two_textures())
-    np.testing.assert_array_equal(second.layer("cells.ome.tif strokes").data, painted)
-    assert tuple(second.layer("cells.ome.tif strokes").scale) == (0.5, 0.5)
+    np.testing.assert_array_equal(second.layer("cells [1]").data, two_textures())
+    np.testing.assert_array_equal(second.layer("cells [1] strokes").data, painted)
+    assert tuple(second.layer("cells [1] strokes").scale) == (0.5, 0.5)
     second.dock.shutdown()
 
     third = desk(Image(two_textures(), name="reloaded"))  # the same pixels: no copy need be opened
@@ -290,7 +290,7 @@ def test_a_dock_that_is_opened_again_goes_on_with_list_strokes_and_project(
 
     painted = {n: int(np.count_nonzero(second.layer(f"{n}.tif strokes").data)) for n in "abc"}
     listed = [(f"{name}.tif", number) for name, number in painted.items()]
-    beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells strokes").data)))]
+    beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells [1] strokes").data)))]
     if saved:
         second.wait(lambda: second.find("project_label").text() == "All saved: study.dsparse")
         with nd.Project.open(folder, read_only=True) as project:

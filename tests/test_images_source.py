@@ -174,7 +174,7 @@ def test_a_drive_that_is_gone_is_said_in_one_sentence() -> None:
         def __getitem__(self, index: Any) -> np.ndarray:
             raise OSError("Input/output\nerror")
 
-    with pytest.raises(ImageError, match=r"Image .cells. could not be read at plane .*Input/output error"):
+    with pytest.raises(ImageError, match=r"Image .cells. could not be read at rows .*Input/output error"):
         ImageSource(Gone(np.zeros((4, 5))), name="cells").read((), (0, 1), (0, 1))
 
 

@@ -126,6 +126,7 @@ class BatchDesk(QObject):
         self._run.shutdown()
         if self._dialog is not None:
             self._saving.shutdown()
+            self._dialog.hide()
 
     # -- choosing -------------------------------------------------------------------------------------------
 
@@ -187,6 +188,7 @@ class BatchDesk(QObject):
     def _forget(self, *, ran: bool) -> None:
         self._ran = ran
         self._ended.clear()
+        self._saving.former.clear()
 
     def _on_model_picked(self, index: int) -> None:
         if index == 1:
@@ -296,6 +298,9 @@ class BatchDesk(QObject):
                 )
         dialog.batch_table.show_rows(rows)
         self._forget(ran=True)
+        skipped = existing if answer is Existing.SKIP else {}
+        tables = {number: planned[number].measurements for number in skipped}
+        self._saving.former |= {n: path for n, path in tables.items() if path and path.name in existing[n]}
         self._running = [n for n, each in enumerate(rows) if each.stage is Stage.WAITING]
         self._begin(wanted, planned, overwrite=answer is Existing.OVERWRITE)
 

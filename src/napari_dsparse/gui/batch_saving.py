@@ -42,6 +42,8 @@ class BatchSaving(QObject):
     ) -> None:
         super().__init__(parent)
         self._dialog, self._ended, self._say = dialog, ended, say
+        #: Tables of measurements of skipped images, from former batches, by row.
+        self.former: dict[int, Path] = {}
         #: Name or path of the model that segmented.
         self.model = ""
         self._worker = FileWorker("tables", self)
@@ -61,9 +63,9 @@ class BatchSaving(QObject):
 
     @property
     def _measured(self) -> list[Path]:
-        """Tables of measurements of this batch, in the order of its images."""
-        files = [path for _, end in sorted(self._ended.items()) for path in end.written]
-        return [path for path in files if path.name.endswith("_measurements.csv")]
+        """Tables of measurements of this batch and of what it skipped, in the order of the images."""
+        written = {row: path for row, end in self._ended.items() for path in end.written if _is_table(path)}
+        return [path for _, path in sorted({**self.former, **written}.items())]
 
     def _copy(self) -> None:
         rows = self._dialog.batch_table.rows
@@ -89,7 +91,10 @@ class BatchSaving(QObject):
         self._worker.run(join, partial(self._on_joined, path), self._on_failed)
 
     def _on_joined(self, path: Path, rows: int) -> None:
-        self._say(f"{rows:,} objects saved to {path.name}.")
+        count = len(self.former.keys() - self._ended.keys())
+        skipped = "1 skipped image" if count == 1 else f"{count} skipped images"
+        among = f", those of {skipped} as they were measured before" if count else ""
+        self._say(f"{rows:,} objects saved to {path.name}{among}.")
 
     def _on_failed(self, sentence: str) -> None:
         self._say(sentence, failed=True)
@@ -98,3 +103,7 @@ class BatchSaving(QObject):
         folder = Path(self._dialog.batch_output_edit.text().strip())
         beside = folder if folder.is_dir() else None
         return ask_save_path(self._dialog, title, suggestion, _CSV, beside)
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.endswith("_measurements.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -205,7 +206,8 @@ class Study(QObject):
 
     def _holds_file(self, path: Path | None, series: int | None) -> bool:
         for each in self.images:
-            same = path is not None and each.path is not None and each.path.absolute() == path.absolute()
+            both = path is not None and each.path is not None
+            same = both and os.path.realpath(each.path or "") == os.path.realpath(path or "")
             if same and (series is None or each.file is None or each.file.series == series):
                 return True
         return False

@@ -327,7 +327,8 @@ class StudyDesk(QObject):
         self._panel.remove_image_button.setEnabled(bool(rows))
 
     def _complain_of(self, refused: Sequence[str]) -> None:
-        more = f" {len(refused) - 1} more were not added either." if len(refused) > 1 else ""
+        others = "Another one was" if len(refused) == 2 else f"{len(refused) - 1} others were"
+        more = f" {others} not added either." if len(refused) > 1 else ""
         self._complain(refused[0] + more)
 
     def _complain(self, sentence: str) -> None:

@@ -159,7 +159,8 @@ class ImageSource:
         except (OSError, RuntimeError) as error:  # a disconnected drive, a damaged chunk
             reason = " ".join(str(error).split())
             raise ImageError(
-                f"Image {self.name!r} could not be read at plane {plane}, rows {rows}, columns {columns} "
+                f"Image {self.name!r} could not be read at {f'plane {plane}, ' if plane else ''}rows {rows}, "
+                f"columns {columns} "
                 f"({reason}); check that its file is whole and in reach."
             ) from error
         if self.channel_axis is None:

@@ -16,6 +16,7 @@ from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import DsparseError, ImageError
 from napari_dsparse.files.chunked import is_large
 from napari_dsparse.files.project_description import ProjectImage
+from napari_dsparse.files.project_folder import IMAGES
 from napari_dsparse.files.project_images import MisplacedImageError
 from napari_dsparse.files.project_strokes import open_strokes
 from napari_dsparse.images.identity import shows
@@ -327,8 +328,16 @@ def _opened(
 ) -> OpenedImage:
     labels = None if entry.strokes is None else _painted(project, entry, entry.strokes)
     strokes = () if labels is None else find_strokes(labels)
-    name, pixels = entry.name if path is None else path.name, sum(len(each.yx) for each in strokes)
+    name = path.name if path is not None and path.name != entry.name else name_of(entry)
+    pixels = sum(len(each.yx) for each in strokes)
     return OpenedImage(entry.number, name, path, source, file, layer, labels, len(strokes), pixels)
+
+
+def name_of(image: ProjectImage) -> str:
+    """Name of an image; of a copy in the project, that of the layer it was made of."""
+    if image.path is None or not image.path.startswith(f"{IMAGES}/"):
+        return image.name
+    return image.name.removesuffix(".ome.tif").removesuffix(".npy")
 
 
 def _painted(project: Project, entry: ProjectImage, name: str) -> Any:

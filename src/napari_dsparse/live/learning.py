@@ -137,7 +137,7 @@ def edit_classes(turn: Turn, classes: tuple[ClassInfo, ...]) -> None:
     Where there are more, a fit under way may not know one that is painted.
     """
     state = turn.state
-    turn.set(classes=classes, study_named=state.study_named or state.studied)
+    turn.set(classes=classes, study_named=state.study_named or state.studied, problem=None)
     turn.do(ShowClasses(classes))
     if len(classes) < len(state.classes) and state.strokes_layer is not None:
         turn.set(counts=state.counts[: len(classes)], left_job=state.jobs, superseded_job=state.jobs)

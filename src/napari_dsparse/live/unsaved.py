@@ -18,9 +18,15 @@ from typing import Any
 from napari_dsparse.classifier.classes import ClassInfo
 from napari_dsparse.errors import ExportError, ImageError, LabelsError, ProjectError
 from napari_dsparse.files.lock import FolderLock, held_elsewhere, is_locked
-from napari_dsparse.files.project_description import ProjectImage
-from napari_dsparse.files.project_folder import DESCRIPTION, IMAGES, SUFFIX, read_project, remove_project
-from napari_dsparse.live.kept_images import KeptImage, Located, OpenedImage, OpenedProject, OpenPixels
+from napari_dsparse.files.project_folder import DESCRIPTION, SUFFIX, read_project, remove_project
+from napari_dsparse.live.kept_images import (
+    KeptImage,
+    Located,
+    OpenedImage,
+    OpenedProject,
+    OpenPixels,
+    name_of,
+)
 from napari_dsparse.live.project_keeper import ClosedProject, ProjectKeeper
 from napari_dsparse.machine.user_folder import user_folder
 
@@ -98,7 +104,7 @@ def find_unsaved(home: Path) -> tuple[UnsavedStrokes, ...]:
             found.append(UnsavedStrokes(folder, _time_of(folder), (), str(error)))
             continue
         if images:
-            found.append(UnsavedStrokes(folder, _time_of(folder), tuple(map(_name_of, images))))
+            found.append(UnsavedStrokes(folder, _time_of(folder), tuple(map(name_of, images))))
         else:
             with suppress(ProjectError, ExportError):
                 discard_unsaved(folder)
@@ -120,13 +126,6 @@ def discard_unsaved(folder: Path) -> None:
         remove_project(folder)
     finally:
         lock.release()
-
-
-def _name_of(image: ProjectImage) -> str:
-    """Name of an image; of a copy, that of the layer it was made of."""
-    if image.path is None or not image.path.startswith(f"{IMAGES}/"):
-        return image.name
-    return image.name.removesuffix(".ome.tif").removesuffix(".npy")
 
 
 def _time_of(folder: Path) -> float:

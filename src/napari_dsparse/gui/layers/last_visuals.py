@@ -1,4 +1,4 @@
-"""What an emptied canvas has drawn last, held until something else is drawn.
+"""Visuals that an emptied canvas has drawn last, held until something else is drawn.
 
 Mesa's software renderer (llvmpipe), as machines without a graphics driver and remote desktops have it, ends
 the whole process where the visuals of all layers go at once and the empty canvas is drawn after them.
