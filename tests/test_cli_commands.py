@@ -697,7 +697,8 @@ sys.exit(run())
 def test_interrupted_training_ends_clean(
     folder: Path, tmp_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    arguments = train_arguments(folder, tmp_path / "m.safetensors", "--seconds", "60", "--json")
+    steps = ("--steps", "1000000", "--seconds", "60")  # without steps it may be over before the signal comes
+    arguments = train_arguments(folder, tmp_path / "m.safetensors", *steps, "--json")
     # A shell's background jobs ignore Ctrl-C and hand that down; a user's terminal does not.
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],

@@ -290,7 +290,7 @@ def test_a_dock_that_is_opened_again_goes_on_with_list_strokes_and_project(
 
     painted = {n: int(np.count_nonzero(second.layer(f"{n}.tif strokes").data)) for n in "abc"}
     listed = [(f"{name}.tif", number) for name, number in painted.items()]
-    beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells [1] strokes").data)))]
+    beside = [("cells.ome.tif", int(np.count_nonzero(second.layer("cells strokes").data)))]
     if saved:
         second.wait(lambda: second.find("project_label").text() == "All saved: study.dsparse")
         with nd.Project.open(folder, read_only=True) as project:
