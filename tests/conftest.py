@@ -86,3 +86,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
         return Ran(code, said.out, said.err)
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what is marked so; everything else stays in its order."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)

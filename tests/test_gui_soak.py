@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QFileDialog
 from gui_session import Desk, two_textures
 from napari_dsparse.live.state import Training
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.first]
 
 #: Rounds; in each of them two strokes are painted and taken back, everything else happens now and then.
 ROUNDS = int(os.environ.get("DSPARSE_SOAK", "21"))
