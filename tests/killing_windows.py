@@ -121,7 +121,7 @@ def work(image: Path, folder: Path | None, seed: int, out: int, order: np.ndarra
     tell("open", count)
 
     def all_saved() -> bool:
-        images = study.images or unsaved._others.images
+        images = study.images or unsaved.others.images
         seen = images and images[0].labels is not None and np.array_equal(images[0].labels, layer.data)
         if folder is not None:
             return bool(seen and projects.holds_list and not projects.unsaved)
